@@ -1,0 +1,1 @@
+"""Stories: corpora, cleaning, the Pocket language, tokenizer, token files and batches."""

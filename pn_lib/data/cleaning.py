@@ -1,0 +1,134 @@
+"""Cleaning that says what it did, and a split that does not depend on the order of the stories.
+
+Cleaning is one pass over the stories rather than ``datasets.map``: its counts are part of the result, and a ``map``
+that is answered from a cache counts nothing.
+"""
+
+import hashlib
+import heapq
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import datasets
+import ftfy
+
+from pn_lib.data.stories import iterate, to_dataset
+from pn_lib.errors import InputError
+from pn_lib.progress import progress
+
+# Encoding only: curly quotes, ligatures, HTML and whitespace are the data's own.
+_ENCODING_ONLY = ftfy.TextFixerConfig(
+    unescape_html=False, remove_terminal_escapes=False, fix_latin_ligatures=False, fix_character_width=False,
+    uncurl_quotes=False, fix_line_breaks=False, fix_surrogates=False, remove_control_chars=False, normalization=None,
+    explain=False)
+# Control characters (but tab and line feed), and U+FFFD, where an earlier program gave up on the encoding.
+_NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
+
+# What is mended, in this order: reason and function.
+MENDERS = {
+    "damaged encoding": lambda text: text if text.isascii() else ftfy.fix_text(text, _ENCODING_ONLY),
+    "composed characters": partial(unicodedata.normalize, "NFC"),
+    "line endings": lambda text: text.replace("\r\n", "\n").replace("\r", "\n"),
+    "outer whitespace": str.strip,
+}
+
+
+@dataclass(frozen=True)
+class CleaningReport:
+    """Stories read and kept, and kept ones that were changed and others dropped, by reason.
+
+    One story may be changed for several reasons, but is dropped for one: read = kept + sum(dropped).
+    """
+
+    read: int
+    kept: int
+    changed: dict[str, int]
+    dropped: dict[str, int]
+
+
+def clean(dataset: datasets.Dataset, min_characters: int = 100,
+          file: Path | None = None) -> tuple[datasets.Dataset, CleaningReport]:
+    """Mend what can be mended and drop what cannot.
+
+    Mended: damaged encoding ("itâ€™s": UTF-8 read as another code page; ftfy), characters in pieces (Unicode NFC), line
+    endings, whitespace around a story. Dropped: not text (null, control or replacement characters, no letter), too
+    short (under ``min_characters``), duplicate (of an earlier story, but for whitespace). Everything else is kept as
+    it is. Memory does not grow with the stories but for 100 bytes each to know duplicates by; the result is in memory,
+    or in the Arrow ``file``.
+
+    Raises:
+        InputError: no story is left.
+    """
+    changed, dropped = Counter(dict.fromkeys(MENDERS, 0)), Counter({"not text": 0, "too short": 0, "duplicate": 0})
+    seen: set[bytes] = set()
+
+    def kept() -> Iterator[str]:
+        for text in progress(iterate(dataset), "Cleaning stories", total=len(dataset), unit="story"):
+            mended, reasons = _mend(text or "")
+            fault = _fault(mended, min_characters, seen)
+            if fault:
+                dropped[fault] += 1
+            else:
+                changed.update(reasons)
+                yield mended
+
+    result = to_dataset(kept(), file)
+    report = CleaningReport(len(dataset), len(result), dict(changed), dict(dropped))
+    if not len(result):
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
+        raise InputError(f"cleaning left no story of {report.read:,} ({reasons}); is this a corpus of stories?")
+    return result, report
+
+
+def _mend(text: str) -> tuple[str, list[str]]:
+    reasons = []
+    for reason, mend in MENDERS.items():
+        mended = mend(text)
+        if mended != text:
+            reasons.append(reason)
+        text = mended
+    return text, reasons
+
+
+def _fault(text: str, min_characters: int, seen: set[bytes]) -> str | None:
+    """Why ``text`` is dropped, or None; a text that is kept is added to ``seen``."""
+    if _NOT_TEXT.search(text) or not any(map(str.isalpha, text)):
+        return "not text"
+    if len(text) < min_characters:
+        return "too short"
+    key = story_key(text)
+    if key in seen:
+        return "duplicate"
+    seen.add(key)
+    return None
+
+
+def story_key(text: str, salt: str = "") -> bytes:
+    """16 bytes that two stories share if they are equal but for whitespace (and the ``salt`` is the same)."""
+    return hashlib.blake2b(" ".join(text.split()).encode(), digest_size=16, key=salt.encode()).digest()
+
+
+def split(dataset: datasets.Dataset, validation_stories: int, seed: int,
+          folder: Path | None = None) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Split into training and validation stories, in memory or in ``folder``: validation takes the stories whose seeded
+    hashes are smallest, whatever the order of the stories.
+
+    Raises:
+        InputError: no training story would be left.
+    """
+    if not 0 < validation_stories < len(dataset):
+        raise InputError(f"{validation_stories:,} validation stories cannot be taken from {len(dataset):,} stories; "
+                         "ask for fewer, at least one, or give more stories")
+    keys = ((story_key(text or "", str(seed)), i) for i, text in enumerate(iterate(dataset)))
+    chosen = {i for _, i in heapq.nsmallest(validation_stories, keys)}
+
+    def part(validation: bool) -> Iterator[str | None]:
+        return (text for i, text in enumerate(iterate(dataset)) if (i in chosen) == validation)
+
+    return (to_dataset(part(False), folder and folder / "train.arrow"),
+            to_dataset(part(True), folder and folder / "validation.arrow"))

@@ -1,0 +1,83 @@
+"""Files that are either whole or absent: everything PocketNarrator writes goes through here."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pn_lib.errors import InputError
+
+
+@contextmanager
+def atomic(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; flush it to disk and rename it onto ``path`` when the block succeeds.
+
+    A reader, or a process killed at any moment, sees the old file or the new one, never a part. The temporary file is
+    removed when the block fails.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The ending is kept because some writers (numpy.savez, matplotlib) choose a format by it.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.chmod(0o644)  # mkstemp makes files that only their owner reads
+        temporary.replace(path)
+        _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """fsync a file or a folder: without the folder's, a crash can forget the rename."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: object) -> None:
+    """Write JSON with keys in the order given; NaN and infinity are refused, since JSON has neither."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> dict:
+    """Read a JSON object.
+
+    Raises:
+        InputError: the file is missing, or is not a whole JSON object.
+    """
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; the command that makes it has not run yet") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it and run again, and it is made anew") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is damaged (it holds no JSON object); delete it and run again")
+    return value
+
+
+def sha256(path: Path | str) -> str:
+    """Hex digest of a file's bytes or, for a folder, of the names and bytes of all files in it."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        if path.is_dir():
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,180 @@
+"""Causal self-attention: softmax (Vaswani et al., 2017) and linear (Katharopoulos et al., 2020), and their caches.
+
+Both project to H query heads and K key/value heads (K < H: grouped-query attention, Ainslie et al., 2023;
+K = 1: multi-query, Shazeer, 2019) with one matrix product, and take rotary positions if given. Called with a cache,
+they put the tokens they are given after those that the cache has seen.
+
+Letters: B batch, T tokens, D model width, H query heads, K key/value heads, d = D / H head width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Rotation = tuple[Tensor, Tensor]
+
+
+def rotary_table(head_dim: int, context: int, theta: float) -> Rotation:
+    """Cosines and signed sines of RoPE (Su et al., 2021, eq. 15), each (context, 1, d).
+
+    Channel i is paired with channel i + d/2 (the "half-split" layout of Llama in transformers) and the pair turns by
+    position * theta^(-2i/d). The first half of the sines is negative, as ``rotate`` wants it.
+    """
+    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    angle = torch.outer(torch.arange(context, dtype=torch.float32), frequency).unsqueeze(1)
+    return torch.cat((angle.cos(), angle.cos()), -1), torch.cat((-angle.sin(), angle.sin()), -1)
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Turn each channel pair of x (B, T, heads, d) by its position's angle; the result keeps the dtype of x."""
+    cos, sin = (table.to(x.dtype) for table in rotation)
+    # rolling by half the channels puts every channel's partner in its place
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+
+
+class KVCache:
+    """Keys and values of the tokens seen so far, (B, K, context, d) each, allocated once, at the first use."""
+
+    def __init__(self, context: int):
+        self.context = context
+        self.length = 0
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Append k and v (B, K, T, d); returns views of all keys and values so far."""
+        if self.keys is None:
+            shape = (*k.shape[:2], self.context, k.shape[3])
+            self.keys, self.values = k.new_zeros(shape), v.new_zeros(shape)
+        end = self.length + k.shape[2]
+        self.keys[:, :, self.length : end] = k
+        self.values[:, :, self.length : end] = v
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def n_bytes(self) -> int:
+        """Memory taken, also by room for tokens yet to come."""
+        return self.keys.nbytes + self.values.nbytes
+
+
+class LinearCache:
+    """What linear attention keeps of the tokens seen: the sums of k v^T (B, K, 1, d, d) and of k (B, K, 1, 1, d)."""
+
+    def __init__(self):
+        self.kv: Tensor | None = None
+        self.k: Tensor | None = None
+
+    def n_bytes(self) -> int:
+        return self.kv.nbytes + self.k.nbytes
+
+
+class Attention(nn.Module):
+    """What both kinds share: the projections of x (B, T, D) to heads and of the heads back to (B, T, D)."""
+
+    def __init__(self, d_model: int, n_heads: int, n_kv_heads: int, bias: bool, dropout: float):
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, d_model // n_heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(d_model, (n_heads + 2 * n_kv_heads) * self.head_dim, bias=bias)
+        self.out = nn.Linear(d_model, d_model, bias=bias)
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, T, D) -> queries and keys (B, T, H + K, d), together because both get rotated; values (B, T, K, d)."""
+        heads = self.qkv(x).unflatten(-1, (-1, self.head_dim))
+        return heads.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=2)
+
+    def _join(self, y: Tensor) -> Tensor:
+        """y (B, H, T, d) -> (B, T, D)"""
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _drop(self) -> float:
+        return self.dropout if self.training else 0.0
+
+
+class SoftmaxAttention(Attention):
+    """softmax(q k^T / sqrt(d)) v over the past (Vaswani et al., 2017, eq. 1), or its last ``window`` tokens."""
+
+    def __init__(self, *args, window: int | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.window = window
+
+    def forward(self, x: Tensor, rotation: Rotation | None = None, cache: KVCache | None = None) -> Tensor:
+        """x (B, T, D) -> (B, T, D). With a cache that holds tokens already, T must be 1."""
+        q, k, v = self._project(x, rotation)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        alone = q.shape[2] == 1  # a single query sees every key it is given, so that it needs no mask
+        if alone and self.window is not None:
+            k, v = k[:, :, -self.window :], v[:, :, -self.window :]
+        mask = None if alone else self._window_mask(q.shape[2], q.device)
+        causal = not alone and mask is None
+        grouped = self.n_kv_heads < self.n_heads
+        y = F.scaled_dot_product_attention(q, k, v, mask, self._drop(), is_causal=causal, enable_gqa=grouped)
+        return self._join(y)
+
+    def weights(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """The attention weights (B, H, T, T) that ``forward`` uses, row = query. (``forward`` never holds them all.)"""
+        q, k, _ = self._project(x, rotation)
+        k = k.repeat_interleave(self.n_heads // self.n_kv_heads, dim=1)
+        mask = self._window_mask(q.shape[2], q.device)
+        if mask is None:
+            mask = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril()
+        scores = q @ k.mT / self.head_dim**0.5
+        return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+
+    def _project(self, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+        qk, v = self._heads(x)
+        if rotation is not None:
+            qk = rotate(qk, rotation)
+        q, k = qk.split((self.n_heads, self.n_kv_heads), dim=2)
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+    def _window_mask(self, length: int, device: torch.device) -> Tensor | None:
+        """True where the query (row) may see the key (column); None if plain causality, which is faster, will do."""
+        if self.window is None or length <= self.window:
+            return None
+        return torch.ones(length, length, dtype=torch.bool, device=device).tril().triu(1 - self.window)
+
+
+class LinearAttention(Attention):
+    """Attention without the softmax: weights phi(q) . phi(k) / sum of phi(q) . phi(k), phi(x) = elu(x) + 1.
+
+    Katharopoulos et al., 2020, eq. 9: the sums over the past can be carried along, so a step costs the same at any
+    length. Rotary positions turn the numerator only (Su et al., 2021, eq. 19); the weights then need not sum to one.
+    The whole sequence is computed in the parallel form, T x T weights, which is faster than the sums at short T.
+    Inside, query heads are grouped by their key head: (B, K, H/K, T, d), keys and values (B, K, 1, T, d).
+    """
+
+    def forward(self, x: Tensor, rotation: Rotation | None = None, cache: LinearCache | None = None) -> Tensor:
+        """x (B, T, D) -> (B, T, D). With a cache that holds tokens already, T must be 1."""
+        (q, k, v), (plain_q, plain_k) = self._project(x, rotation)
+        if cache is not None and cache.kv is not None:
+            cache.kv = cache.kv + k.mT @ v
+            cache.k = cache.k + plain_k
+            y = q @ cache.kv.to(q.dtype) / (plain_q * cache.k).sum(-1, keepdim=True)
+            return self._join(y.flatten(1, 2))
+        if cache is not None:  # the sums are kept in float32 whatever the precision of the products
+            cache.kv, cache.k = (k.mT @ v).float(), plain_k.sum(-2, keepdim=True, dtype=torch.float32)
+        weights = F.dropout((q @ k.mT).tril(), self._drop())
+        return self._join((weights @ v / self._normaliser(plain_q, plain_k)).flatten(1, 2))
+
+    def weights(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """The weights (B, H, T, T) that ``forward`` gives the values, row = query."""
+        (q, k, _), (plain_q, plain_k) = self._project(x, rotation)
+        return ((q @ k.mT).tril() / self._normaliser(plain_q, plain_k)).flatten(1, 2)
+
+    def _project(self, x: Tensor, rotation: Rotation | None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        qk, v = self._heads(x)
+        plain = F.elu(qk) + 1
+        rotated = plain if rotation is None else rotate(plain, rotation)
+        (q, k), (plain_q, plain_k) = self._group(rotated), self._group(plain)
+        return (q, k, v.transpose(1, 2).unsqueeze(2)), (plain_q, plain_k)
+
+    def _group(self, qk: Tensor) -> tuple[Tensor, Tensor]:
+        q, k = qk.split((self.n_heads, self.n_kv_heads), dim=2)
+        return q.transpose(1, 2).unflatten(1, (self.n_kv_heads, -1)), k.transpose(1, 2).unsqueeze(2)
+
+    @staticmethod
+    def _normaliser(q: Tensor, k: Tensor) -> Tensor:
+        """Sum over the past of phi(q) . phi(k), (B, K, H/K, T, 1); positive, because phi is."""
+        return (q * k.cumsum(-2, dtype=torch.float32)).sum(-1, keepdim=True)

@@ -1,0 +1,100 @@
+"""The one interface of every language model here, and how models are written and read."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pn_lib.config import parse_config
+from pn_lib.errors import InputError
+from pn_lib.files import atomic, read_json, write_json
+
+
+class LanguageModel(nn.Module):
+    """Token ids in, next-token logits out; the whole sequence at once, or token by token with a state.
+
+    A subclass sets ``name`` and ``Config`` (a frozen dataclass with at least ``vocab_size``), takes its config as the
+    only argument, and defines ``forward``, ``prefill`` and ``step``. For every model
+    ``prefill(ids)`` followed by ``step`` calls gives the logits that ``forward`` gives on the whole sequence.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.config = config
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids (B, T) int64 -> logits (B, T, V); position t sees ids[:, :t + 1] only."""
+        raise NotImplementedError
+
+    def prefill(self, ids: Tensor) -> tuple[Tensor, Any]:
+        """ids (B, T) int64, T >= 1 -> logits after the last token (B, V), and the state that ``step`` goes on from."""
+        raise NotImplementedError
+
+    def step(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """One more token for each row: ids (B,) int64 -> logits (B, V), and the next state.
+
+        The state passed in may be changed in place; use the one returned.
+        """
+        raise NotImplementedError
+
+    def n_parameters(self, embedding: bool = True) -> int:
+        """Number of parameters, each shared tensor once; without the token and position embeddings if asked."""
+        tables = {id(m.weight) for m in self.modules() if isinstance(m, nn.Embedding)}
+        return sum(p.numel() for p in self.parameters() if embedding or id(p) not in tables)
+
+    def save(self, folder: Path | str) -> None:
+        """Write ``config.json`` and ``model.safetensors``, each whole or not at all."""
+        folder = Path(folder)
+        state = {key: value.contiguous() for key, value in self.state_dict().items()}
+        with atomic(folder / "model.safetensors") as temporary:
+            save_file(state, temporary)
+        write_json(folder / "config.json", {"model": self.name, **asdict(self.config)})
+
+
+def load_model(folder: Path | str) -> LanguageModel:
+    """Read a model that ``LanguageModel.save`` wrote; in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: the folder holds no model, or a damaged one.
+    """
+    folder = Path(folder)
+    settings = read_json(folder / "config.json")
+    cls = _model_class(settings.pop("model", None), folder / "config.json")
+    model = cls(parse_config(cls.Config, settings, str(folder / "config.json")))
+    weights = folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(weights))
+    except FileNotFoundError:
+        raise InputError(f"{weights} does not exist beside its config.json; make the model anew") from None
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{weights} is damaged or of another shape ({reason}); make the model anew") from None
+    return model.eval()
+
+
+def _model_class(name: str | None, where: Path) -> type[LanguageModel]:
+    # Imported here because each of these modules builds on this one.
+    from pn_lib.models.mamba import Mamba
+    from pn_lib.models.ngram import NGram
+    from pn_lib.models.transformer import Transformer
+
+    classes = {cls.name: cls for cls in (Transformer, Mamba, NGram)}
+    if name not in classes:
+        raise InputError(f"{where}: unknown model {name!r}; known are {', '.join(sorted(classes))}")
+    return classes[name]
+
+
+def check_ids(ids: Tensor, vocab_size: int) -> None:
+    """Refuse what no embedding table can take, with a sentence instead of an index error deep inside."""
+    if ids.dtype not in (torch.int64, torch.int32) or ids.ndim not in (1, 2):
+        raise InputError(f"token ids must be an int64 tensor (B, T) or (B,), not {ids.dtype} {tuple(ids.shape)}")
+    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= vocab_size):
+        found = f"{int(ids.min())}..{int(ids.max())}"
+        raise InputError(f"token ids must lie in 0..{vocab_size - 1}, but range over {found}")

@@ -1,0 +1,203 @@
+"""Mamba: a language model whose memory of the past is a state of constant size.
+
+Gu & Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces" (2023), section 3. A state-space model
+with *selection*: how far the state decays (dt), what is written to it (B) and what is read from it (C) all depend on
+the token at hand.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pn_lib.errors import InputError
+from pn_lib.models.base import LanguageModel, check_ids
+from pn_lib.models.scan import METHODS, selective_scan
+
+
+@dataclass(frozen=True)
+class MambaConfig:
+    """The architecture; the defaults but the size are the paper's.
+
+    Raises:
+        InputError (a ValueError): values that no Mamba can have; the sentence names the field.
+    """
+
+    vocab_size: int
+    context: int = 256  # the training length only: neither forward nor step has a limit
+    d_model: int = 128  # D
+    n_layers: int = 4  # L
+    d_state: int = 16  # N, state elements of each channel
+    expand: int = 2  # E = expand * D channels inside a block
+    d_conv: int = 4  # K, taps of the convolution
+    dt_rank: int | None = None  # None: D / 16, rounded up
+    dt_min: float = 1e-3  # step sizes at initialisation
+    dt_max: float = 1e-1
+    tied_embeddings: bool = True
+    norm_eps: float = 1e-5
+    scan: str = "torch"
+
+    def __post_init__(self):
+        for name in ("vocab_size", "context", "d_model", "n_layers", "d_state", "expand", "d_conv", "dt_rank"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1) and (name, value) != ("dt_rank", None):
+                raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if not 0 < self.dt_min <= self.dt_max:
+            raise InputError(f"dt_min and dt_max need 0 < dt_min <= dt_max, not {self.dt_min!r} and {self.dt_max!r}")
+        if not self.norm_eps > 0:
+            raise InputError(f"norm_eps must be positive, not {self.norm_eps!r}")
+        if self.scan not in METHODS:
+            raise InputError(f"scan must be one of {', '.join(METHODS)}, not {self.scan!r}")
+
+    @property
+    def d_inner(self) -> int:
+        """E, the number of channels inside a block."""
+        return self.expand * self.d_model
+
+    @property
+    def rank(self) -> int:
+        """R, the width of the bottleneck that dt comes through."""
+        return math.ceil(self.d_model / 16) if self.dt_rank is None else self.dt_rank
+
+
+@dataclass
+class LayerState:
+    """All that a layer keeps of the past, however long that was."""
+
+    conv: Tensor  # the last inputs of the convolution, (B, E, K-1)
+    ssm: Tensor  # the state of the scan, (B, E, N), float32
+
+    def n_bytes(self) -> int:
+        return self.conv.nbytes + self.ssm.nbytes
+
+
+class MambaBlock(nn.Module):
+    """One mixer (figure 3 of the paper): project, convolve, scan, gate, project back."""
+
+    def __init__(self, config: MambaConfig):
+        super().__init__()
+        D, E, N = config.d_model, config.d_inner, config.d_state
+        self.config = config
+        self.in_proj = nn.Linear(D, 2 * E, bias=False)
+        self.conv = nn.Conv1d(E, E, config.d_conv, groups=E)  # each channel on its own; padded by hand, left only
+        self.x_proj = nn.Linear(E, config.rank + 2 * N, bias=False)
+        self.dt_proj = nn.Linear(config.rank, E)
+        self.A_log = nn.Parameter(torch.empty(E, N))  # A = -exp(A_log) stays negative whatever training does
+        self.A_log._no_weight_decay = True  # decay would pull every rate towards -1
+        self.D = nn.Parameter(torch.empty(E))
+        self.out_proj = nn.Linear(E, D, bias=False)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Section 3.6 of the paper. How long a state remembers is set here, and training hardly repairs it."""
+        config = self.config
+        # S4D-Real: A = -1, -2, ..., -N in every channel (Gu et al. 2022, "On the Parameterization and
+        # Initialization of Diagonal State Space Models").
+        self.A_log.copy_(torch.arange(1, config.d_state + 1).float().log().expand_as(self.A_log))
+        self.D.fill_(1.0)
+        # With the projection small, softplus(bias) is the step size: spread log-uniformly over [dt_min, dt_max].
+        bound = config.rank**-0.5
+        self.dt_proj.weight.uniform_(-bound, bound)
+        low, high = math.log(config.dt_min), math.log(config.dt_max)
+        dt = torch.empty_like(self.dt_proj.bias).uniform_(low, high).exp()
+        self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+        # As in GPT-2: the residual stream sums L of these, so that each is made smaller by sqrt(L).
+        self.out_proj.weight.div_(math.sqrt(config.n_layers))
+
+    def initial_state(self, batch: int) -> LayerState:
+        """No past: nothing to convolve with, nothing remembered."""
+        config, weight = self.config, self.in_proj.weight
+        conv = weight.new_zeros(batch, config.d_inner, config.d_conv - 1)
+        ssm = weight.new_zeros(batch, config.d_inner, config.d_state, dtype=_scan_dtype(weight))
+        return LayerState(conv, ssm)
+
+    def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """x (B, T, D), any T >= 1, and the state before it -> the output (B, T, D) and the state after it.
+
+        Training, prefill and decoding differ only in T and in the state that they begin with.
+        """
+        x, z = self.in_proj(x).chunk(2, dim=-1)  # (B, T, E) each
+        # Causal: on the left stand the K-1 inputs from before, at the beginning zeros; nothing on the right.
+        history = torch.cat([state.conv.to(x.dtype), x.mT], dim=2)  # (B, E, K-1+T)
+        x = F.silu(self.conv(history)).mT  # (B, T, E)
+        y, ssm = self.scan(x, state.ssm)
+        keep = history.shape[2] - (self.config.d_conv - 1)
+        return self.out_proj(y * F.silu(z)), LayerState(history[:, :, keep:].clone(), ssm)
+
+    def scan(self, x: Tensor, initial_state: Tensor) -> tuple[Tensor, Tensor]:
+        """The selective part: x (B, T, E) chooses its own dt, B and C. In float32 also under autocast."""
+        N, dtype = self.config.d_state, initial_state.dtype
+        dt, B, C = self.x_proj(x).split([self.config.rank, N, N], dim=-1)
+        # The bias decides the order of magnitude of dt, and is not to be rounded with the product to bfloat16.
+        dt = F.linear(dt, self.dt_proj.weight).to(dtype) + self.dt_proj.bias.to(dtype)
+        A = -torch.exp(self.A_log.to(dtype))
+        sequence = (x.to(dtype), F.softplus(dt), A, B.to(dtype), C.to(dtype), self.D.to(dtype))
+        return selective_scan(*sequence, initial_state, self.config.scan)
+
+
+class Mamba(LanguageModel):
+    """Embedding, L pre-norm residual Mamba blocks, a last norm, and logits; sequences of any length."""
+
+    name = "mamba"
+    Config = MambaConfig
+
+    def __init__(self, config: MambaConfig):
+        super().__init__(config)
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.norms = nn.ModuleList(nn.RMSNorm(config.d_model, config.norm_eps) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(MambaBlock(config) for _ in range(config.n_layers))
+        self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.head = None if config.tied_embeddings else nn.Linear(config.d_model, config.vocab_size, bias=False)
+        # Only these: initialising every Linear here, as is usual, would undo what the blocks did for dt.
+        for table in [self.embedding] if self.head is None else [self.embedding, self.head]:
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids (B, T) int64 -> logits (B, T, V); position t sees ids[:, :t + 1] only.
+
+        Raises:
+            InputError: ids that are no (B, T) integers within the vocabulary, or that are empty.
+        """
+        return self._logits(self._run(ids, None)[0])
+
+    def prefill(self, ids: Tensor) -> tuple[Tensor, list[LayerState]]:
+        """ids (B, T), T >= 1 -> logits after the last token (B, V), and the state of each layer.
+
+        All rows must have the same length: padding would be read into the state like any token.
+        """
+        hidden, state = self._run(ids, None)
+        return self._logits(hidden[:, -1]), state
+
+    def step(self, ids: Tensor, state: list[LayerState]) -> tuple[Tensor, list[LayerState]]:
+        """ids (B,) -> logits (B, V) and the next state: time and memory do not depend on what came before."""
+        hidden, state = self._run(ids[:, None], state)
+        return self._logits(hidden[:, -1]), state
+
+    @staticmethod
+    def state_bytes(state: list[LayerState]) -> int:
+        """Memory that decoding keeps between two tokens, all layers and rows together, in bytes."""
+        return sum(layer.n_bytes() for layer in state)
+
+    def _run(self, ids: Tensor, state: list[LayerState] | None) -> tuple[Tensor, list[LayerState]]:
+        """ids (B, T) after ``state`` (None: nothing) -> hidden vectors (B, T, D), and the state after them."""
+        check_ids(ids, self.config.vocab_size)
+        if ids.ndim != 2 or ids.numel() == 0:
+            raise InputError(f"Mamba needs at least one token in each row of ids (B, T), not {tuple(ids.shape)}")
+        state = state or [block.initial_state(len(ids)) for block in self.blocks]
+        x, after = self.embedding(ids), []
+        for norm, block, before in zip(self.norms, self.blocks, state, strict=True):
+            update, layer_state = block(norm(x), before)
+            x = x + update
+            after.append(layer_state)
+        return self.norm(x), after
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
+
+
+def _scan_dtype(weight: Tensor) -> torch.dtype:
+    """float32, or float64 in a model of float64; never less, whatever the weights are kept in."""
+    return torch.promote_types(weight.dtype, torch.float32)

@@ -1,0 +1,293 @@
+"""A decoder-only Transformer (Vaswani et al., 2017) with the choices made since, each a field of its config."""
+
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_origin
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pn_lib.errors import InputError
+from pn_lib.models.attention import KVCache, LinearAttention, LinearCache, Rotation, SoftmaxAttention, rotary_table
+from pn_lib.models.base import LanguageModel, check_ids
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The architecture. The defaults are Llama's choices (Touvron et al., 2023) at a laptop's size.
+
+    Raises:
+        InputError (a ValueError): values that no Transformer can have; the sentence names the field.
+    """
+
+    vocab_size: int
+    context: int = 256  # the longest sequence, in tokens
+    d_model: int = 128
+    n_layers: int = 4
+    n_heads: int = 4
+    n_kv_heads: int | None = None  # None: n_heads; fewer: grouped-query; 1: multi-query
+    d_ff: int | None = None  # None: 4 d_model, or for swiglu, which has a third matrix, 8/3 d_model
+    position: Literal["rope", "learned", "sinusoidal", "none"] = "rope"
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    norm_position: Literal["pre", "post"] = "pre"  # post: the original paper's, and then no final norm
+    activation: Literal["swiglu", "gelu", "relu"] = "swiglu"  # gelu: the tanh form, as GPT-2's
+    attention: Literal["softmax", "linear"] = "softmax"
+    window: int | None = None  # a token sees itself and the window - 1 before it; None: all before it
+    tied_embeddings: bool = True  # the output layer is the embedding table
+    bias: bool = False  # in all linear layers but the output, and in LayerNorm
+    dropout: float = 0.0
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-5
+
+    def __post_init__(self):
+        self._check_fields()
+        for possible, sentence in (
+            (self.d_model % self.n_heads == 0, f"n_heads ({self.n_heads}) must divide d_model ({self.d_model})"),
+            (self.n_heads % self.kv_heads == 0, f"n_kv_heads ({self.kv_heads}) must divide n_heads ({self.n_heads})"),
+            (
+                self.position != "rope" or self.head_dim % 2 == 0,
+                f"rope turns pairs of channels: d_model / n_heads must be even, not {self.head_dim}",
+            ),
+            (
+                self.position != "sinusoidal" or self.d_model % 2 == 0,
+                f"sinusoidal positions pair channels: d_model must be even, not {self.d_model}",
+            ),
+            (
+                self.window is None or self.attention == "softmax",
+                "window needs softmax attention: linear attention keeps sums and cannot forget single tokens",
+            ),
+            (
+                self.window is None or self.window <= self.context,
+                f"window ({self.window}) must not exceed the context ({self.context})",
+            ),
+            (0 <= self.dropout < 1, f"dropout must lie in [0, 1), not {self.dropout!r}"),
+            (self.rope_theta > 0, f"rope_theta must be positive, not {self.rope_theta!r}"),
+            (self.norm_eps > 0, f"norm_eps must be positive, not {self.norm_eps!r}"),
+        ):
+            if not possible:
+                raise InputError(sentence)
+
+    def _check_fields(self) -> None:
+        """Each whole number at least 1, or None where the field may be; each choice one of those listed."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            choices = get_args(field.type)
+            if get_origin(field.type) is Literal and value not in choices:
+                raise InputError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
+            optional = value is None and type(None) in choices
+            if field.type in (int, int | None) and not optional and not (isinstance(value, int) and value >= 1):
+                raise InputError(f"{field.name} must be a whole number of at least 1, not {value!r}")
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+    @property
+    def ff_width(self) -> int:
+        """Width of the hidden layer; for swiglu 8/3 d_model, rounded up to a multiple of 16."""
+        if self.d_ff is not None:
+            return self.d_ff
+        return -(-8 * self.d_model // 48) * 16 if self.activation == "swiglu" else 4 * self.d_model
+
+
+def sinusoidal_table(context: int, d_model: int) -> Tensor:
+    """Positions (context, D) of Vaswani et al., 2017, section 3.5: sines in even channels, cosines in odd ones."""
+    position = torch.arange(context, dtype=torch.float32)
+    frequency = 10000.0 ** (-torch.arange(0, d_model, 2, dtype=torch.float32) / d_model)
+    angle = torch.outer(position, frequency)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
+
+
+class MLP(nn.Module):
+    """The position-wise network: down(relu(up(x))), with gelu, or down(silu(gate(x)) * up(x)) (Shazeer, 2020)."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.activation = config.activation
+        # swiglu's gate and up projections are one matrix: the first half of its rows is the gate
+        width = config.ff_width * (2 if config.activation == "swiglu" else 1)
+        self.up = nn.Linear(config.d_model, width, bias=config.bias)
+        self.down = nn.Linear(config.ff_width, config.d_model, bias=config.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, T, D) -> (B, T, D)"""
+        x = self.up(x)
+        if self.activation == "swiglu":
+            gate, x = x.chunk(2, dim=-1)
+            return self.down(F.silu(gate) * x)
+        return self.down(F.gelu(x, approximate="tanh") if self.activation == "gelu" else F.relu(x))
+
+
+class Block(nn.Module):
+    """Attention, then the MLP, each with a residual connection and a norm before (pre) or after it (post)."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        c = config
+        self.pre = c.norm_position == "pre"
+        self.attention_norm = make_norm(c)
+        sizes = (c.d_model, c.n_heads, c.kv_heads, c.bias, c.dropout)
+        self.attention = (
+            SoftmaxAttention(*sizes, window=c.window) if c.attention == "softmax" else LinearAttention(*sizes)
+        )
+        self.mlp_norm = make_norm(c)
+        self.mlp = MLP(c)
+        self.dropout = nn.Dropout(c.dropout)
+
+    def forward(self, x: Tensor, rotation: Rotation | None, cache: KVCache | LinearCache | None = None) -> Tensor:
+        """x (B, T, D) -> (B, T, D)"""
+        if self.pre:
+            x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
+            return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, rotation, cache)))
+        return self.mlp_norm(x + self.dropout(self.mlp(x)))
+
+    def attention_weights(self, x: Tensor, rotation: Rotation | None) -> Tensor:
+        """What this block's attention weighs the values with: (B, H, T, T), row = query."""
+        return self.attention.weights(self.attention_norm(x) if self.pre else x, rotation)
+
+
+def make_norm(config: TransformerConfig) -> nn.Module:
+    if config.norm == "rmsnorm":
+        return nn.RMSNorm(config.d_model, eps=config.norm_eps)
+    return nn.LayerNorm(config.d_model, eps=config.norm_eps, bias=config.bias)
+
+
+@dataclass
+class TransformerState:
+    """Where decoding stands: how many tokens have been seen, and each layer's cache of them."""
+
+    length: int
+    caches: list[KVCache | LinearCache]
+
+
+class Transformer(LanguageModel):
+    """Token embedding, positions, L blocks, a final norm (pre only), and logits over the vocabulary.
+
+    Weights start as GPT-2's do (Radford et al., 2019): normal with standard deviation 0.02, the two projections into
+    the residual stream of each block scaled down by sqrt(2 L), biases 0, norms 1. With sinusoidal positions the
+    embeddings are multiplied by sqrt(D), as in Vaswani et al., 2017, section 3.4.
+    """
+
+    name = "transformer"
+    Config = TransformerConfig
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__(config)
+        c = config
+        self.embedding = nn.Embedding(c.vocab_size, c.d_model)
+        if c.position == "learned":
+            self.positions = nn.Embedding(c.context, c.d_model)
+        elif c.position == "sinusoidal":
+            self.register_buffer("sinusoids", sinusoidal_table(c.context, c.d_model), persistent=False)
+        elif c.position == "rope":
+            cos, sin = rotary_table(c.head_dim, c.context, c.rope_theta)
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
+        self.dropout = nn.Dropout(c.dropout)
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layers))
+        self.norm = make_norm(c) if c.norm_position == "pre" else nn.Identity()
+        if not c.tied_embeddings:
+            self.head = nn.Linear(c.d_model, c.vocab_size, bias=False)
+        self._initialise()
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens that ``forward``, or ``prefill`` and ``step`` together, take."""
+        return self.config.context
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids (B, T) -> logits (B, T, V).
+
+        Raises:
+            InputError: T exceeds the context, or an id is outside the vocabulary.
+        """
+        self._check(ids)
+        return self._logits(self._hidden(ids))
+
+    def prefill(self, ids: Tensor) -> tuple[Tensor, TransformerState]:
+        """ids (B, T) -> logits after the last token (B, V), and the state. Raises InputError as ``forward`` does."""
+        self._check(ids)
+        linear = self.config.attention == "linear"
+        caches = [LinearCache() if linear else KVCache(self.config.context) for _ in self.blocks]
+        x = self._hidden(ids, 0, caches)
+        return self._logits(x[:, -1]), TransformerState(ids.shape[1], caches)
+
+    def step(self, ids: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
+        """ids (B,) -> logits (B, V), and the state, changed in place.
+
+        Raises:
+            InputError: the state holds as many tokens as the context already.
+        """
+        self._check_length(state.length + 1)
+        x = self._hidden(ids.unsqueeze(1), state.length, state.caches)
+        state.length += 1
+        return self._logits(x[:, -1]), state
+
+    @staticmethod
+    def state_bytes(state: TransformerState) -> int:
+        """Memory that decoding keeps between two tokens, all layers and rows together, in bytes."""
+        return sum(cache.n_bytes() for cache in state.caches)
+
+    def attention_maps(self, ids: Tensor) -> list[Tensor]:
+        """For each layer the weights (B, H, T, T) that ``forward`` uses, row = query. Raises InputError as it does.
+
+        Each row sums to one, except for linear attention with rotary positions.
+        """
+        self._check(ids)
+        x, rotation, maps = self._embed(ids, 0), self._rotation(0, ids.shape[1]), []
+        for block in self.blocks:
+            maps.append(block.attention_weights(x, rotation))
+            x = block(x, rotation)
+        return maps
+
+    def _hidden(self, ids: Tensor, start: int = 0, caches: list | None = None) -> Tensor:
+        """ids (B, T), the first at position ``start`` -> the last block's output (B, T, D), normed."""
+        x, rotation = self._embed(ids, start), self._rotation(start, ids.shape[1])
+        for i, block in enumerate(self.blocks):
+            x = block(x, rotation, None if caches is None else caches[i])
+        return self.norm(x)
+
+    def _embed(self, ids: Tensor, start: int) -> Tensor:
+        here = slice(start, start + ids.shape[1])
+        x = self.embedding(ids)
+        if self.config.position == "learned":
+            x = x + self.positions.weight[here]
+        elif self.config.position == "sinusoidal":
+            x = x * self.config.d_model**0.5 + self.sinusoids[here]
+        return self.dropout(x)
+
+    def _rotation(self, start: int, length: int) -> Rotation | None:
+        if self.config.position != "rope":
+            return None
+        return self.cos[start : start + length], self.sin[start : start + length]
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.embedding.weight) if self.config.tied_embeddings else self.head(x)
+
+    def _check(self, ids: Tensor) -> None:
+        if ids.is_cpu:  # elsewhere reading the ids would make the host wait for the device at every call
+            check_ids(ids, self.config.vocab_size)
+        if ids.ndim != 2 or ids.shape[1] == 0:
+            raise InputError(f"token ids must be (B, T) with at least one token a row, not {tuple(ids.shape)}")
+        self._check_length(ids.shape[1])
+
+    def _check_length(self, length: int) -> None:
+        if length > self.config.context:
+            raise InputError(
+                f"the sequence is {length} tokens, the model's context is {self.config.context}: "
+                "shorten it, or score it in windows"
+            )
+
+    def _initialise(self) -> None:
+        residual = 0.02 / (2 * self.config.n_layers) ** 0.5
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                into_stream = name.endswith((".attention.out", ".mlp.down"))
+                nn.init.normal_(module.weight, std=residual if into_stream else 0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)

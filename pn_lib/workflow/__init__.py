@@ -1,0 +1,1 @@
+"""Profiles, runs, the pipeline over the notebooks, plotting, publishing and the command line."""

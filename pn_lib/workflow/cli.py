@@ -1,0 +1,115 @@
+"""The command line: ``python -m pn_lib run | generate | publish | refresh``."""
+
+import argparse
+import errno
+import os
+import sys
+from pathlib import Path
+
+from pn_lib.errors import InputError
+from pn_lib.workflow.stages import NAMED_CORPORA, output_root
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 done, 1 a stage failed, 2 bad input, 130 stopped by Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    from pn_lib.workflow.pipeline import StageError  # after the arguments are known to be good: this imports torch
+
+    try:
+        options.command(options)
+    except InputError as error:
+        return _fail(str(error), EXIT_BAD_INPUT)
+    except StageError as error:
+        return _fail(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        return _fail("stopped; the same command goes on from the last whole result", EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail("the disk is full; free some space and run the same command again, which goes on from the "
+                     "last whole result", EXIT_BAD_INPUT)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pn_lib", description="PocketNarrator: small models, told stories.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="run all notebooks, then build the report; skips what has not changed")
+    run.add_argument("--profile", default="quick", help="smoke, quick, laptop, paper, or a .toml file (default: quick)")
+    run.add_argument("--corpus", default="pocket",
+                     help="pocket, tinystories (the Hub), or a folder or .parquet, .jsonl, .txt file (default: pocket)")
+    run.set_defaults(command=_run)
+
+    generate = commands.add_parser("generate", help="tell a story with a model of a run")
+    generate.add_argument("prompt", nargs="?", default="", help="how the story begins (default: from nothing)")
+    generate.add_argument("--run", default="quick-pocket", help="which run's model (default: quick-pocket)")
+    generate.add_argument("--model", default="transformer", help="which of its models (default: transformer)")
+    generate.add_argument("--max-new-tokens", type=int, default=300)
+    generate.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token each time")
+    generate.add_argument("--top-k", type=int)
+    generate.add_argument("--top-p", type=float)
+    generate.add_argument("--min-p", type=float)
+    generate.add_argument("--seed", type=int, default=0)
+    generate.set_defaults(command=_generate)
+
+    publish = commands.add_parser("publish", help="copy a finished run's small files to the published/ folders")
+    publish.add_argument("run")
+    publish.set_defaults(command=_publish)
+
+    refresh = commands.add_parser(
+        "refresh", help="put links, time budgets and the outputs of the run quick-pocket into the notebooks")
+    refresh.set_defaults(command=_refresh)
+    return parser
+
+
+def corpus_argument(corpus: str) -> str:
+    """A corpus as runs keep it: a path becomes relative to the output root, so that no record names this machine."""
+    if corpus in NAMED_CORPORA:
+        return corpus
+    return os.path.relpath(Path(corpus).expanduser().absolute(), output_root())
+
+
+def _run(options: argparse.Namespace) -> None:
+    from pn_lib.workflow.pipeline import Pipeline
+
+    for path in Pipeline(options.profile, corpus_argument(options.corpus)).run():
+        print(path)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from pn_lib.data.tokenizer import Tokenizer
+    from pn_lib.models.base import load_model
+    from pn_lib.models.generation import generate
+
+    results = output_root() / "results" / options.run
+    folder = results / "models" / options.model
+    if not folder.is_dir():
+        raise InputError(f"there is no model {options.model!r} in {results}; make the run with python -m pn_lib run")
+    tokenizer = Tokenizer.load(results / "tokenizer")
+    prompt = [tokenizer.separator_id, *tokenizer.encode(options.prompt)]
+    [completion] = generate(load_model(folder), [prompt], options.max_new_tokens, temperature=options.temperature,
+                            top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
+                            stop_id=tokenizer.separator_id, seed=options.seed)
+    print(options.prompt + tokenizer.decode(completion.ids))
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from pn_lib.workflow.publish import publish
+
+    for path in publish(options.run):
+        print(path)
+
+
+def _refresh(_: argparse.Namespace) -> None:
+    from pn_lib.workflow.refresh import refresh_notebooks
+
+    for path in refresh_notebooks():
+        print(path)

@@ -1,0 +1,34 @@
+"""papermill's engine with a progress line that also tells what a long cell is doing."""
+
+import threading
+from pathlib import Path
+
+from papermill.engines import NBClientEngine, papermill_engines
+
+ENGINE = "pocketnarrator"
+
+
+class ProgressEngine(NBClientEngine):
+    """Shows, beside papermill's count of cells, the status line that ``pn_lib.progress`` keeps in a file."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, status_file: Path, **kwargs):
+        done = threading.Event()
+        watcher = threading.Thread(target=cls._watch, args=(nb_man, status_file, done), daemon=True)
+        watcher.start()
+        try:
+            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+        finally:
+            done.set()
+            watcher.join()
+
+    @staticmethod
+    def _watch(nb_man, status_file: Path, done: threading.Event) -> None:
+        while not done.wait(1.0):
+            bar = nb_man.pbar
+            if bar is not None and not bar.disable:
+                status = status_file.read_text(encoding="utf-8") if status_file.exists() else ""
+                bar.set_postfix_str(status)
+
+
+papermill_engines.register(ENGINE, ProgressEngine)

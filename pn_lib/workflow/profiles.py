@@ -1,0 +1,168 @@
+"""Profiles: how large a run is. A small TOML file holds only what differs from the typed defaults here."""
+
+import tomllib
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pn_lib.config import parse_config
+from pn_lib.errors import InputError
+from pn_lib.models.mamba import MambaConfig
+from pn_lib.models.transformer import TransformerConfig
+from pn_lib.training.loop import TrainingConfig
+
+Options = dict[str, Any]
+
+
+def _at_least(low: int, **values: float) -> None:
+    for key, value in values.items():
+        if value < low:
+            raise ValueError(f"{key} must be at least {low}, not {value}")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How many stories are read, and how many of them are held out for every measure of the run."""
+
+    train_stories: int | None = 10_000  # None: all there are
+    validation_stories: int = 400
+    min_characters: int = 100
+
+    def __post_init__(self) -> None:
+        _at_least(1, train_stories=self.train_stories or 1, validation_stories=self.validation_stories)
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    vocab_size: int = 2048
+    sweep: tuple[int, ...] = (512, 1024, 2048, 4096)  # vocabulary sizes that notebook 02 compares
+
+    def __post_init__(self) -> None:
+        _at_least(258, vocab_size=self.vocab_size, **{f"sweep[{i}]": v for i, v in enumerate(self.sweep)})
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    stories: int = 200  # stories sampled per model
+    max_new_tokens: int = 200
+    temperature: float = 1.0
+    temperatures: tuple[float, ...] = (0.4, 0.7, 1.0, 1.3)  # what notebook 05 compares
+
+    def __post_init__(self) -> None:
+        _at_least(1, stories=self.stories, max_new_tokens=self.max_new_tokens)
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """Notebook 06: one change at a time to a small Transformer."""
+
+    tokens: int = 200_000
+    seeds: int = 3
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    transformer: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "n_heads": 4, "context": 128})
+    vocab_sizes: tuple[int, ...] = (512, 4096)
+
+    def __post_init__(self) -> None:
+        _at_least(1, tokens=self.tokens, seeds=self.seeds, batch_size=self.batch_size)
+
+
+@dataclass(frozen=True)
+class MambaSettings:
+    """Notebook 07: a Mamba and a Transformer of about equal parameters, trained alike."""
+
+    tokens: int = 200_000
+    seeds: int = 3
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    mamba: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "context": 128})
+    transformer: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "n_heads": 4, "context": 128})
+    decode_contexts: tuple[int, ...] = (64, 256, 1024, 4096)
+
+    def __post_init__(self) -> None:
+        _at_least(1, tokens=self.tokens, seeds=self.seeds, batch_size=self.batch_size)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything that sets the size of a run. Budgets are in tokens, so a run means the same on every machine."""
+
+    name: str
+    seed: int = 0
+    data: DataSettings = field(default_factory=DataSettings)
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
+    transformer: Options = field(default_factory=dict)  # TransformerConfig without vocab_size
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    study: StudySettings = field(default_factory=StudySettings)
+    mamba: MambaSettings = field(default_factory=MambaSettings)
+
+    def transformer_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
+        """The Transformer of notebooks 03-05 for a tokenizer of ``vocab_size``; ``changes`` override the profile."""
+        return _model_config(TransformerConfig, self.transformer, vocab_size, changes)
+
+    def study_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
+        """The small Transformer that notebook 06 varies."""
+        return _model_config(TransformerConfig, self.study.transformer, vocab_size, changes)
+
+    def mamba_config(self, vocab_size: int, **changes: Any) -> MambaConfig:
+        """The Mamba of notebook 07."""
+        return _model_config(MambaConfig, self.mamba.mamba, vocab_size, changes)
+
+    def matched_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
+        """The Transformer that notebook 07 sets beside the Mamba."""
+        return _model_config(TransformerConfig, self.mamba.transformer, vocab_size, changes)
+
+    def settings(self) -> dict:
+        """All values, defaults included, as plain JSON types."""
+        return asdict(self)
+
+
+def _model_config(cls: type, options: Options, vocab_size: int, changes: Options) -> Any:
+    return parse_config(cls, {"vocab_size": vocab_size, **options, **changes}, cls.__name__)
+
+
+def profile_names() -> list[str]:
+    """The profiles that come with the package, smallest first."""
+    known = {p.name.removesuffix(".toml") for p in resources.files(__package__).joinpath("profiles").iterdir()}
+    order = ["smoke", "quick", "laptop", "paper"]
+    return sorted(known, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+
+def load_profile(name: str) -> Profile:
+    """Read a profile by its name, or from the path of a TOML file of your own.
+
+    Raises:
+        InputError: no such profile, no valid TOML, or a key or value that no setting takes (it is named).
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+    elif name in profile_names():
+        path = resources.files(__package__).joinpath("profiles", f"{name}.toml")
+    else:
+        known = ", ".join(profile_names())
+        raise InputError(f"unknown profile {name!r}; choose one of {known}, or name a .toml file")
+    where = f"profile {path.name}"
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"profile file {name} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{where} is no valid TOML: {error}") from None
+    if "name" in settings:
+        raise InputError(f"{where}: unknown key 'name'; a profile is named by its file")
+    profile = parse_config(Profile, {"name": path.name.removesuffix(".toml"), **settings}, where)
+    _check_models(profile, where)
+    return profile
+
+
+def _check_models(profile: Profile, where: str) -> None:
+    """Model options meet their dataclass only once the vocabulary is known; find their mistakes now."""
+    makers = {"transformer": profile.transformer_config, "study.transformer": profile.study_config,
+              "mamba.mamba": profile.mamba_config, "mamba.transformer": profile.matched_config}
+    for section, make in makers.items():
+        try:
+            make(profile.tokenizer.vocab_size)
+        except (InputError, TypeError) as error:
+            raise InputError(f"{where}, [{section}]: {error}") from None

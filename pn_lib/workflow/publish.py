@@ -1,0 +1,50 @@
+"""Publishing a run: its small files, committed for everybody to read and to compare with."""
+
+import shutil
+from pathlib import Path
+
+from pn_lib.errors import InputError
+from pn_lib.files import read_json
+from pn_lib.workflow.stages import load_stages, output_root
+
+LARGE = {"stories", "tokens", "models", "notebooks", "work"}  # of results/<run>/: remade by a run, not kept in git
+
+
+def publish(run: str) -> list[Path]:
+    """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``.
+
+    Raises:
+        InputError: the run does not exist or is not finished.
+    """
+    root = output_root()
+    results = root / "results" / run
+    _check_finished(results, run)
+    kept = [p for p in sorted(results.rglob("*")) if p.suffix in (".json", ".csv")
+            and p.relative_to(results).parts[0] not in LARGE | {"stages"}]
+    figures = sorted((root / "figures" / run).glob("*.*"))
+    report = [root / "report" / run / name for name in ("report.html", "report.pdf")]
+    return [_replace(root / "results", run, kept), _replace(root / "figures", run, figures),
+            _replace(root / "report", run, report)]
+
+
+def _check_finished(results: Path, run: str) -> None:
+    if not results.is_dir():
+        raise InputError(f"there is no run {run} in {results.parent}; make it with python -m pn_lib run")
+    for name in [*(stage.name for stage in load_stages()), "report"]:
+        manifest = results / "stages" / f"{name}.json"
+        if not manifest.exists() or "key" not in read_json(manifest):
+            raise InputError(f"run {run} is not finished ({name} is missing); run it to its end first")
+
+
+def _replace(room: Path, run: str, files: list[Path]) -> Path:
+    """Put copies of ``files`` (under ``room/run``) in place of ``room/published/run``, at once."""
+    target = room / "published" / run
+    fresh = target.with_name(f".{run}-new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    for file in files:
+        copy = fresh / file.relative_to(room / run)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    return target

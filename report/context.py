@@ -1,0 +1,231 @@
+"""From result files to what the template speaks of: the one place that knows the keys of the results."""
+
+from collections.abc import Iterable
+
+from sources import Record, Run
+from wording import Estimate, compare_speed, order, verdict
+
+from pn_lib.errors import InputError
+
+NAMES = {
+    "transformer": "Transformer",
+    "mamba": "Mamba",
+    "ngram": "n-gram",
+    "model": "Transformer",
+    "human": "Real endings",
+    "transformer_matched": "Transformer",
+}
+DIVERSITY = {  # key: (words, decimals)
+    "rouge2_reference": ("word pairs shared with the real ending (ROUGE-2 precision)", 3),
+    "self_rouge2": ("likeness to the most similar other story (ROUGE-2 F-measure)", 3),
+    "memorisation_rouge2": ("word pairs shared with the closest training story (ROUGE-2 precision)", 3),
+    "longest_copy_median": ("longest span copied from training (median, words)", 0),
+    "distinct_2": ("distinct word pairs among all pairs", 3),
+    "repetition": ("four-word sequences repeated within a story (share)", 3),
+    "known_words": ("words that training also has (share)", 3),
+    "quotes_close": ("stories whose quotation marks all close (share)", 3),
+    "ended": ("stories that reach their end (share)", 3),
+}
+
+
+def build_context(run: Run) -> dict[str, object]:
+    """Everything the template may use, by name.
+
+    Raises:
+        InputError: a file or key is missing, damaged, or two files contradict one another.
+    """
+    files = ["run", "data", "tokenization", "construction", "training", "evaluation", "study", "mamba"]
+    records = {name: run.json(name) for name in files}
+    data, training, evaluation = records["data"], records["training"], records["evaluation"]
+    context = {
+        "name": run.name,
+        **records,
+        "machine": run.json("timings/machine"),
+        "stages": run.json("timings/stages"),
+        "training_cost": run.json("timings/training"),
+        "transformer": interval_of(training.transformer, "bits_per_byte"),
+        "ngram": Estimate(training.ngram.bits_per_byte),
+        "compressors": Estimate(min(data.compressors[name] for name in data.compressors)),
+        "best_compressor": min(data.compressors, key=lambda name: data.compressors[name]),
+        "entropy": data.optional("entropy"),
+        "warmup": warmup_pairs(training.warmup),
+        "diversity_rows": diversity_rows(evaluation.diversity),
+        "pocket": pocket(data, evaluation),
+        "architecture": architecture(run, records["study"]),
+        "versus": versus(run, records["mamba"]),
+        "settings": settings(records["run"].settings),
+        "config_rows": settings(records["construction"].transformer.config),
+    }
+    return context
+
+
+def interval_of(record: Record, key: str, low: str = "low", high: str = "high") -> Estimate:
+    return Estimate(record[key], record.optional(low), record.optional(high))
+
+
+def warmup_pairs(rows: Iterable[Record]) -> list[dict[str, object]]:
+    """For each learning rate, the loss with the least and with the most warm-up; a loss of None means it diverged."""
+    by_rate: dict[float, list[tuple[float, float | None]]] = {}
+    for row in rows:
+        by_rate.setdefault(row.learning_rate, []).append((row.warmup, row.optional("bits_per_byte")))
+    pairs = []
+    for rate, results in sorted(by_rate.items()):
+        (least, without), (most, warmed) = min(results), max(results)
+        if least != most:
+            pairs.append({"rate": rate, "least": least, "most": most, "without": without, "warmed": warmed})
+    if not pairs:
+        raise InputError("training.json: 'warmup' has no learning rate with two lengths of warm-up; run notebook 04")
+    return pairs
+
+
+def diversity_rows(diversity: Record) -> list[tuple[str, int, list[float | None]]]:
+    """One row a measure: its words, its decimals, its value for the Transformer, the n-gram and the real endings."""
+    return [
+        (words, decimals, [diversity[who].optional(key) for who in ("model", "ngram", "human")])
+        for key, (words, decimals) in DIVERSITY.items()
+    ]
+
+
+def pocket(data: Record, evaluation: Record) -> dict[str, object] | None:
+    """What only a source whose probabilities are known can tell; None for any other corpus."""
+    exact = evaluation.optional("pocket")
+    if (exact is None) != (data.optional("entropy") is None):
+        raise InputError("data.json and evaluation.json disagree on whether the source is known; run 01 and 05 again")
+    if exact is None:
+        return None
+    excess = {who: interval_of(exact.excess_bits_per_byte[who], "value") for who in ("transformer", "ngram")}
+    closed = None
+    if order(excess["transformer"], excess["ngram"]) < 0 < excess["transformer"].value:
+        closed = 1 - excess["transformer"].value / excess["ngram"].value
+    return {
+        "excess": excess,
+        "closed": closed,
+        "valid": {who: interval_of(exact.valid_share[who], "value") for who in ("transformer", "ngram")},
+        "tried": exact.valid_share.transformer.n,
+        "consistency": interval_of(exact.consistency, "accuracy"),
+        "probes": exact.consistency.n,
+        "reasons": [tuple(reason) for reason in exact.reasons],
+    }
+
+
+def architecture(run: Run, study: Record) -> dict[str, object]:
+    """The study's axes with speed and memory beside quality, and its variants sorted by what can be said of them."""
+    costs = mean_costs(run)
+    axes, changed = [], []
+    for axis in study.axes:
+        variants = [study_variant(axis.axis, variant, costs) for variant in axis.variants]
+        axes.append({"axis": axis.axis, "variants": variants})
+        changed += [v for v in variants if not v["is_baseline"]]
+    if not changed:
+        raise InputError("study.json compares no variant with the baseline; run notebook 06 again")
+    baseline = next((v for a in axes for v in a["variants"] if v["is_baseline"]), None)
+    if baseline is None:
+        raise InputError("study.json marks no variant as the baseline (difference: null); run notebook 06 again")
+    told = [v for v in changed if v["verdict"]]
+    fastest = max(changed, key=lambda v: v["tokens_per_second"])
+    return {
+        "axes": axes,
+        "changed": changed,
+        "seeds": min(v["seeds"] for v in changed),
+        "worse": [v for v in told if v["verdict"] > 0],
+        "better": [v for v in told if v["verdict"] < 0],
+        "same": [v for v in changed if not v["verdict"]],
+        "largest": max(told, key=lambda v: abs(v["difference"].value)) if told else None,
+        "fastest": fastest,
+        "faster": compare_speed(fastest["tokens_per_second"], baseline["tokens_per_second"]) > 0,
+        "baseline": baseline,
+    }
+
+
+def study_variant(axis: str, variant: Record, costs: dict[tuple[str, str], tuple[float, float]]) -> dict[str, object]:
+    if (axis, variant.variant) not in costs:
+        raise InputError(f"timings/study.csv has no row of {axis} '{variant.variant}', study.json has; run notebook 06")
+    baseline = variant.optional("difference") is None
+    difference = Estimate(0.0) if baseline else interval_of(variant, "difference", "difference_low", "difference_high")
+    tokens_per_second, memory = costs[axis, variant.variant]
+    return {
+        "axis": axis,
+        "name": variant.variant,
+        "parameters": variant.parameters,
+        "loss": interval_of(variant, "mean"),
+        "seeds": variant.seeds,
+        "is_baseline": baseline,
+        "difference": difference,
+        "verdict": verdict(difference),
+        "tokens_per_second": tokens_per_second,
+        "memory": memory,
+    }
+
+
+def mean_costs(run: Run) -> dict[tuple[str, str], tuple[float, float]]:
+    """Mean tokens per second and peak memory (MB) over the seeds of each (axis, variant)."""
+    columns = {"axis": str, "variant": str, "tokens_per_second": float, "peak_memory_mb": float}
+    rows: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in run.csv("timings/study", columns):
+        rows.setdefault((row.axis, row.variant), []).append((row.tokens_per_second, row.peak_memory_mb))
+    return {key: tuple(sum(side) / len(side) for side in zip(*values, strict=True)) for key, values in rows.items()}
+
+
+def versus(run: Run, mamba: Record) -> dict[str, object]:
+    """The matched Transformer and Mamba: loss, difference (Mamba minus Transformer), speeds, decoding by context."""
+    timings = run.json("timings/mamba")
+    models = {
+        who: {
+            "loss": interval_of(mamba.models[who], "bits_per_byte_mean"),
+            "parameters": mamba.models[who].parameters,
+            "seeds": mamba.models[who].seeds,
+            "tokens_per_second": timings.models[who].tokens_per_second,
+            "memory": timings.models[who].peak_memory_mb,
+        }
+        for who in ("transformer", "mamba")
+    }
+    difference = interval_of(mamba.difference, "mean")
+    speeds = [models[who]["tokens_per_second"] for who in ("mamba", "transformer")]
+    return {
+        **models,
+        "difference": difference,
+        "verdict": verdict(difference),
+        "training_speed": compare_speed(*speeds),
+        "training_ratio": max(speeds) / min(speeds),
+        "decoding": decoding(run),
+    }
+
+
+def decoding(run: Run) -> dict[str, object]:
+    """Time and memory of a decoding step for both models at each context length both were timed at."""
+    columns = {"model": str, "context": int, "ms_per_token": float, "state_bytes": int}
+    steps: dict[int, dict[str, Record]] = {}
+    for row in run.csv("timings/decoding", columns):
+        steps.setdefault(row.context, {})[NAMES.get(row.model, row.model)] = row
+    both = {length: models for length, models in sorted(steps.items()) if {"Transformer", "Mamba"} <= models.keys()}
+    if not both:
+        raise InputError("timings/decoding.csv has no context length timed for both models; run notebook 07 again")
+    rows = [
+        {"context": length, "transformer": models["Transformer"], "mamba": models["Mamba"]}
+        for length, models in both.items()
+    ]
+    first, last = rows[0], rows[-1]
+    milliseconds = [last[who].ms_per_token for who in ("mamba", "transformer")]
+    faster = [row["context"] for row in rows if row["mamba"].ms_per_token < row["transformer"].ms_per_token]
+    return {
+        "rows": rows,
+        "first": first,
+        "last": last,
+        "growth": {who: last[who].ms_per_token / first[who].ms_per_token for who in ("mamba", "transformer")},
+        "state_growth": {who: last[who].state_bytes / first[who].state_bytes for who in ("mamba", "transformer")},
+        "speed": compare_speed(*milliseconds),
+        "ratio": max(milliseconds) / min(milliseconds),
+        "mamba_faster_from": min(faster) if faster and faster == [r["context"] for r in rows[-len(faster) :]] else None,
+    }
+
+
+def settings(record: Record, prefix: str = "") -> list[tuple[str, object]]:
+    """Nested settings as flat ("training.tokens", value) pairs."""
+    flat: list[tuple[str, object]] = []
+    for key in record:
+        value = record.optional(key)
+        if isinstance(value, Record) and value.is_object:
+            flat += settings(value, f"{prefix}{key}.")
+        else:
+            flat.append((f"{prefix}{key}", list(value) if isinstance(value, Record) else value))
+    return flat

@@ -1,0 +1,135 @@
+"""From template and context to Markdown, and from Markdown to HTML (pandoc) and PDF (pandoc, then typst)."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pypandoc
+import typst
+import wording
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sources import Figure, Run
+
+from pn_lib.errors import InputError
+
+HERE = Path(__file__).resolve().parent
+READER = "markdown+table_attributes"
+# Column limits off: pandoc would give wide tables relative column widths, and break lines of the source.
+BIBLIOGRAPHY = f"--bibliography={HERE / 'references.bib'}"
+COMMON = ["--citeproc", BIBLIOGRAPHY, "--columns=99999", "--wrap=none", "--fail-if-warnings"]
+FILTERS = [
+    wording.bpb,
+    wording.count,
+    wording.duration,
+    wording.fixed,
+    wording.interval,
+    wording.large,
+    wording.listing,
+    wording.linked,
+    wording.literal,
+    wording.named,
+    wording.percent,
+    wording.power,
+    wording.setting,
+    wording.si,
+    wording.signed,
+    wording.spaced,
+    wording.times,
+]
+TEXT_WIDTH, MOST_HEIGHT = 455.0, 560.0  # points: the type area of template.typ, and how tall a figure may stand in it
+
+
+class Numbering:
+    """Numbers figures and tables as the template places them, and fills in references made before or after."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.figures: dict[str, Figure] = {}
+        self.numbers: dict[str, str] = {}
+
+    def figure(self, name: str, caption: str) -> str:
+        """Place figure ``name`` of the run."""
+        drawn = self.figures[name] = self.run.figure(name)
+        title = self._number(f"fig-{name}", "Figure")
+        scale = min(1.0, TEXT_WIDTH / drawn.width, MOST_HEIGHT / drawn.height)
+        alt = " ".join(drawn.alt.replace('"', "'").split())
+        width = f"{100 * scale * drawn.width / TEXT_WIDTH:.1f}%"
+        source = f"Drawn by notebook `{drawn.notebook}`."
+        return f'![**{title}.** {caption} {source}](figures/{name}.svg){{#fig-{name} alt="{alt}" width={width}}}'
+
+    def table(self, name: str, caption: str, header: list[str], rows: list[list[str]], **options: object) -> str:
+        """Place a table; ``options`` go to `wording.table`."""
+        title = self._number(f"tbl-{name}", "Table")
+        return wording.table(f"**{title}.** {caption}", f"tbl-{name}", header, rows, **options)
+
+    @staticmethod
+    def ref(label: str) -> str:
+        """Refer to ``fig-name`` or ``tbl-name``, placed anywhere in the text."""
+        return f"@@{label}@@"
+
+    def resolve(self, markdown: str) -> str:
+        """Put "Figure 3", as a link, where `ref` was asked for it."""
+        return re.sub(r"@@([\w-]+)@@", lambda match: f"[{self.numbers[match[1]]}](#{match[1]})", markdown)
+
+    def _number(self, label: str, kind: str) -> str:
+        if label in self.numbers:
+            raise ValueError(f"{label} is placed twice")
+        used = sum(title.startswith(kind) for title in self.numbers.values())
+        self.numbers[label] = f"{kind}{wording.THIN}{used + 1}"
+        return self.numbers[label]
+
+
+def render_markdown(context: dict[str, object], numbering: Numbering) -> str:
+    """The report as Markdown: the template filled from the context."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        comment_start_string="<#",  # pandoc's identifiers begin as Jinja's comments do
+        comment_end_string="#>",
+        extensions=["jinja2.ext.do"],
+    )
+    environment.filters |= {form.__name__: form for form in FILTERS}
+    helpers = [wording.compare, wording.interval, wording.order, wording.plural, wording.story]
+    forms = {"percent": wording.percent, "signed": wording.signed, "point": wording.Estimate, "thin": wording.THIN}
+    environment.globals |= {helper.__name__: helper for helper in helpers} | forms
+    environment.globals |= {"figure": numbering.figure, "table": numbering.table, "ref": numbering.ref}
+    return numbering.resolve(environment.get_template("report.md").render(context))
+
+
+def write_html(markdown: str, folder: Path) -> Path:
+    """``folder/report.html``, one file with style and figures inside. ``folder`` holds ``figures/``."""
+    target = folder / "report.html"
+    options = ["--standalone", "--embed-resources", "--mathml", "--toc", "--toc-depth=1", "--number-sections"]
+    _pandoc(markdown, "html5", target, folder, [*options, f"--css={HERE / 'style.css'}"])
+    return target
+
+
+def write_pdf(markdown: str, figures: dict[str, Figure], folder: Path) -> Path:
+    """``folder/report.pdf``; the same Markdown and figures give the same bytes. ``folder`` holds ``figures/``."""
+    source, target = folder / "report.typ", folder / "report.pdf"
+    _pandoc(markdown, "typst-smart", source, folder, [f"--template={HERE / 'template.typ'}"])
+    text = source.read_text(encoding="utf-8")
+    for name, drawn in figures.items():  # pandoc's writer drops the alternative text
+        alt = drawn.alt.replace("\\", "\\\\").replace('"', '\\"')
+        text = text.replace(f'image("figures/{name}.svg"', f'image("figures/{name}.svg", alt: "{alt}"')
+    source.write_text(text, encoding="utf-8")
+    # Only typst's own fonts, and no date (see the template): the same pages, byte for byte, on every machine.
+    try:
+        typst.compile(str(source), output=str(target), root=str(folder), ignore_system_fonts=True)
+    except typst.TypstError as error:
+        raise InputError(f"typst could not set the report ({error}); if it names a figure, draw it again") from error
+    return target
+
+
+def copy_figures(figures: dict[str, Figure], folder: Path) -> None:
+    (folder / "figures").mkdir()
+    for name, drawn in figures.items():
+        shutil.copyfile(drawn.path, folder / "figures" / f"{name}.svg")
+
+
+def _pandoc(markdown: str, writer: str, target: Path, folder: Path, options: list[str]) -> None:
+    pypandoc.convert_text(
+        markdown, writer, READER, extra_args=[*COMMON, *options], outputfile=str(target), cworkdir=str(folder)
+    )

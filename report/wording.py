@@ -1,0 +1,207 @@
+"""How the report puts numbers into words: formats, and verdicts that the numbers and their intervals choose."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+
+from pn_lib.errors import InputError
+
+THIN = "\u202f"  # narrow no-break space: separates thousands, and a number from its unit
+NBSP = "\u00a0"
+MINUS = "\u2212"
+SAME_SPEED = 0.10  # timings carry no interval; two of them closer than this are called the same
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value with its 95 % interval, or with none (``low`` and ``high`` None: one seed, one measurement)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise InputError(f"an interval needs both ends or none, got [{self.low}, {self.high}]")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (self.value, self.value) if self.low is None or self.high is None else (self.low, self.high)
+
+
+def order(a: Estimate, b: Estimate) -> int:
+    """-1, 0 or 1 as ``a`` lies below, is not distinguishable from, or lies above ``b``: intervals that touch are 0."""
+    if a.bounds[1] < b.bounds[0]:
+        return -1
+    return 1 if a.bounds[0] > b.bounds[1] else 0
+
+
+def compare(a: Estimate, b: Estimate, lower: str = "lower than", higher: str = "higher than") -> str:
+    """The words between ``a`` and ``b``."""
+    same = "equal to" if a.low is b.low is None else "not distinguishable from"
+    return {-1: lower, 0: same, 1: higher}[order(a, b)]
+
+
+def verdict(difference: Estimate) -> int:
+    """-1 (lower), 0 (zero lies in the interval) or 1 (higher) for a difference."""
+    return order(difference, Estimate(0.0))
+
+
+def compare_speed(a: float, b: float) -> int:
+    """-1, 0 or 1 as ``a`` is smaller than, within `SAME_SPEED` of, or larger than ``b``."""
+    if abs(a - b) <= SAME_SPEED * max(a, b):
+        return 0
+    return -1 if a < b else 1
+
+
+def number_filter(function: Callable[..., str]) -> Callable[..., str]:
+    """Give a format the same answer to what is no number: None is a dash, anything else stops the build."""
+
+    @wraps(function)
+    def checked(value: object, *args: object) -> str:
+        if value is None:
+            return "–"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"the results hold {value!r} where the report needs a number; run the notebooks again")
+        return function(value, *args)
+
+    return checked
+
+
+@number_filter
+def fixed(value: float, decimals: int) -> str:
+    value = round(value, decimals) + 0.0  # adding zero turns -0.0 into 0.0
+    return f"{value:,.{decimals}f}".replace(",", THIN).replace("-", MINUS)
+
+
+@number_filter
+def count(value: float) -> str:
+    """1234567 -> 1 234 567, with narrow spaces."""
+    return fixed(round(value), 0)
+
+
+@number_filter
+def large(value: float) -> str:
+    """1234567 -> 1.23 million: three significant digits; below a million the number itself."""
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if abs(value) >= size:
+            return f"{fixed(value / size, max(0, 3 - len(str(int(value / size)))))}{THIN}{word}"
+    return count(value)
+
+
+@number_filter
+def bpb(value: float) -> str:
+    return fixed(value, 3)
+
+
+@number_filter
+def signed(value: float) -> str:
+    return ("+" if round(value, 3) > 0 else "") + fixed(value, 3)
+
+
+@number_filter
+def percent(value: float, decimals: int = 1) -> str:
+    return f"{fixed(100 * value, decimals)}{THIN}%"
+
+
+@number_filter
+def power(value: float) -> str:
+    """3.21e-06 -> 3.2 × 10^-6^, in pandoc's Markdown."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return "0" if value == 0 else f"{mantissa}{THIN}×{THIN}10^{int(exponent)}^".replace("-", MINUS)
+
+
+@number_filter
+def si(value: float, unit: str) -> str:
+    """1234567, "B" -> 1.23 MB: three significant digits and a decimal prefix."""
+    prefixes = ["", "k", "M", "G", "T", "P", "E"]
+    step = 0
+    while abs(value) >= 999.5 and step < len(prefixes) - 1:
+        value, step = value / 1000, step + 1
+    digits = max(0, 3 - len(str(int(abs(value)))))
+    return f"{fixed(value, 0 if step == 0 and value == int(value) else digits)}{THIN}{prefixes[step]}{unit}"
+
+
+@number_filter
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units that say it: 8.4 s, 3 min 12 s, 1 h 5 min."""
+    if seconds < 60:
+        return f"{fixed(seconds, 1)}{THIN}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{THIN}min {rest}{THIN}s"
+    return f"{minutes // 60}{THIN}h {minutes % 60}{THIN}min"
+
+
+@number_filter
+def times(value: float) -> str:
+    """A ratio: 2.3 times."""
+    return f"{fixed(value, 1 if value < 10 else 0)} times"
+
+
+def interval(estimate: Estimate, form: Callable[[float], str] = bpb) -> str:
+    """0.812 [0.805, 0.820], or the value alone where there is no interval."""
+    if estimate.low is None:
+        return form(estimate.value)
+    return f"{form(estimate.value)}{NBSP}[{form(estimate.low)},{NBSP}{form(estimate.high)}]"
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{'one' if number == 1 else count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def setting(value: object) -> str:
+    """A value of a configuration: off for None, yes or no, a number as short as it is exact, a list by its elements."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
+    if isinstance(value, float):
+        if value == int(value):
+            return count(value)
+        return power(value) if abs(value) < 1e-3 else f"{value:g}".replace("-", MINUS)
+    return ", ".join(setting(item) for item in value) if isinstance(value, list) else literal(value)
+
+
+def listing(items: list[str]) -> str:
+    """a, b and c."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def spaced(name: str) -> str:
+    """A key as words: kv_cache -> kv cache."""
+    return literal(name.replace("_", " "))
+
+
+def literal(text: object) -> str:
+    """Text from a result, such as a story, with every character that Markdown or a formula could take escaped."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
+
+
+def named(name: str) -> str:
+    """The name of a variant, set apart, since "none" may be one."""
+    return f"*{literal(name)}*"
+
+
+def linked(text: str) -> str:
+    """`literal`, with an address at its beginning made a link."""
+    address = re.match(r"https?://[^\s,;<>]+", text)
+    return f"<{address[0]}>{literal(text[address.end():])}" if address else literal(text)
+
+
+def story(text: str) -> str:
+    """A model's story as a quotation, its paragraphs kept and every character as the model wrote it."""
+    paragraphs = [literal(part) for part in text.split("\n") if part.strip()]
+    return "\n".join(["::: story", *(f"> {part}\n>" for part in paragraphs or ["(nothing)"]), "", ":::"])
+
+
+def table(caption: str, label: str, header: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,)) -> str:
+    """A pipe table; the columns named in ``left`` are set to the left, the others to the right."""
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError(f"table {label}: a row has not the header's {len(header)} columns")
+    lines = [header, [":--" if i in left else "--:" for i in range(len(header))], *rows]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"::: table\n\n{body}\n\n: {caption} {{#{label}}}\n\n:::"

@@ -1,0 +1,175 @@
+"""Invented results of a run, complete to the contract of the report. No number here was measured."""
+
+FIGURES = [
+    "story_lengths", "word_frequencies", "vocabulary_sweep", "positions", "training_curve", "warmup", "attention_maps",
+    "sampling", "study", "mamba_curves", "decoding", "parameters", "story_surprise",
+]
+
+STORY = 'One day Mia had a red kite.\n\nThe wind took it. "Oh no!" said Mia. Tom came with a ladder. They were glad.'
+
+
+def split(factor: int) -> dict:
+    return {
+        "stories": 100 * factor, "words": 12345 * factor + 67, "characters": 61000 * factor, "bytes": 61003 * factor,
+        "mean_words": 123.4, "median_words": 121.0, "p95_words": 171.0,
+    }
+
+
+def study_variant(name: str, mean: float, difference: float | None) -> dict:
+    interval = (None, None) if difference is None else (difference - 0.005, difference + 0.005)
+    return {
+        "variant": name, "parameters": 160000, "mean": mean, "low": mean - 0.004, "high": mean + 0.004, "seeds": 3,
+        "difference": difference, "difference_low": interval[0], "difference_high": interval[1],
+    }
+
+
+def measures(shift: float) -> dict:
+    shares = {
+        "rouge2_reference": 0.21, "self_rouge2": 0.33, "memorisation_rouge2": 0.41, "distinct_2": 0.3,
+        "repetition": 0.12, "known_words": 0.99, "quotes_close": 0.9, "ended": 0.95,
+    }
+    return {key: value - shift for key, value in shares.items()} | {"longest_copy_median": 7.0}
+
+
+CONFIG = {
+    "vocab_size": 2048, "context": 256, "d_model": 128, "n_layers": 4, "n_heads": 4, "n_kv_heads": None, "d_ff": 352,
+    "position": "rope", "norm": "rmsnorm", "norm_position": "pre", "activation": "swiglu", "attention": "softmax",
+    "window": None, "tied_embeddings": True, "bias": False, "dropout": 0.0, "rope_theta": 10000.0, "norm_eps": 1e-5,
+}
+
+JSONS = {
+    "run": {
+        "run": "quick-pocket", "profile": "quick", "corpus": "pocket",
+        "settings": {
+            "data": {"train_stories": 10000}, "study": {"seeds": 3, "vocab_sizes": [512, 4096]}, "window": None,
+        },
+    },
+    "data": {
+        "corpus": {
+            "name": "pocket", "title": "Pocket stories", "source": "https://example.org/stories", "licence": "CC0 1.0",
+            "description": "Short stories that a small program writes.", "fingerprint": "0123456789abcdef0123",
+        },
+        "cleaning": {
+            "read": 10300, "kept": 10211, "changed": {"encoding": 12}, "dropped": {"duplicate": 80, "too short": 9},
+        },
+        "leakage": {"ngram": 16, "exact": 2, "near": 5, "removed": 7},
+        "splits": {"train": split(100), "validation": split(3)},
+        "words": {"distinct": 1432, "cover_90": 210, "cover_99": 890},
+        "openings": {"once_upon_a_time": 0.31, "most_common": [["once upon a time", 0.31], ["one day", 0.2]]},
+        "compressors": {"zlib": 2.1, "bz2": 1.5, "xz": 1.6},
+        "entropy": {
+            "bits_per_story": 412.3, "bits_per_byte": 0.702, "standard_error": 0.0021, "stories": 20000,
+            "validation_bits_per_byte": 0.704,
+        },
+    },
+    "tokenization": {
+        "vocab_size": 2048, "bytes_per_token": {"train": 4.31, "validation": 4.28},
+        "tokens": {"train": 1415000, "validation": 42759}, "fertility": 1.12,
+        "longest_tokens": [" neighbourhood", " Once", "<|endoftext|>"],
+        "sweep": [
+            {"vocab_size": 512, "bytes_per_token": 3.1, "embedding_share": 0.07},
+            {"vocab_size": 2048, "bytes_per_token": 4.31, "embedding_share": 0.25},
+        ],
+    },
+    "construction": {
+        "transformer": {
+            "config": CONFIG, "parameters": 1050000, "non_embedding_parameters": 787856, "flops_per_token": 6.9e6,
+        },
+        "checks": {"attention_vs_pytorch": 3.1e-7, "llama_logits": 4.4e-6},
+    },
+    "training": {
+        "model": {"parameters": 1050000, "non_embedding_parameters": 787856, "config": CONFIG},
+        "training": {
+            "tokens": 1500000, "batch_size": 16, "context": 256, "learning_rate": 0.003, "schedule": "cosine",
+            "warmup_fraction": 0.05, "weight_decay": 0.1, "grad_clip": 1.0, "precision": "bfloat16",
+            "seed": 0,
+        },
+        "ngram": {"order": 4, "bits_per_byte": 1.104, "nats_per_token": 3.281},
+        "transformer": {
+            "bits_per_byte": 0.912, "nats_per_token": 2.711, "low": 0.901, "high": 0.923, "tokens": 1500000,
+            "steps": 367, "flops": 1.23e15,
+        },
+        "uniform": {"bits_per_byte": 2.57},
+        "warmup": [
+            {"warmup": 0.0, "learning_rate": 0.003, "bits_per_byte": 1.41},
+            {"warmup": 0.1, "learning_rate": 0.003, "bits_per_byte": 1.39},
+            {"warmup": 0.0, "learning_rate": 0.03, "bits_per_byte": 1.97},
+            {"warmup": 0.1, "learning_rate": 0.03, "bits_per_byte": 1.52},
+        ],
+        "samples": [{"tokens": 100000 * n, "text": STORY} for n in range(1, 6)],
+    },
+    "evaluation": {
+        "sampling": [
+            {"temperature": t, "top_p": p, "distinct_2": 0.1 + 0.2 * t, "repetition": 0.2 - 0.1 * t, "ended": 0.9,
+             "valid_share": 0.8}
+            for t, p in ((0.4, None), (1.0, None), (1.0, 0.9))
+        ],
+        "diversity": {"model": measures(0.0), "ngram": measures(0.05), "human": measures(0.1)},
+        "pocket": {
+            "excess_bits_per_byte": {
+                "transformer": {"value": 0.208, "low": 0.198, "high": 0.218},
+                "ngram": {"value": 0.4, "low": 0.39, "high": 0.41},
+            },
+            "valid_share": {
+                "transformer": {"value": 0.71, "low": 0.64, "high": 0.78, "n": 60},
+                "ngram": {"value": 0.05, "low": 0.01, "high": 0.12, "n": 60},
+            },
+            "reasons": [["a name that was not introduced", 9], ["an ending of another plot", 4]],
+            "consistency": {"accuracy": 0.83, "low": 0.77, "high": 0.88, "n": 200},
+        },
+        "samples": [{"prompt": "One day Mia", "text": STORY}] * 3,
+    },
+    "study": {
+        "axes": [
+            {"axis": "position", "variants": [
+                study_variant("rope", 1.31, None), study_variant("learned", 1.313, 0.003),
+                study_variant("none", 1.39, 0.08),
+            ]},
+            {"axis": "norm", "variants": [
+                study_variant("rmsnorm", 1.31, None), study_variant("layernorm", 1.312, 0.002),
+            ]},
+        ],
+    },
+    "mamba": {
+        "models": {
+            "transformer": {"parameters": 300100, "bits_per_byte_mean": 1.25, "low": 1.23, "high": 1.27, "seeds": 3},
+            "mamba": {"parameters": 301200, "bits_per_byte_mean": 1.32, "low": 1.29, "high": 1.35, "seeds": 3},
+        },
+        "difference": {"mean": 0.07, "low": 0.04, "high": 0.1},
+        "tokens": 123456,
+        "equality": {"torch_scan_vs_reference": 2.2e-6},
+    },
+    "timings/machine": {
+        "cpu": "Invented CPU (AVX512)", "cores": 2, "memory_gb": 8.3, "system": "Linux x86_64", "python": "3.11.7",
+        "torch": "2.13.0", "versions": {"numpy": "2.3.0", "typst": "0.15.2"}, "commit": "abcdef123456",
+    },
+    "timings/stages": {
+        "stages": [
+            {"notebook": "01_data_exploration", "seconds": 20.1},
+            {"notebook": "04_transformer_training", "seconds": 4299.9},
+        ],
+        "total_seconds": 4320.0, "peak_memory_mb": 1900,
+    },
+    "timings/training": {
+        "seconds": 141.0, "tokens_per_second": 10638.0, "peak_memory_mb": 1210.0,
+        "peak_gflops": {"float32": 120.0, "bfloat16": 300.0}, "utilisation": 0.31,
+    },
+    "timings/mamba": {"models": {
+        "transformer": {"tokens_per_second": 8000.0, "peak_memory_mb": 900.0},
+        "mamba": {"tokens_per_second": 4000.0, "peak_memory_mb": 1100.0},
+    }},
+}
+
+CSVS = {
+    "timings/study": [
+        {"axis": axis["axis"], "variant": v["variant"], "seed": seed, "tokens_per_second": 9000.0 + seed,
+         "peak_memory_mb": 800.0}
+        for axis in JSONS["study"]["axes"] for v in axis["variants"] for seed in range(3)
+    ],
+    "timings/decoding": [
+        {"model": model, "context": T, "ms_per_token": ms * (1 + T / 512 * (model == "transformer")),
+         "state_bytes": state}
+        for model, ms, size in (("transformer", 2.0 / 1.25, 2048), ("mamba", 2.5, 0)) for T in (128, 512, 2048)
+        for state in [size * T or 73728]
+    ],
+}

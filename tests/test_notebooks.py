@@ -1,0 +1,81 @@
+"""What every numbered notebook must have: declarations, parameters, checked outputs, links that lead somewhere."""
+
+import itertools
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from pn_lib.workflow.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages
+
+STAGES = load_stages()
+SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def test_there_are_seven_notebooks():
+    assert [stage.name[:2] for stage in STAGES] == [f"0{i}" for i in range(1, 8)]
+
+
+def test_each_artifact_is_made_once_and_before_it_is_read():
+    made: set[str] = set()
+    for stage in STAGES:
+        missing = [r for r in stage.reads if not any(r == m or r.startswith(m + "/") for m in made)]
+        assert not missing, f"{stage.name} reads {missing}, which no notebook before it writes"
+        assert not made & set(stage.writes), f"{stage.name} writes what another notebook writes"
+        made |= set(stage.writes)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+class TestNotebook:
+    def test_nbval_compares_at_least_six_stored_outputs(self, stage):
+        checked = [c for c in read(stage.path).cells if "nbval-check-output" in tags(c)]
+        assert sum(bool(c.outputs) for c in checked) >= 6
+        assert all(c.outputs for c in checked), "a cell is tagged to be compared but has no stored output"
+
+    def test_stored_outputs_hold_no_error_and_no_path_of_a_machine(self, stage):
+        text = stage.path.read_text(encoding="utf-8")
+        outputs = [o for c in read(stage.path).cells if c.cell_type == "code" for o in c.outputs]
+        assert not [o for o in outputs if o.output_type == "error"]
+        assert not re.search(r"/(home|root|work|Users|tmp)/\w", text)
+
+    def test_size_and_rhythm(self, stage):
+        notebook = read(stage.path)
+        code = [c for c in notebook.cells if c.cell_type == "code"]
+        lines = sorted(len(c.source.splitlines()) for c in code)
+        assert 40 <= len(notebook.cells) <= 115
+        assert lines[len(lines) // 2] <= 8, "code cells should be short: one idea a cell"
+        assert sum(n > 25 for n in lines) <= 2
+        assert stage.path.stat().st_size < 400_000
+
+    def test_title_links_and_headings(self, stage):
+        cells = read(stage.path).cells
+        assert [i for i, c in enumerate(cells) if NAVIGATION_TAG in tags(c)] == [0, len(cells) - 1]
+        headings = [line for c in cells if c.cell_type == "markdown"
+                    for line in re.sub(r"```.*?```", "", c.source, flags=re.S).splitlines() if re.match(r"#+ ", line)]
+        levels = [len(line.split()[0]) for line in headings]
+        assert levels[0] == 1 and levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+        for link in LINK.findall("\n".join(c.source for c in cells if c.cell_type == "markdown")):
+            assert (stage.path.parent / link).exists(), f"link to {link} leads nowhere"
+
+
+def test_each_notebook_has_solutions_to_its_exercises():
+    assert [path.name for path in SOLUTIONS] == [stage.path.name for stage in STAGES]
+
+
+def test_the_readme_names_every_notebook():
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for stage in STAGES:
+        assert f"notebooks/{stage.path.name}" in readme

@@ -1,0 +1,181 @@
+"""The pipeline on small notebooks of its own: order, skipping, failing, resuming, locking."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from filelock import FileLock
+
+from pn_lib.errors import InputError
+from pn_lib.workflow import pipeline as pipeline_module
+from pn_lib.workflow.pipeline import Pipeline, StageError
+from pn_lib.workflow.stages import load_stages
+
+FIRST = """
+import json, os
+from pathlib import Path
+folder = Path(os.environ["PN_ROOT"]) / "results" / "smoke-pocket"
+(folder / "a.json").write_text(json.dumps({"value": 1}))
+"""
+SECOND = """
+import json, os
+from pathlib import Path
+folder = Path(os.environ["PN_ROOT"]) / "results" / "smoke-pocket"
+value = json.loads((folder / "a.json").read_text())["value"]
+(folder / "b.json").write_text(json.dumps({"value": value + 1}))
+"""
+REPORT = """
+import os, sys
+from pathlib import Path
+root = Path(os.environ["PN_ROOT"])
+text = (root / "results" / sys.argv[1] / "b.json").read_text()
+folder = root / "report" / sys.argv[1]
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "report.html").write_text(text)
+(folder / "report.pdf").write_text(text)
+"""
+
+
+def write_notebook(folder: Path, name: str, source: str, reads: list[str], writes: list[str]) -> Path:
+    parameters = nbformat.v4.new_code_cell("profile = corpus = None", metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(source)])
+    notebook.metadata = {"pocketnarrator": {"reads": reads, "writes": writes},
+                         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path = folder / f"{name}.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """Two small notebooks and a small report builder under ``tmp_path``; returns (make a pipeline, what it said)."""
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    notebooks, report = tmp_path / "notebooks", tmp_path / "report_sources"
+    notebooks.mkdir()
+    report.mkdir()
+    (report / "build.py").write_text(REPORT)
+    monkeypatch.setattr(pipeline_module, "REPORT", report)
+    write_notebook(notebooks, "01_first", FIRST, [], ["a.json"])
+    write_notebook(notebooks, "02_second", SECOND, ["a.json"], ["b.json"])
+    said: list[str] = []
+
+    def make() -> Pipeline:
+        said.clear()
+        made = Pipeline("smoke", "pocket", said.append)
+        made.stages = load_stages(notebooks)
+        return made
+
+    return make, said
+
+
+def ran(said: list[str]) -> list[str]:
+    return [line.split("] ")[-1].split(":")[0] for line in said if ": done" in line]
+
+
+def test_a_run_makes_everything_and_a_second_does_nothing(world, tmp_path):
+    make, said = world
+    files = make().run()
+    assert [json.loads(f.read_text())["value"] for f in files] == [2, 2]
+    assert ran(said) == ["01_first", "02_second", "report"]
+    make().run()
+    assert ran(said) == []
+    timings = json.loads((tmp_path / "results/smoke-pocket/timings/stages.json").read_text())
+    assert [row["notebook"] for row in timings["stages"]] == ["01_first", "02_second"]
+
+
+def test_a_changed_notebook_reruns_with_what_depends_on_it(world, tmp_path):
+    make, said = world
+    make().run()
+    write_notebook(tmp_path / "notebooks", "02_second", SECOND.replace("+ 1", "+ 5"), ["a.json"], ["b.json"])
+    [html, _] = make().run()
+    assert ran(said) == ["02_second", "report"]
+    assert json.loads(html.read_text())["value"] == 6
+    write_notebook(tmp_path / "notebooks", "01_first", FIRST.replace('"value": 1', '"value": 3'), [], ["a.json"])
+    make().run()
+    assert ran(said) == ["01_first", "02_second", "report"]
+    # an edit that changes no artifact stops there
+    write_notebook(tmp_path / "notebooks", "01_first", FIRST.replace('"value": 1', '"value": 1 + 2'), [], ["a.json"])
+    make().run()
+    assert ran(said) == ["01_first"]
+
+
+def test_a_missing_or_changed_artifact_is_noticed(world, tmp_path):
+    make, said = world
+    make().run()
+    (tmp_path / "results/smoke-pocket/b.json").unlink()
+    make().run()
+    assert "02_second" in ran(said) and "01_first" not in ran(said)
+    (tmp_path / "results/smoke-pocket/a.json").write_text('{"value": 10}')
+    [html, _] = make().run()
+    assert json.loads(html.read_text())["value"] == 11
+
+
+def test_a_failed_stage_shows_its_cell_and_keeps_what_was_done(world, tmp_path):
+    make, said = world
+    write_notebook(tmp_path / "notebooks", "02_second", "x = 1\nprint(x / 0)", ["a.json"], ["b.json"])
+    with pytest.raises(StageError) as caught:
+        make().run()
+    message = str(caught.value)
+    assert "02_second failed in cell" in message and "print(x / 0)" in message and "ZeroDivisionError" in message
+    assert (tmp_path / "results/smoke-pocket/notebooks/02_second.ipynb").exists()
+    write_notebook(tmp_path / "notebooks", "02_second", SECOND, ["a.json"], ["b.json"])
+    make().run()
+    assert ran(said) == ["02_second", "report"]
+
+
+def test_bad_input_found_inside_a_notebook_is_one_sentence(world, tmp_path):
+    make, _ = world
+    source = "from pn_lib.errors import InputError\nraise InputError('the corpus is empty; give it stories')"
+    write_notebook(tmp_path / "notebooks", "01_first", source, [], ["a.json"])
+    with pytest.raises(InputError, match=r"^the corpus is empty; give it stories$"):
+        make().run()
+
+
+def test_a_full_disk_inside_a_notebook_is_one_sentence(world, tmp_path):
+    make, _ = world
+    write_notebook(tmp_path / "notebooks", "01_first",
+                   "import errno, os\nraise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))", [], ["a.json"])
+    with pytest.raises(InputError, match="the disk is full"):
+        make().run()
+
+
+def test_a_stage_must_write_what_it_declares(world, tmp_path):
+    make, _ = world
+    write_notebook(tmp_path / "notebooks", "01_first", FIRST, [], ["a.json", "c.json"])
+    with pytest.raises(StageError, match=r"did not write c\.json"):
+        make().run()
+
+
+def test_a_second_pipeline_on_the_same_run_is_refused(world, tmp_path):
+    make, _ = world
+    folder = tmp_path / "results" / "smoke-pocket"
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(InputError, match="is being made by another process"):
+        make().run()
+
+
+def test_a_failing_report_shows_why(world, tmp_path):
+    make, _ = world
+    build = tmp_path / "report_sources" / "build.py"
+    build.write_text("import sys\nsys.stderr.write('error: data.json is damaged')\nsys.exit(2)")
+    with pytest.raises(InputError, match=r"^data\.json is damaged$"):
+        make().run()
+    build.write_text("raise RuntimeError('broken template')")
+    with pytest.raises(StageError, match="broken template"):
+        make().run()
+
+
+def test_a_notebook_without_declaration_or_parameters_is_named(tmp_path):
+    path = write_notebook(tmp_path, "01_first", FIRST, [], [])
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].metadata.tags = []
+    nbformat.write(notebook, path)
+    with pytest.raises(InputError, match="0 cells tagged 'parameters'"):
+        load_stages(tmp_path)
+    del notebook.metadata["pocketnarrator"]
+    nbformat.write(notebook, path)
+    with pytest.raises(InputError, match=r"01_first\.ipynb is no notebook of this course"):
+        load_stages(tmp_path)
+    with pytest.raises(InputError, match="no notebooks in"):
+        load_stages(tmp_path / "nowhere")

@@ -1,0 +1,126 @@
+"""A run as a notebook sees it: declared artifacts, results, figures, work folder; publishing."""
+
+import json
+
+import matplotlib.pyplot as plt
+import nbformat
+import pandas as pd
+import pytest
+
+from pn_lib.errors import InputError
+from pn_lib.files import write_json
+from pn_lib.workflow import publish as publish_module
+from pn_lib.workflow import run as run_module
+from pn_lib.workflow.plotting import LiveCurve, use_style
+from pn_lib.workflow.publish import publish
+from pn_lib.workflow.run import open_run
+from pn_lib.workflow.stages import covers, load_stages, maker, used_modules
+
+
+@pytest.fixture
+def stages(tmp_path, monkeypatch):
+    """Two declared notebooks without content, in place of the course's."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name, reads, writes in [("01_a", [], ["stories", "data.json"]),
+                                ("02_b", ["stories"], ["b.json", "timings/b.json", "b.csv"])]:
+        cell = nbformat.v4.new_code_cell("x = 1", metadata={"tags": ["parameters"]})
+        declared = {"pocketnarrator": {"reads": reads, "writes": writes}}
+        notebook = nbformat.v4.new_notebook(cells=[cell], metadata=declared)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    loaded = load_stages(folder)
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    for module in (run_module, publish_module):
+        monkeypatch.setattr(module, "load_stages", lambda: loaded)
+    return loaded
+
+
+def test_only_declared_artifacts_are_given_and_missing_ones_name_their_maker(stages):
+    run = open_run("smoke", "pocket", "02_b")
+    assert run.name == "smoke-pocket"
+    with pytest.raises(InputError, match="run notebook 01_a first"):
+        run.path("stories/train.parquet")
+    with pytest.raises(InputError, match="declares neither"):
+        run.path("data.json")
+    run.save_results("b", {"x": 1})
+    assert run.read_results("b") == {"x": 1}
+    run.save_timings("b", {"seconds": 2.5})
+    run.save_table("b", pd.DataFrame({"a": [1, 2]}))
+    assert (run.results / "b.csv").read_bytes() == b"a\n1\n2\n"
+    with pytest.raises(InputError, match="no notebook named"):
+        open_run("smoke", "pocket", "09_z")
+
+
+def test_artifacts_are_found_by_folder(stages):
+    assert covers("stories", "stories/train.parquet") and not covers("stories", "stories2")
+    assert maker("stories/train.parquet", stages).name == "01_a"
+    assert maker("nothing", stages) is None
+
+
+def test_figures_are_the_same_bytes_each_time_and_carry_their_origin(stages):
+    use_style()
+    run = open_run("smoke", "pocket", "01_a")
+    pictures = []
+    for _ in range(2):
+        figure, axes = plt.subplots()
+        axes.plot([1, 2], [3, 4], label="a")
+        axes.legend()
+        run.save_figure(figure, "line", alt="a rising line")
+        plt.close(figure)
+        pictures.append([(run.figures / f"line.{end}").read_bytes() for end in ("svg", "png", "json")])
+    assert pictures[0] == pictures[1]
+    sidecar = json.loads(pictures[0][2])
+    assert (sidecar["notebook"], sidecar["alt"]) == ("01_a", "a rising line")
+    assert sidecar["parameters"] == {"profile": "smoke", "corpus": "pocket"}
+
+
+def test_work_is_kept_while_nothing_changed_and_wiped_when_the_profile_did(stages, tmp_path):
+    settings = tmp_path / "mine.toml"
+    settings.write_text("seed = 1\n")
+    run = open_run(str(settings), "pocket", "01_a")
+    (run.work / "checkpoint").write_text("half")
+    assert (open_run(str(settings), "pocket", "01_a").work / "checkpoint").exists()
+    settings.write_text("seed = 2\n")
+    assert not (open_run(str(settings), "pocket", "01_a").work / "checkpoint").exists()
+
+
+def test_used_modules_follow_imports():
+    used = used_modules("%matplotlib inline\nfrom pn_lib.files import write_json\nimport os\n")
+    assert {"pn_lib.files", "pn_lib.errors"} <= set(used)
+    assert "pn_lib.models.mamba" not in used
+    assert "pn_lib.models.mamba" in used_modules("from pn_lib.models.base import load_model")
+
+
+def test_publish_copies_small_files_of_a_finished_run_only(stages, tmp_path):
+    with pytest.raises(InputError, match="there is no run"):
+        publish("smoke-pocket")
+    results = tmp_path / "results" / "smoke-pocket"
+    for name in ("data.json", "timings/machine.json", "tokens/train.json", "models/m/config.json"):
+        write_json(results / name, {"x": 1})
+    with pytest.raises(InputError, match=r"not finished \(01_a is missing\)"):
+        publish("smoke-pocket")
+    for name in ("01_a", "02_b", "report"):
+        write_json(results / "stages" / f"{name}.json", {"key": "k"})
+    for name in ("report.html", "report.pdf"):
+        path = tmp_path / "report" / "smoke-pocket" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("r")
+    (tmp_path / "figures" / "smoke-pocket").mkdir(parents=True)
+    (tmp_path / "figures" / "smoke-pocket" / "f.svg").write_text("s")
+    for _ in range(2):  # a second time replaces the first
+        publish("smoke-pocket")
+    published = tmp_path / "results" / "published" / "smoke-pocket"
+    kept = sorted(p.relative_to(published).as_posix() for p in published.rglob("*") if p.is_file())
+    assert kept == ["data.json", "timings/machine.json"]
+    assert (tmp_path / "figures/published/smoke-pocket/f.svg").exists()
+    assert (tmp_path / "report/published/smoke-pocket/report.pdf").exists()
+
+
+def test_the_live_curve_is_silent_where_nobody_watches(monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    curve = LiveCurve(100)
+    curve(pd.DataFrame({"tokens": [50], "bits_per_byte": [1.0]}))
+    assert curve.handle is None
+    figure = curve.draw(pd.DataFrame({"tokens": [50], "bits_per_byte": [1.0]}))
+    assert "50%" in figure.axes[0].get_title(loc="left")
+    plt.close(figure)

@@ -1,0 +1,127 @@
+"""Token files and batches."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from pn_lib.data.tokenizer import SEPARATOR, train_tokenizer
+from pn_lib.data.tokens import TokenFile, batch, write_tokens
+from pn_lib.errors import InputError
+
+STORIES = [f"Once upon a time, turtle {i} met “Zoë”.\n\nThe end." for i in range(2500)] + [f"It said {SEPARATOR}."]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(STORIES, 320)
+
+
+@pytest.fixture
+def tokens(tokenizer, tmp_path):
+    return write_tokens(tmp_path / "tokens" / "train", iter(STORIES), tokenizer)
+
+
+def test_stories_come_back_between_separators(tokens, tokenizer):
+    separator = tokenizer.separator_id
+    assert len(tokens) == len(STORIES)
+    for i in (0, 1, 999, 1000, 2500):
+        first, *ids, last = tokens.story(i).tolist()
+        assert (first, last) == (separator, separator)
+        assert tokenizer.decode(ids) == STORIES[i]
+        assert tokens.story_bytes[i] == len(STORIES[i].encode())
+    assert np.flatnonzero(tokens.tokens == separator).tolist() == tokens.offsets.tolist()
+    assert sum(len(tokens.story(i)) - 1 for i in range(len(tokens))) + 1 == len(tokens.tokens)
+    assert isinstance(tokens.tokens, np.memmap) and tokens.tokens.dtype == np.uint16
+
+
+def test_files_are_the_same_every_time(tokens, tokenizer, tmp_path):
+    write_tokens(tmp_path / "again", STORIES, tokenizer)
+    for ending in (".bin", ".npz"):
+        assert (tmp_path / f"again{ending}").read_bytes() == (tmp_path / "tokens" / f"train{ending}").read_bytes()
+    assert len(list((tmp_path / "tokens").iterdir())) == 2
+
+
+def test_batches_are_windows_of_the_stream_by_seed_and_step(tokens):
+    x, y = batch(tokens, 8, 32, seed=1, step=5)
+    assert x.shape == y.shape == (8, 32) and x.dtype == y.dtype == torch.int64
+    assert torch.equal(x[:, 1:], y[:, :-1])
+    stream = tokens.tokens.tobytes()
+    assert all(row.numpy().astype(np.uint16).tobytes() in stream for row in torch.cat([x, y[:, -1:]], dim=1))
+    batch(tokens, 8, 32, seed=1, step=6)  # no state in between
+    assert torch.equal(batch(tokens, 8, 32, seed=1, step=5)[0], x)
+    others = [batch(tokens, 8, 32, seed, step)[0] for seed, step in ((1, 6), (2, 5), (5, 1))]
+    assert not any(torch.equal(other, x) for other in others)
+
+
+def test_every_token_is_drawn_the_last_one_too(tokenizer, tmp_path):
+    tokens = write_tokens(tmp_path / "t", ["abc"], tokenizer)
+    size = len(tokens.tokens)
+    x, y = batch(tokens, 200, size - 2, seed=0, step=0)
+    assert {len(set(map(tuple, z.tolist()))) for z in (x, y)} == {2}
+    x, y = batch(tokens, 2, size - 1, seed=0, step=0)
+    assert [*x[0].tolist(), y[0, -1].item()] == tokens.tokens.tolist()
+    with pytest.raises(InputError, match=rf"{size} tokens, too few for a context of {size}"):
+        batch(tokens, 2, size, seed=0, step=0)
+
+
+def test_what_does_not_fit_is_refused(tokenizer, tmp_path):
+    with pytest.raises(InputError, match="no stories"):
+        write_tokens(tmp_path / "none", [], tokenizer)
+    with pytest.raises(InputError, match="65,537 tokens does not fit"):
+        write_tokens(tmp_path / "large", ["a"], SimpleNamespace(vocab_size=65_537, separator_id=0))
+    assert not list(tmp_path.iterdir())
+
+
+def damage_missing_stream(stream, index):
+    stream.unlink()
+
+
+def damage_missing_index(stream, index):
+    index.unlink()
+
+
+def damage_cut_stream(stream, index):
+    stream.write_bytes(stream.read_bytes()[:-1])
+
+
+def damage_empty_stream(stream, index):
+    stream.write_bytes(b"")
+
+
+def damage_cut_index(stream, index):
+    index.write_bytes(index.read_bytes()[:200])
+
+
+def damage_empty_index(stream, index):
+    index.write_bytes(b"")
+
+
+def damage_other_index(stream, index):
+    np.savez(index, something=np.arange(3))
+
+
+def damage_inconsistent_index(stream, index):
+    with np.load(index) as arrays:
+        offsets, story_bytes = arrays["offsets"], arrays["story_bytes"]
+    np.savez(index, offsets=offsets, story_bytes=story_bytes[:-1])
+
+
+@pytest.mark.parametrize("damage", [v for k, v in list(globals().items()) if k.startswith("damage_")])
+def test_damaged_files(tokens, tmp_path, damage):
+    prefix = tmp_path / "tokens" / "train"
+    damage(prefix.with_suffix(".bin"), prefix.with_suffix(".npz"))
+    with pytest.raises(InputError, match=r"damaged|do not exist"):
+        TokenFile(prefix)
+
+
+def test_a_write_that_fails_leaves_no_old_index_on_a_new_stream(tokens, tokenizer, tmp_path):
+    def stories():
+        yield "one"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_tokens(tmp_path / "tokens" / "train", stories(), tokenizer)
+    with pytest.raises(InputError, match="do not exist"):
+        TokenFile(tmp_path / "tokens" / "train")

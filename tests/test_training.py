@@ -1,0 +1,363 @@
+"""Training: the loop against a plain one, and killed in every way: what comes out is the same, bit for bit."""
+
+import copy
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pn_lib.config import parse_config
+from pn_lib.data.tokenizer import train_tokenizer
+from pn_lib.data.tokens import TokenFile, batch, write_tokens
+from pn_lib.errors import DivergenceError, InputError
+from pn_lib.evaluation.likelihood import likelihood
+from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.training.checkpoint import FILE_NAME, load_checkpoint, save_checkpoint
+from pn_lib.training.loop import HISTORY_COLUMNS, TIMING_COLUMNS, TrainingConfig, resolve_precision, train
+from pn_lib.training.optimizer import decay_groups, learning_rate
+
+STORIES = [f"Tim had a {colour} {thing}. He lost the {colour} {thing} and found it in the {place}. Tim was happy."
+           for colour in ("red", "blue", "old") for thing in ("ball", "hat", "car") for place in ("park", "box")]
+CONFIG = TrainingConfig(tokens=20 * 4 * 16, batch_size=4, context=16, learning_rate=3e-3, evals=5, checkpoint_every=3,
+                        precision="float32", seed=7)
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory):
+    prefix = tmp_path_factory.mktemp("tokens") / "train"
+    write_tokens(prefix, STORIES, train_tokenizer(STORIES, 280))
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def tokens(prefix):
+    return TokenFile(prefix)
+
+
+def make_model(dropout=0.1) -> Transformer:
+    torch.manual_seed(0)
+    return Transformer(TransformerConfig(vocab_size=300, context=16, d_model=16, n_layers=1, n_heads=2,
+                                         dropout=dropout))
+
+
+def scorer(tokens):
+    return lambda model: likelihood(model, tokens, context=16, stories=4)
+
+
+def assert_same(model, history, other_model, other_history):
+    assert history.equals(other_history), f"{history}\n{other_history}"
+    for (name, a), b in zip(model.state_dict().items(), other_model.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.fixture(scope="module")
+def straight(tokens):
+    model = make_model()
+    return model, train(model, tokens, CONFIG, validate=scorer(tokens)).history
+
+
+# --- what is computed ---------------------------------------------------------------------------------------------
+
+
+def test_learning_rate_by_hand():
+    rates = [learning_rate(step, 12, peak=1.0, warmup_steps=4, schedule="cosine", min_ratio=0.1) for step in range(12)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates[8] == pytest.approx(0.55)  # half-way down: the mean of 1 and 0.1
+    assert rates[11] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 7 / 8)))
+    assert learning_rate(8, 12, 2.0, 4, "linear", 0.0) == pytest.approx(1.0)
+    assert learning_rate(11, 12, 2.0, 4, "constant") == 2.0
+    assert learning_rate(0, 1, 3.0) == 3.0
+
+
+def test_decay_only_where_it_belongs():
+    transformer = make_model()
+    decayed, spared = decay_groups(transformer)
+    assert sum(p.numel() for p in decayed + spared) == transformer.n_parameters()
+    assert all(p.ndim == 2 for p in decayed)
+    assert {id(p) for p in transformer.parameters() if p.ndim == 2} - {id(p) for p in decayed} == \
+        {id(next(m.weight for m in transformer.modules() if isinstance(m, torch.nn.Embedding)))}  # tied to the output
+    mamba = Mamba(MambaConfig(vocab_size=300, d_model=16, n_layers=1, d_state=4))
+    decayed = {id(p) for p in decay_groups(mamba)[0]}
+    ends = {name.split(".", 2)[-1]: id(p) in decayed for name, p in mamba.named_parameters()}
+    assert sum(ends.values()) >= 4  # projections in and out, convolution, dt
+    assert not any(decays for name, decays in ends.items() if name.endswith(("A_log", "D", "bias")))
+    assert any(name.endswith("A_log") for name in ends)
+
+
+def test_equals_a_plain_loop(tokens):
+    model, plain = make_model(dropout=0.0), make_model(dropout=0.0)
+    config = TrainingConfig(tokens=5 * 64, batch_size=4, context=16, learning_rate=3e-3, weight_decay=0.3,
+                            grad_clip=0.5, warmup_fraction=0.4, precision="float32", evals=3)
+    history = train(model, tokens, config, validate=scorer(tokens)).history
+    decayed, spared = decay_groups(plain)
+    optimizer = torch.optim.AdamW([{"params": decayed}, {"params": spared, "weight_decay": 0.0}], betas=(0.9, 0.95),
+                                  weight_decay=0.3)
+    losses = []
+    for step in range(5):
+        for group in optimizer.param_groups:
+            group["lr"] = [0.0015, 0.003, 0.003, 0.003 * (0.1 + 0.9 * 0.75), 0.003 * (0.1 + 0.9 * 0.25)][step]
+        x, y = batch(tokens, 4, 16, 0, step)
+        loss = F.cross_entropy(plain(x).transpose(1, 2), y)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
+        optimizer.step()
+        losses.append(loss.item())
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    means = [losses[0], sum(losses[:2]) / 2, sum(losses[2:]) / 3]  # validated before, after 2 and after 5 updates
+    assert history["train_loss"].tolist() == pytest.approx(means, rel=1e-6)
+
+
+def test_history_and_timings(straight, tokens):
+    model, history = straight
+    assert list(history.columns) == HISTORY_COLUMNS
+    assert history["step"].tolist() == [0, 5, 10, 15, 20]
+    assert history["tokens"].tolist() == [0, 320, 640, 960, 1280]
+    assert history["learning_rate"].tolist() == [CONFIG.learning_rate_at(s) for s in (0, 4, 9, 14, 19)]
+    assert history["nats_per_token"].iloc[-1] < history["nats_per_token"].iloc[0] - 0.5  # it learns
+    assert history["bits_per_byte"].iloc[-1] == scorer(tokens)(model).bits_per_byte
+    training = train(make_model(), tokens, CONFIG, validate=scorer(tokens))
+    assert list(training.timings.columns) == TIMING_COLUMNS
+    assert training.timings["step"].tolist() == [5, 10, 15, 20]
+    assert training.seconds > 0 and training.timings["peak_memory_mb"].iloc[0] > 50
+    assert training.tokens_per_second == pytest.approx(1280 / training.seconds)
+
+
+def test_training_and_evaluation_modes(tokens):
+    model, modes = make_model(), []
+    model.register_forward_hook(lambda module, *_: modes.append(module.training))
+
+    def validate(model):
+        assert not model.training
+        return SimpleNamespace(nats_per_token=1.0, bits_per_byte=1.0)
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(model, tokens, CONFIG, validate=validate)
+    assert torch.equal(torch.rand(3), expected)  # the caller's random stream is not touched
+    assert all(modes) and len(modes) == 21 and not model.training
+
+
+def test_dropout_differs_from_step_to_step(tokens):
+    one_window = SimpleNamespace(tokens=tokens.tokens[:17])  # the same batch at every step
+    config = TrainingConfig(tokens=8 * 64, batch_size=4, context=16, learning_rate=1e-12, precision="float32", evals=9)
+    training = train(make_model(dropout=0.5), one_window, config, validate=scorer(tokens))
+    assert training.history["train_loss"].iloc[1:].nunique() == 8
+
+
+def test_what_on_eval_draws_changes_nothing(tokens, straight):
+    model, seen = make_model(), []
+    training = train(model, tokens, CONFIG, validate=scorer(tokens),
+                     on_eval=lambda history: seen.append((len(history), torch.rand(10))))
+    assert [n for n, _ in seen] == [1, 2, 3, 4, 5]
+    assert_same(model, training.history, *straight)
+
+
+def test_bfloat16_learns_as_float32(tokens, straight):
+    config = parse_config(TrainingConfig, {**vars(CONFIG), "precision": "bfloat16"}, "test")
+    training = train(make_model(), tokens, config, validate=scorer(tokens))
+    assert training.precision == "bfloat16"
+    history = straight[1]
+    assert training.history["nats_per_token"].iloc[-1] == pytest.approx(history["nats_per_token"].iloc[-1], abs=0.05)
+    assert not training.history.equals(history)
+
+
+def test_auto_precision_is_a_rule_about_the_machine(monkeypatch):
+    cpu = torch.device("cpu")
+    for capabilities, expected in [({"avx512_bf16": True}, "bfloat16"), ({"amx_bf16": True}, "bfloat16"),
+                                   ({"avx512_f": True, "avx512_bf16": False}, "float32"), ({"neon": True}, "float32")]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda answer=capabilities: answer)
+        assert resolve_precision("auto", cpu) == expected
+    assert resolve_precision("float32", cpu) == "float32"
+
+
+# --- interrupted and resumed --------------------------------------------------------------------------------------
+
+
+def interrupt_in(where, at):
+    """(validate wrapper, on_eval, forward hook) one of which raises KeyboardInterrupt at its ``at``-th call."""
+    calls = {"n": 0}
+
+    def strike(*_):
+        calls["n"] += 1
+        if calls["n"] == at:
+            if where == "signal":  # a real Ctrl-C in the midst of an update: it has to wait for the end of it
+                signal.raise_signal(signal.SIGINT)
+            else:
+                raise KeyboardInterrupt
+    return strike
+
+
+@pytest.mark.parametrize(("where", "at", "saved_step"), [("on_eval", 3, 10), ("validate", 4, 15), ("forward", 8, 6),
+                                                         ("signal", 8, 7)])
+def test_interrupted_and_resumed_bit_for_bit(tokens, straight, tmp_path, where, at, saved_step):
+    model, strike = make_model(), interrupt_in(where, at)
+    if where in ("forward", "signal"):
+        model.register_forward_pre_hook(lambda module, _: strike() if module.training else None)
+
+    def validate(model):
+        if where == "validate":
+            strike()
+        return scorer(tokens)(model)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model, tokens, CONFIG, validate=validate, folder=tmp_path,
+              on_eval=strike if where == "on_eval" else None)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again, curves = make_model(), []
+    training = train(again, tokens, CONFIG, validate=scorer(tokens), folder=tmp_path, on_eval=curves.append)
+    assert training.resumed_from == saved_step
+    assert_same(again, training.history, *straight)
+    assert len(curves[0]) >= 1  # the live curve starts from what was there
+    assert training.timings["step"].tolist() == [5, 10, 15, 20]
+
+
+def test_cell_run_again_after_an_interrupt(tokens, straight, tmp_path):
+    """In a notebook the model that was interrupted, not a new one, is given again."""
+    model = make_model()
+    with pytest.raises(KeyboardInterrupt):
+        train(model, tokens, CONFIG, validate=scorer(tokens), folder=tmp_path, on_eval=interrupt_in("on_eval", 2))
+    training = train(model, tokens, CONFIG, validate=scorer(tokens), folder=tmp_path)
+    assert training.resumed_from == 5
+    assert_same(model, training.history, *straight)
+
+
+KILLED = """
+import sys, time
+sys.path[:0] = {path!r}
+from tests.test_training import CONFIG, make_model, scorer
+from pn_lib.data.tokens import TokenFile
+from pn_lib.training.loop import train
+tokens = TokenFile({prefix!r})
+model = make_model()
+model.register_forward_hook(lambda *_: time.sleep(0.01))
+train(model, tokens, CONFIG, validate=scorer(tokens), folder={folder!r})
+"""
+
+
+def test_killed_and_resumed_bit_for_bit(prefix, tokens, straight, tmp_path):
+    root = os.path.dirname(os.path.dirname(__file__))
+    script = KILLED.format(path=[root], prefix=str(prefix), folder=str(tmp_path))
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=root)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / FILE_NAME).exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    time.sleep(0.05)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL, "the child ended before it was killed"
+    model = make_model()
+    training = train(model, tokens, CONFIG, validate=scorer(tokens), folder=tmp_path)
+    assert 0 < training.resumed_from < 20
+    assert_same(model, training.history, *straight)
+
+
+def test_finished_run_returns_at_once(tokens, straight, tmp_path):
+    train(make_model(), tokens, CONFIG, validate=scorer(tokens), folder=tmp_path)
+    written = (tmp_path / FILE_NAME).stat().st_mtime_ns
+
+    def never(*_):
+        raise AssertionError("a finished run computes nothing")
+
+    model = make_model()
+    model.register_forward_pre_hook(never)
+    training = train(model, tokens, CONFIG, validate=never, folder=tmp_path)
+    assert training.resumed_from == 20 and (tmp_path / FILE_NAME).stat().st_mtime_ns == written
+    assert_same(model, training.history, *straight)
+
+
+def test_another_run_starts_anew(tokens, straight, tmp_path):
+    other = parse_config(TrainingConfig, {**vars(CONFIG), "seed": 8}, "test")
+    first = train(make_model(), tokens, other, validate=scorer(tokens), folder=tmp_path)
+    assert not first.history.equals(straight[1])
+    model = make_model()
+    training = train(model, tokens, CONFIG, validate=scorer(tokens), folder=tmp_path)  # other settings
+    assert training.resumed_from == 0
+    assert_same(model, training.history, *straight)
+    torch.manual_seed(1)
+    other_weights = Transformer(model.config)
+    assert train(other_weights, tokens, CONFIG, validate=scorer(tokens), folder=tmp_path).resumed_from == 0
+    rarer = parse_config(TrainingConfig, {**vars(CONFIG), "checkpoint_every": 100}, "test")
+    torch.manual_seed(1)
+    assert train(Transformer(model.config), tokens, rarer, validate=scorer(tokens), folder=tmp_path).resumed_from == 20
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------------
+
+
+def test_damaged_checkpoint_is_refused(tokens, tmp_path):
+    save_checkpoint(tmp_path, {"model": {"weight": torch.randn(100)}, "step": 3})
+    whole = (tmp_path / FILE_NAME).read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1  # one bit of one weight
+    for damaged in (b"", b"not a checkpoint", whole[:-100], bytes(flipped)):
+        (tmp_path / FILE_NAME).write_bytes(damaged)
+        with pytest.raises(InputError, match=r"checkpoint\.pt is damaged; delete it"):
+            train(make_model(), tokens, CONFIG, validate=scorer(tokens), folder=tmp_path)
+    (tmp_path / FILE_NAME).write_bytes(whole)
+    assert load_checkpoint(tmp_path)["step"] == 3
+
+
+def test_full_disk_leaves_the_earlier_checkpoint(tmp_path):
+    save_checkpoint(tmp_path, {"step": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            save_checkpoint(tmp_path, {"step": 2, "weights": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_checkpoint(tmp_path) == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_divergence_is_one_sentence(tokens):
+    broken = make_model()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(1e30)  # activations overflow
+    fine = SimpleNamespace(nats_per_token=1.0, bits_per_byte=1.0)
+    with pytest.raises(DivergenceError, match=r"diverged at step 0: the loss .* at learning rate 0\.003; lower"):
+        train(broken, tokens, CONFIG, validate=lambda model: fine)
+    model = make_model()
+    weight = next(p for p in model.parameters() if p.ndim == 2)
+    weight.register_hook(lambda gradient: gradient * math.nan)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(DivergenceError, match="gradient"):
+        train(model, tokens, CONFIG, validate=lambda model: fine)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
+    with pytest.raises(DivergenceError, match="validation loss is nan"):
+        train(make_model(), tokens, CONFIG, validate=lambda model: SimpleNamespace(nats_per_token=math.nan,
+                                                                                   bits_per_byte=math.nan))
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ({"tokens": 0}, "tokens must be above 0"), ({"learning_rate": -1.0}, "learning_rate must be above 0"),
+    ({"schedule": "cosin"}, "schedule"), ({"evals": 1}, "evals at least 2"), ({"warmup_fraction": 1.5}, "in 0..1"),
+    ({"betas": [0.9, 1.0]}, "betas"), ({"batch_size": "16"}, "batch_size"), ({"token": 5}, "unknown key 'token'")])
+def test_impossible_settings_are_named(setting, message):
+    with pytest.raises(InputError, match=message):
+        parse_config(TrainingConfig, setting, "profile.toml")
+
+
+def test_budget_is_in_tokens():
+    assert TrainingConfig(tokens=1, batch_size=4, context=8).steps == 1
+    assert TrainingConfig(tokens=100, batch_size=4, context=8).steps == 3
+    assert TrainingConfig(tokens=100, batch_size=4, context=8).eval_steps() == [0, 1, 2, 3]
+    assert TrainingConfig(tokens=32 * 100, batch_size=4, context=8, evals=3).eval_steps() == [0, 50, 100]
+
+
+def test_progress_counts_tokens(tokens, monkeypatch, tmp_path):
+    monkeypatch.setenv("PN_PROGRESS", str(tmp_path / "status"))
+    train(make_model(), tokens, CONFIG, validate=scorer(tokens), name="transformer")
+    line = (tmp_path / "status").read_text()
+    assert line.startswith("transformer") and "tok/s" in line and "left" in line

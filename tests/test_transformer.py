@@ -1,0 +1,285 @@
+"""The Transformer: every combination of options is causal, decodes with a cache as without, and shows its weights."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pn_lib.config import parse_config
+from pn_lib.errors import InputError
+from pn_lib.models.attention import SoftmaxAttention, rotary_table, rotate
+from pn_lib.models.base import load_model
+from pn_lib.models.transformer import Transformer, TransformerConfig, sinusoidal_table
+
+SMALL = {"vocab_size": 31, "context": 12, "d_model": 16, "n_layers": 2, "n_heads": 4}
+# softmax, softmax in a window shorter than the sequence, linear: crossed with heads, positions, norms, activations
+ATTENTIONS = ({}, {"window": 3}, {"attention": "linear"})
+COMBINATIONS = [
+    {**attention, "n_kv_heads": kv, "position": position, "norm": norm, "norm_position": place, "activation": act}
+    for attention, kv, position, norm, place, act in itertools.product(
+        ATTENTIONS,
+        (4, 2, 1),
+        ("rope", "learned", "sinusoidal", "none"),
+        ("rmsnorm", "layernorm"),
+        ("pre", "post"),
+        ("swiglu", "gelu", "relu"),
+    )
+]
+SWITCHES = [
+    {"tied_embeddings": tied, "bias": bias, **attention}
+    for tied, bias, attention in itertools.product((True, False), (True, False), ATTENTIONS)
+]
+
+
+def make(options: dict, seed: int = 0) -> Transformer:
+    """A small model in evaluation mode, its weights large enough that every part changes the logits."""
+    torch.manual_seed(seed)
+    model = Transformer(TransformerConfig(**{**SMALL, **options})).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model
+
+
+def ids(rows: int = 2, length: int = 12, seed: int = 1) -> torch.Tensor:
+    return torch.randint(31, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def by_attention(combinations: list[dict]) -> list[tuple[str, list[dict]]]:
+    """One test per attention and number of heads: one per combination would say no more and take longer to collect."""
+    groups: dict[str, list[dict]] = {}
+    for options in combinations:
+        key = options.get("attention") or f"window={options.get('window')}"
+        groups.setdefault(f"{key}, {options.get('n_kv_heads')} kv heads", []).append(options)
+    return list(groups.items())
+
+
+every_combination = pytest.mark.parametrize(
+    "combinations",
+    [pytest.param(group, id=name) for name, group in by_attention(COMBINATIONS + SWITCHES)],
+)
+
+
+@every_combination
+@torch.no_grad()
+def test_cached_equals_uncached(combinations):
+    for options in combinations:
+        model, x = make(options), ids()
+        whole = model(x)
+        logits, state = model.prefill(x[:, :5])
+        steps = [logits]
+        for t in range(5, 12):
+            logits, state = model.step(x[:, t], state)
+            steps.append(logits)
+        torch.testing.assert_close(torch.stack(steps, 1), whole[:, 4:], rtol=1e-4, atol=1e-5, msg=str(options))
+
+
+@every_combination
+@torch.no_grad()
+def test_the_future_does_not_change_the_past(combinations):
+    for options in combinations:
+        model, x = make(options), ids()
+        other = x.clone()
+        other[:, 7:] = (other[:, 7:] + 1) % 31
+        a, b = model(x), model(other)
+        torch.testing.assert_close(a[:, :7], b[:, :7], rtol=1e-6, atol=1e-6, msg=str(options))
+        assert (a[:, 7] - b[:, 7]).abs().max() > 1e-3, options
+
+
+@every_combination
+@torch.no_grad()
+def test_attention_maps_are_what_forward_uses(combinations):
+    for options in combinations:
+        model, x = make(options), ids()
+        maps = model.attention_maps(x)
+        assert len(maps) == 2 and maps[0].shape == (2, 4, 12, 12)
+        for block, weights in zip(model.blocks, maps, strict=True):
+            assert (weights.triu(1) == 0).all()
+            rotary = model.config.position == "rope"
+            if not (rotary and model.config.attention == "linear"):
+                torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 12), msg=str(options))
+            # put the weights to the values by hand: what the block's attention gives on the same input
+            seen = capture(model, block.attention, x)
+            _, values = block.attention._heads(seen["x"])
+            values = values.transpose(1, 2).repeat_interleave(4 // model.config.kv_heads, 1)
+            torch.testing.assert_close(
+                block.attention._join(weights @ values), seen["y"], rtol=1e-4, atol=1e-5, msg=str(options)
+            )
+
+
+def capture(model, module, x) -> dict:
+    """What ``module`` was given, and gave, in a forward pass of the model."""
+    seen = {}
+    handle = module.register_forward_hook(lambda _, given, gave: seen.update(x=given[0], y=gave))
+    model(x)
+    handle.remove()
+    return seen
+
+
+@torch.no_grad()
+def test_window_hides_what_lies_before_it():
+    model = make({"window": 3, "n_layers": 1})
+    a, b = ids(1), ids(1)
+    b[0, 4] = (b[0, 4] + 1) % 31
+    differs = (model(a) - model(b)).abs().amax(-1)[0] > 1e-6
+    assert differs.nonzero().flatten().tolist() == [4, 5, 6]
+
+
+def test_rotary_scores_depend_on_the_distance_only():
+    cos, sin = rotary_table(8, 64, 10000.0)
+    q, k = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+
+    def score(i: int, j: int) -> float:
+        at = lambda x, p: rotate(x.view(1, 1, 1, 8), (cos[p : p + 1], sin[p : p + 1])).flatten()  # noqa: E731
+        return float(at(q, i) @ at(k, j))
+
+    assert score(9, 4) == pytest.approx(score(50, 45), abs=1e-5)
+    assert score(9, 4) != pytest.approx(score(9, 5), abs=1e-3)
+    assert score(0, 0) == pytest.approx(float(q @ k), abs=1e-5)
+
+
+def test_rotate_keeps_bfloat16():
+    x = torch.randn(1, 6, 2, 8).bfloat16()
+    assert rotate(x, rotary_table(8, 6, 10000.0)).dtype == torch.bfloat16
+
+
+def test_sinusoids_are_the_papers():
+    table = sinusoidal_table(20, 16)
+    for position, i in ((0, 0), (3, 0), (7, 2), (19, 7)):
+        angle = position / 10000 ** (2 * i / 16)
+        assert table[position, 2 * i] == pytest.approx(math.sin(angle), abs=1e-5)
+        assert table[position, 2 * i + 1] == pytest.approx(math.cos(angle), abs=1e-5)
+
+
+@torch.no_grad()
+def test_softmax_attention_equals_the_equation():
+    torch.manual_seed(0)
+    attention = SoftmaxAttention(8, 2, 2, bias=False, dropout=0.0)
+    x = torch.randn(1, 5, 8)
+    q, k, v = attention.qkv(x)[0].view(5, 3, 2, 4).unbind(1)
+    out = torch.zeros(5, 2, 4)
+    for t, h in itertools.product(range(5), range(2)):
+        weights = torch.stack([q[t, h] @ k[j, h] / 2 for j in range(t + 1)]).softmax(0)
+        out[t, h] = sum(w * v[j, h] for j, w in enumerate(weights))
+    torch.testing.assert_close(attention(x)[0], attention.out(out.flatten(1)))
+
+
+@torch.no_grad()
+def test_initialisation():
+    model = Transformer(TransformerConfig(256, d_model=128, n_layers=8, bias=True, position="learned"))
+    block = model.blocks[3]
+    assert model.embedding.weight.std() == pytest.approx(0.02, rel=0.05)
+    assert block.attention.qkv.weight.std() == pytest.approx(0.02, rel=0.05)
+    for into_stream in (block.attention.out, block.mlp.down):
+        assert into_stream.weight.std() == pytest.approx(0.02 / 4, rel=0.05)
+        assert (into_stream.bias == 0).all()
+    logits = model(torch.randint(256, (2, 64)))
+    assert F.cross_entropy(logits.flatten(0, 1), torch.randint(256, (128,))) == pytest.approx(math.log(256), rel=0.02)
+
+
+def test_tied_embeddings_are_one_parameter():
+    tied, untied = make({}), make({"tied_embeddings": False})
+    assert untied.n_parameters() - tied.n_parameters() == 31 * 16
+    assert "head.weight" not in tied.state_dict()
+
+
+def test_dropout_is_active_in_training_only():
+    for options in ATTENTIONS:
+        model, x = make({**options, "dropout": 0.5}), ids()
+        assert torch.equal(model(x), model(x))
+        model.train()
+        assert not torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"d_model": 18}, "n_heads"),
+        ({"n_kv_heads": 3}, "n_kv_heads"),
+        ({"n_heads": 16}, "rope"),
+        ({"d_model": 15, "n_heads": 3, "position": "sinusoidal"}, "sinusoidal"),
+        ({"window": 2, "attention": "linear"}, "window"),
+        ({"window": 0}, "window"),
+        ({"window": 13}, "window"),
+        ({"context": 0}, "context"),
+        ({"context": 2.5}, "context"),
+        ({"vocab_size": 0}, "vocab_size"),
+        ({"n_layers": None}, "n_layers"),
+        ({"d_ff": 0}, "d_ff"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"dropout": -0.1}, "dropout"),
+        ({"rope_theta": 0.0}, "rope_theta"),
+        ({"norm_eps": 0.0}, "norm_eps"),
+        ({"norm": "batchnorm"}, "norm"),
+        ({"position": "alibi"}, "position"),
+    ],
+)
+def test_impossible_configs_are_refused(options, word):
+    with pytest.raises(ValueError, match=word):
+        TransformerConfig(**{**SMALL, **options})
+
+
+def test_config_from_a_mapping():
+    with pytest.raises(InputError, match=r"profile: .*n_heads \(3\)"):
+        parse_config(TransformerConfig, {**SMALL, "n_heads": 3}, "profile")
+    with pytest.raises(InputError, match="unknown key 'heads'"):
+        parse_config(TransformerConfig, {**SMALL, "heads": 3}, "profile")
+    config = parse_config(TransformerConfig, {"vocab_size": 9, "d_model": 128}, "profile")
+    assert (config.kv_heads, config.ff_width) == (4, 352)
+
+
+@torch.no_grad()
+def test_context_is_a_limit():
+    model = make({})
+    with pytest.raises(InputError, match=r"13 tokens.*context is 12"):
+        model(ids(1, 13))
+    with pytest.raises(InputError, match=r"13 tokens.*context is 12"):
+        model.prefill(ids(1, 13))
+    _, state = model.prefill(ids(1, 12))
+    with pytest.raises(InputError, match=r"13 tokens.*context is 12"):
+        model.step(ids(1, 1)[:, 0], state)
+
+
+def test_bad_ids_are_refused():
+    model = make({})
+    with pytest.raises(InputError, match=r"0\.\.30"):
+        model(torch.tensor([[31]]))
+    with pytest.raises(InputError, match="at least one token"):
+        model(torch.zeros(2, 0, dtype=torch.int64))
+
+
+@torch.no_grad()
+def test_cache_is_allocated_once():
+    model = make({"n_kv_heads": 2})
+    _, state = model.prefill(ids(3, 4))
+    keys = state.caches[0].keys
+    assert keys.shape == (3, 2, 12, 4)
+    _, state = model.step(ids(3, 1)[:, 0], state)
+    assert state.caches[0].keys.data_ptr() == keys.data_ptr() and state.length == 5
+
+
+@pytest.mark.parametrize("options", ATTENTIONS, ids=str)
+@torch.no_grad()
+def test_bfloat16_autocast_is_near(options):
+    model, x = make(options), ids()
+    exact = model(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(x)
+        logits, state = model.prefill(x[:, :8])
+        for t in range(8, 12):
+            logits, state = model.step(x[:, t], state)
+    scale = exact.std()
+    assert (rough.float() - exact).std() < 0.05 * scale
+    assert (logits.float() - exact[:, -1]).std() < 0.05 * scale
+
+
+@torch.no_grad()
+def test_saved_and_loaded(tmp_path):
+    for options in (SWITCHES[0], SWITCHES[-1], {"position": "learned"}, {"position": "sinusoidal"}):
+        model = make(options)
+        model.save(tmp_path)
+        again = load_model(tmp_path)
+        assert again.config == model.config
+        assert torch.equal(again(ids()), model(ids()))
