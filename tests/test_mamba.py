@@ -1,4 +1,4 @@
-"""Mamba: equal to transformers' of the same weights, causal, the same with and without its state, initialised right."""
+"""Mamba: causal, the same with and without its state, initialised right. (Equal to transformers: test_interchange.)"""
 
 import pytest
 import torch
@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from pn_lib.errors import InputError
 from pn_lib.models.base import load_model
 from pn_lib.models.mamba import Mamba, MambaConfig
-from pn_lib.models.mamba_interchange import from_transformers, to_transformers
 
 TINY = {"vocab_size": 50, "d_model": 32, "n_layers": 2, "d_state": 4}
 
@@ -23,55 +22,6 @@ def random_ids(batch, length, seed=1):
 
 def loss_of(logits, ids):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
-
-
-@pytest.fixture(scope="module")
-def hf():
-    return pytest.importorskip("transformers")
-
-
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("scan", ["torch", "reference"])
-def test_equals_transformers_in_logits_and_gradients(hf, tied, scan):
-    model = make(tied_embeddings=tied, scan=scan)
-    config, state = to_transformers(model)
-    theirs = hf.MambaForCausalLM(hf.MambaConfig(**config))
-    theirs.load_state_dict(state)
-    ids = random_ids(2, 19)
-    logits, expected = model(ids), theirs(ids).logits
-    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
-    loss_of(logits, ids).backward()
-    loss_of(expected, ids).backward()
-    _, names = to_transformers(model)  # their names, in the order of ours
-    gradients = {name: p.grad for name, p in theirs.named_parameters()}
-    for (ours, parameter), name in zip(model.state_dict(keep_vars=True).items(), names, strict=False):
-        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-3, atol=1e-5, msg=ours)
-
-
-@pytest.mark.parametrize("tied", [True, False])
-def test_weights_come_from_transformers_and_go_back(hf, tied):
-    torch.manual_seed(0)
-    settings = {"vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "state_size": 5, "conv_kernel": 3}
-    theirs = hf.MambaForCausalLM(hf.MambaConfig(**settings, time_step_rank=3, tie_word_embeddings=tied)).eval()
-    model = from_transformers(theirs.config.to_dict(), theirs.state_dict())
-    ids = random_ids(2, 11)
-    torch.testing.assert_close(model(ids), theirs(ids).logits, rtol=0, atol=1e-4)
-    config, state = to_transformers(model)
-    assert hf.MambaConfig(**config).to_dict().items() >= {**settings, "time_step_rank": 3}.items()
-    assert state.keys() == theirs.state_dict().keys()
-    assert all(torch.equal(value, state[name]) for name, value in theirs.state_dict().items())
-
-
-def test_what_cannot_be_converted_is_refused():
-    config, state = to_transformers(make())
-    with pytest.raises(InputError, match="use_bias must be False"):
-        from_transformers(config | {"use_bias": True}, state)
-    with pytest.raises(InputError, match="lacks hidden_size"):
-        from_transformers({k: v for k, v in config.items() if k != "hidden_size"}, state)
-    with pytest.raises(InputError, match="do not fit"):
-        from_transformers(config | {"state_size": 8}, state)
-    with pytest.raises(InputError, match="do not fit"):
-        from_transformers(config, {k: v for k, v in state.items() if "A_log" not in k})
 
 
 @pytest.mark.parametrize("position", [0, 3, 10])

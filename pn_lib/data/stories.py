@@ -5,7 +5,6 @@ in memory or in an Arrow file mapped from disk.
 """
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,8 @@ from pn_lib import files
 from pn_lib.data.tokenizer import SEPARATOR
 from pn_lib.errors import InputError
 
-BATCH = 1000  # stories held as Python strings at a time, about 1 MB
+BATCH = 1000  # stories held as Python strings at a time; they come to about 1 MB ...
+BATCH_CHARACTERS = 1_000_000  # ... and are fewer where they are longer
 LONGEST_STORY = 1_000_000  # characters; a longer one in a text file means that nothing separates its stories
 SCHEMA = pa.schema([("text", pa.string())])
 
@@ -120,10 +120,16 @@ def is_text(value: object) -> bool:
         return False
 
 
-def batches(items: Iterable, size: int = BATCH) -> Iterator[list]:
-    """``items`` in lists of ``size`` (itertools.batched, which Python 3.11 lacks)."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
+def batches(stories: Iterable[str | None]) -> Iterator[list[str | None]]:
+    """``stories`` in lists of BATCH, or fewer once they come to BATCH_CHARACTERS."""
+    batch, characters = [], 0
+    for text in stories:
+        batch.append(text)
+        characters += len(text or "")
+        if len(batch) == BATCH or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
         yield batch
 
 
@@ -147,7 +153,7 @@ def iterate(dataset: datasets.Dataset) -> Iterator[str | None]:
     table = dataset.data
     whole_file = (isinstance(table, datasets.table.MemoryMappedTable) and dataset._indices is None
                   and all(change == "replace_schema_metadata" for change, *_ in table.replays))
-    if False:
+    if whole_file:
         with pa.OSFile(table.path) as file, pa.ipc.open_stream(file) as reader:
             for batch in reader:
                 yield from batch.column("text").to_pylist()
@@ -159,7 +165,7 @@ def iterate(dataset: datasets.Dataset) -> Iterator[str | None]:
 def write_parquet(path: Path, stories: Iterable[str]) -> None:
     """Write ``stories`` to a Parquet file with a ``text`` column, atomically; ``read_stories`` reads it back."""
     with files.atomic(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        for batch in batches(stories, 10 * BATCH):
+        for batch in batches(stories):
             writer.write_table(pa.table({"text": batch}, schema=SCHEMA))
 
 

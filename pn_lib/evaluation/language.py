@@ -1,5 +1,6 @@
 """Pocket stories only: their source can score any text exactly, so what a model misses is measured, not judged."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def departure_reasons(stories: Sequence[str]) -> list[tuple[str, int]]:
 
 def _reason(story: str, departure: pocket.Departure) -> str:
     found, allowed = departure.found, departure.allowed
-    if departure.position + len(found) == len(story) and any(option.startswith(found) for option in allowed):
+    if pocket.prefix_log_prob(story) > -math.inf:
         return "it stops before its end"
     if any(found.startswith(option) for option in allowed):  # the last word of a story, or nothing
         return "it goes on after its end"

@@ -24,6 +24,7 @@ class LanguageModel(nn.Module):
 
     name: ClassVar[str]
     Config: ClassVar[type]
+    max_length: int | None = None  # the longest sequence in tokens; None: there is no limit
 
     def __init__(self, config: Any):
         super().__init__()

@@ -105,7 +105,7 @@ def generate(
         raise InputError(f"seed must be a whole number of at least 0, not {seed!r}")
     if not prompts:
         return []
-    limit = getattr(model, "max_length", None)  # None: the model goes on for ever
+    limit = model.max_length  # None: the model goes on for ever
     rows = [
         _Row(list(map(int, prompt)), np.random.default_rng((seed, first_row + r))) for r, prompt in enumerate(prompts)
     ]

@@ -4,8 +4,10 @@ import threading
 from pathlib import Path
 
 from papermill.engines import NBClientEngine, papermill_engines
+from traitlets.config import Config
 
 ENGINE = "pocketnarrator"
+LOCAL_SOCKETS = Config({"KernelManager": {"transport": "ipc"}})  # a kernel that only this user can reach
 
 
 class ProgressEngine(NBClientEngine):
@@ -17,7 +19,7 @@ class ProgressEngine(NBClientEngine):
         watcher = threading.Thread(target=cls._watch, args=(nb_man, status_file, done), daemon=True)
         watcher.start()
         try:
-            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+            return super().execute_managed_notebook(nb_man, kernel_name, config=LOCAL_SOCKETS, **kwargs)
         finally:
             done.set()
             watcher.join()

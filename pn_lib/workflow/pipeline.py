@@ -69,13 +69,15 @@ class Pipeline:
         except Timeout:
             raise InputError(f"run {self.name} is being made by another process; wait for it to end, "
                              "or stop it, and run the same command again") from None
-        with lock:
+        try:
             card = {"run": self.name, "profile": self.profile.name, "corpus": self.corpus,
                     "settings": self.profile.settings()}
             write_json(self.results / "run.json", card)
             for number, stage in enumerate(self.stages, start=1):
                 self._bring_up_to_date(stage, f"[{number}/{len(self.stages)}] {stage.name}")
             return self._bring_report_up_to_date()
+        finally:
+            lock.release()
 
     # --- one stage ----------------------------------------------------------------------------------------------
 
