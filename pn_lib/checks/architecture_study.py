@@ -14,7 +14,7 @@ def exercise_6_1(answer: Callable) -> bool:
 def _direction(answer: Callable) -> None:
     got = answer({0: 1.30}, {0: 1.32})
     expect(got is not None, "Your function returned None.")
-    expect(not math.isclose(got, -0.02, abs_tol=1e-9), "The sign is wrong: variant minus baseline, above zero is worse.")
+    expect(not math.isclose(got, -0.02, abs_tol=1e-9), "The sign is wrong: take variant minus baseline.")
     expect_equal(float(got), 0.02, "baseline 1.30, variant 1.32", "Variant minus baseline.")
 
 
@@ -65,7 +65,7 @@ def _given_order(answer: Callable) -> None:
 
 def _better_than_bonferroni(answer: Callable) -> None:
     got = [bool(finding) for finding in answer([0.02, 0.01, 0.04])]
-    expect(got != [False, True, False], "That is Bonferroni's: 0.05 / 3 for all. The second smallest needs 0.05 / 2 only.")
+    expect(got != [False, True, False], "That is Bonferroni's, 0.05 / 3 for all. The second smallest needs 0.05 / 2.")
     _holm(answer, [0.02, 0.01, 0.04], [True, True, True], "Thresholds 0.05 / 3, 0.05 / 2, 0.05 / 1.")
 
 
@@ -99,7 +99,8 @@ def _largest_that_fits(answer: Callable) -> None:
         width = answer(d_model, d_ff)
         budget = 3 * d_model * d_ff
         case = f"D={d_model}, F={d_ff}: your width {width}"
-        expect(_mixture(d_model, width) <= budget, f"{case} takes {_mixture(d_model, width):,} of {budget:,} parameters.")
+        taken = _mixture(d_model, width)
+        expect(taken <= budget, f"{case} takes {taken:,} of {budget:,} parameters.")
         expect(_mixture(d_model, width + 1) > budget, f"{case} leaves room for another channel.")
 
 
