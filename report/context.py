@@ -103,6 +103,7 @@ def pocket(data: Record, evaluation: Record) -> dict[str, object] | None:
         "valid": {who: interval_of(exact.valid_share[who], "value") for who in ("transformer", "ngram")},
         "tried": exact.valid_share.transformer.n,
         "consistency": interval_of(exact.consistency, "accuracy"),
+        "consistency_ngram": interval_of(exact.consistency_ngram, "value"),
         "probes": exact.consistency.n,
         "reasons": [tuple(reason) for reason in exact.reasons],
     }

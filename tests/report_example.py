@@ -116,6 +116,7 @@ JSONS = {
             },
             "reasons": [["a name that was not introduced", 9], ["an ending of another plot", 4]],
             "consistency": {"accuracy": 0.83, "low": 0.77, "high": 0.88, "n": 200},
+            "consistency_ngram": {"value": 0.58, "low": 0.51, "high": 0.65},
         },
         "samples": [{"prompt": "One day Mia", "text": STORY}] * 3,
     },

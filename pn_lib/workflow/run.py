@@ -88,9 +88,9 @@ class Run:
                    "parameters": {"profile": self.profile.name, "corpus": self.corpus}}
         write_json(folder / f"{name}.json", sidecar)  # first: whatever lies beside it then has an owner
         with atomic(folder / f"{name}.svg") as temporary:
-            figure.savefig(temporary, format="svg", bbox_inches="tight", metadata={"Date": None})
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
         with atomic(folder / f"{name}.png") as temporary:
-            figure.savefig(temporary, format="png", bbox_inches="tight", dpi=150, metadata={"Software": None})
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
 
 
 def open_run(profile: str, corpus: str, notebook: str) -> Run:
