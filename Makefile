@@ -31,12 +31,12 @@ notebook-tests: $(READY)
 	    $(BIN)/pytest --nbval-lax --nbval-current-env --timeout 600 notebooks notebooks/solutions
 
 lab: $(READY)
-	PN_PROFILE="$(PROFILE)" PN_CORPUS="$(CORPUS)" $(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb
+	PN_PROFILE="$(if $(filter %.toml,$(PROFILE)),$(abspath $(PROFILE)),$(PROFILE))" PN_CORPUS="$(CORPUS)" $(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb
 
 # The environment, made anew when the locked versions change.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PocketNarrator needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
@@ -45,5 +45,7 @@ $(READY): requirements.lock pyproject.toml
 # names their versions itself, and a CPU build needs none.
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
+	mkdir -p build
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-annotate --no-header \
-	    --upgrade pyproject.toml | grep -v -E '^(nvidia-|cuda-|triton)' > requirements.lock
+	    --upgrade pyproject.toml --output-file build/all.lock
+	grep -v -E '^(nvidia-|cuda-|triton)' build/all.lock > requirements.lock

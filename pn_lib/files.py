@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pn_lib.errors import InputError
 
+TEMPORARY = ".tmp-"  # how the names of unfinished files begin
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
@@ -21,7 +23,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending is kept because some writers (numpy.savez, matplotlib) choose a format by it.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.stem}-", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -32,6 +34,12 @@ def atomic(path: Path | str) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what processes killed in the middle of a write left below ``folder``."""
+    for path in folder.rglob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

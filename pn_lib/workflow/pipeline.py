@@ -12,11 +12,12 @@ from pathlib import Path
 
 import papermill
 from filelock import FileLock, Timeout
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from pn_lib.data.corpora import check_corpus
 from pn_lib.errors import DivergenceError, InputError
-from pn_lib.files import read_json, sha256, write_json
+from pn_lib.files import read_json, remove_unfinished, sha256, write_json
 from pn_lib.workflow.engine import ENGINE
 from pn_lib.workflow.machine import describe_machine
 from pn_lib.workflow.profiles import load_profile
@@ -70,6 +71,8 @@ class Pipeline:
             raise InputError(f"run {self.name} is being made by another process; wait for it to end, "
                              "or stop it, and run the same command again") from None
         try:
+            for folder in (self.results, self.figures, self.report):
+                remove_unfinished(folder)
             card = {"run": self.name, "profile": self.profile.name, "corpus": self.corpus,
                     "settings": self.profile.settings()}
             write_json(self.results / "run.json", card)
@@ -95,7 +98,8 @@ class Pipeline:
             raise StageError(f"{stage.name} ran to its end but did not write {', '.join(missing)}, as it declares")
         seconds = time.perf_counter() - started
         self._note_time(stage.name, seconds)
-        write_json(self._manifest(stage.name), {"key": key, "figures": self._figures_of(stage)})
+        write_json(self._manifest(stage.name),
+                   {"key": key, "writes": list(stage.writes), "figures": self._figures_of(stage)})
         shutil.rmtree(work_folder(self.results, stage), ignore_errors=True)
         self.say(f"{label}: done in {seconds:.0f} s")
 
@@ -116,8 +120,11 @@ class Pipeline:
 
     def _remove_outputs(self, stage: Stage) -> None:
         """Nothing stale survives a rerun; the work folder, with unfinished training, does."""
+        manifest = self._manifest(stage.name)
+        before = read_json(manifest).get("writes", []) if manifest.exists() else []
+        written = [self.results / name for name in sorted({*before, *stage.writes})]
         figures = [self.figures / f"{name}.{end}" for name in self._figures_of(stage) for end in FIGURE_ENDINGS]
-        for path in [self._manifest(stage.name), *(self.results / name for name in stage.writes), *figures]:
+        for path in [manifest, *written, *figures]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -141,6 +148,9 @@ class Pipeline:
                 progress_bar=bar, status_file=status)
         except PapermillExecutionError as error:
             raise _explain(error, stage, output) from None
+        except DeadKernelError:
+            raise StageError(f"{stage.name}: its kernel died, most likely for lack of memory; choose a smaller "
+                             f"profile, or run again to go on. The executed notebook: {output}") from None
         finally:
             del os.environ["PN_PROGRESS"]
 
@@ -148,21 +158,22 @@ class Pipeline:
 
     def _stage_times(self) -> dict[str, dict]:
         path = self.results / "timings" / "stages.json"
-        return {row["notebook"]: row for row in read_json(path)["stages"]} if path.exists() else {}
+        return {row["notebook"]: row for row in read_json(path).get("stages", [])} if path.exists() else {}
 
     def _expected(self, stage: Stage) -> str:
         last = self._stage_times().get(stage.name)
         return f" (last time {last['seconds']:.0f} s)" if last else ""
 
     def _note_time(self, name: str, seconds: float) -> None:
-        """Seconds by stage, kept over runs that skip stages, with the largest process's peak memory."""
-        peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-        times = self._stage_times()
-        times[name] = {"notebook": name, "seconds": round(seconds, 1), "peak_memory_mb": round(peak_kib / 1024)}
+        """Seconds by stage, kept over runs that skip stages; and the peak memory (10^6 bytes) of any kernel so far."""
+        unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6
+        path, times = self.results / "timings" / "stages.json", self._stage_times()
+        before = read_json(path).get("peak_memory_mb", 0) if path.exists() else 0
+        times[name] = {"notebook": name, "seconds": round(seconds, 1)}
         rows = [times[s.name] for s in self.stages if s.name in times]
-        write_json(self.results / "timings" / "stages.json", {
-            "stages": rows, "total_seconds": round(sum(row["seconds"] for row in rows), 1),
-            "peak_memory_mb": max(row["peak_memory_mb"] for row in rows)})
+        write_json(path, {"stages": rows, "total_seconds": round(sum(row["seconds"] for row in rows), 1),
+                          "peak_memory_mb": max(round(peak), before)})
         write_json(self.results / "timings" / "machine.json", describe_machine())
 
     # --- the report ---------------------------------------------------------------------------------------------
@@ -196,7 +207,7 @@ class Pipeline:
 def _explain(error: PapermillExecutionError, stage: Stage, output: Path) -> Exception:
     if error.ename in USER_ERRORS:
         return InputError(error.evalue)
-    if "No space left on device" in error.evalue:
+    if "No space left on device" in error.evalue or "Disk quota exceeded" in error.evalue:
         return InputError(f"the disk is full (while {stage.name} ran); free some space and run the same command "
                           "again, which goes on from the last whole result")
     source = "\n".join(f"    {line}" for line in error.source.splitlines())

@@ -25,12 +25,12 @@ def _at_least(low: int, **values: float) -> None:
 class DataSettings:
     """How many stories are read, and how many of them are held out for every measure of the run."""
 
-    train_stories: int | None = 10_000  # None: all there are
+    train_stories: int = 10_000  # the first so many, or all if there are fewer
     validation_stories: int = 400
     min_characters: int = 100
 
     def __post_init__(self) -> None:
-        _at_least(1, train_stories=self.train_stories or 1, validation_stories=self.validation_stories)
+        _at_least(1, train_stories=self.train_stories, validation_stories=self.validation_stories)
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,13 @@ class Profile:
     data: DataSettings = field(default_factory=DataSettings)
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     transformer: Options = field(default_factory=dict)  # TransformerConfig without vocab_size
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)  # its own seed is that of the batches
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     study: StudySettings = field(default_factory=StudySettings)
     mamba: MambaSettings = field(default_factory=MambaSettings)
+
+    def __post_init__(self) -> None:
+        _at_least(0, seed=self.seed)
 
     def transformer_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
         """The Transformer of notebooks 03-05 for a tokenizer of ``vocab_size``; ``changes`` override the profile."""

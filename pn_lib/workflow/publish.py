@@ -23,6 +23,9 @@ def publish(run: str) -> list[Path]:
             and p.relative_to(results).parts[0] not in LARGE | {"stages"}]
     figures = sorted((root / "figures" / run).glob("*.*"))
     report = [root / "report" / run / name for name in ("report.html", "report.pdf")]
+    missing = [path for path in report if not path.exists()]
+    if missing:
+        raise InputError(f"{missing[0]} is missing; run python -m pn_lib run again, which makes it")
     return [_replace(root / "results", run, kept), _replace(root / "figures", run, figures),
             _replace(root / "report", run, report)]
 

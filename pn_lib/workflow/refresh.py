@@ -25,9 +25,9 @@ def refresh_notebooks() -> list[Path]:
     titles = {path: _title(notebook) for path, notebook in notebooks.items()}
     for number, path in enumerate(paths):
         neighbours = paths[number - 1] if number else None, paths[number + 1] if number + 1 < len(paths) else None
-        notebook = notebooks[path]
-        _take_outputs(notebook, path)
-        _set_navigation(notebook, _links(neighbours, titles), _budget(path.stem))
+        _take_outputs(notebooks[path], path)
+        _set_navigation(notebooks[path], _links(neighbours, titles), _budget(path.stem))
+    for path, notebook in notebooks.items():  # only now, when all are known to be good
         write_text(path, nbformat.writes(notebook) + "\n")
     return paths
 
@@ -81,5 +81,7 @@ def _take_outputs(notebook: NotebookNode, path: Path) -> None:
             continue
         if cell.id not in cells or cells[cell.id].source != cell.source:
             raise InputError(f"{NOTEBOOKS.name}/{path.name} has changed since the run {STORED_RUN}; run it again first")
+        if cells[cell.id].execution_count is None:
+            raise InputError(f"the run {STORED_RUN} did not execute {path.name} to its end; run it again first")
         cell.outputs = cells[cell.id].outputs
         cell.execution_count = cells[cell.id].execution_count

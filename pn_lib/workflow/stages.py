@@ -96,7 +96,12 @@ def stage_key(stage: Stage, profile: Profile, corpus: str, results: Path, *, wit
 
 def _corpus_state(corpus: str) -> str | None:
     """What can change about a corpus while its name stays: the files of a path. The others are set by pn_lib's code."""
-    return None if corpus in NAMED_CORPORA else sha256(output_root() / corpus)
+    if corpus in NAMED_CORPORA:
+        return None
+    path = output_root() / Path(corpus).expanduser()
+    if not path.exists():
+        raise InputError(f"corpus {path} does not exist; give 'pocket', 'tinystories' or the path of stories")
+    return sha256(path)
 
 
 def used_modules(code: str) -> dict[str, Path]:

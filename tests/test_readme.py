@@ -1,0 +1,45 @@
+"""The README's claims: its numbers are those of the published run, its commands and files exist."""
+
+import json
+import re
+
+import pytest
+
+from pn_lib.workflow.cli import _parser
+from pn_lib.workflow.stages import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PUBLISHED = REPOSITORY / "results" / "published" / "quick-pocket"
+
+
+def published(name: str) -> dict:
+    return json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_finding_is_the_published_runs():
+    finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
+    training, mamba = published("training"), published("mamba")
+    data, speed = published("data"), published("timings/training")
+    assert f"{training['transformer']['bits_per_byte']:.3f} bits per byte" in finding
+    assert f"{training['ngram']['bits_per_byte']:.3f}" in finding
+    assert f"{data['entropy']['validation_bits_per_byte']:.3f}" in finding
+    assert f"{round(speed['seconds'])} seconds" in finding
+    for model in ("mamba", "transformer"):
+        assert f"{mamba['models'][model]['bits_per_byte_mean']:.3f}" in finding
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_links_lead_somewhere(path):
+    assert (REPOSITORY / path).exists()
+
+
+def test_make_targets_exist():
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"make ([a-z-]+)", README)) - {"it"}:
+        assert re.search(rf"^{target}:", makefile, re.M), f"README names make {target}"
+
+
+def test_commands_exist():
+    commands = set(re.findall(r"python -m pn_lib ([a-z]+)", README))
+    help_text = _parser().format_help()
+    assert commands and all(re.search(rf"^\s+{command}\s", help_text, re.M) for command in commands)
