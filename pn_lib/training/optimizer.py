@@ -11,9 +11,10 @@ SCHEDULES = ("cosine", "linear", "constant")
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Split the trainable parameters into those that weight decay shrinks and those that it leaves alone.
 
-    Decay is for matrices and convolution kernels. It spares embedding tables (a rare token's row would be
-    shrunk at every step, though the token seldom comes to pull it back; a tied output matrix is such a table), everything of fewer than two dimensions (biases, norm gains, Mamba's
-    D), and whatever its module marks with ``_no_weight_decay = True`` (Mamba's A_log, a matrix of rates).
+    Decay is for matrices and convolution kernels. It spares embedding tables (a rare token's row would be shrunk at
+    every step, though its token seldom comes to pull it back; a tied output matrix is such a table), everything of
+    fewer than two dimensions (biases, norm gains, Mamba's D), and whatever its module marks with
+    ``_no_weight_decay = True`` (Mamba's A_log, a matrix of rates).
     """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     decayed, spared = [], []
