@@ -48,15 +48,16 @@ def _links(neighbours: tuple[Path | None, Path | None], titles: dict[Path, str])
 
 def _budget(name: str) -> str:
     """Measured seconds of this notebook, by profile, in the runs at hand (the local one before the published one)."""
-    known = []
+    known, cores = [], None
     for profile in profile_names():
         for results in (output_root() / "results", REPOSITORY / "results" / "published"):
             path = results / f"{profile}-pocket" / "timings" / "stages.json"
             rows = {row["notebook"]: row["seconds"] for row in read_json(path)["stages"]} if path.exists() else {}
             if name in rows:
                 known.append(f"{profile} {_duration(rows[name])}")
+                cores = read_json(path.with_name("machine.json"))["cores"]
                 break
-    return f"Measured time on 2 CPU cores: {', '.join(known)}." if known else ""
+    return f"Measured time on {cores} CPU cores: {', '.join(known)}." if known else ""
 
 
 def _duration(seconds: float) -> str:
