@@ -25,3 +25,12 @@ def tinystories_dir() -> Path:
 def stories260k_dir() -> Path:
     """A folder with llama2.c's stories260K.bin and tok512.bin (PN_STORIES260K)."""
     return _folder("PN_STORIES260K")
+
+
+@pytest.fixture(scope="session")
+def llama2c_run() -> Path:
+    """llama2.c's program, compiled from its run.c (PN_LLAMA2C)."""
+    value = os.environ.get("PN_LLAMA2C")
+    if not value:
+        pytest.skip("PN_LLAMA2C is not set: it names llama2.c's compiled program `run`, which this test calls")
+    return Path(value)

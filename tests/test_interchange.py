@@ -13,11 +13,13 @@ from pn_lib.models.transformer import Transformer, TransformerConfig
 CLASSES = {
     "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
     "gpt2": (transformers.GPT2Config, transformers.GPT2LMHeadModel),
+    "gpt_neo": (transformers.GPTNeoConfig, transformers.GPTNeoForCausalLM),
     "mamba": (transformers.MambaConfig, transformers.MambaForCausalLM),
 }
 LLAMA = {"vocab_size": 61, "context": 24, "d_model": 32, "n_layers": 2, "n_heads": 4, "rope_theta": 500.0}
 GPT2 = {**LLAMA, "position": "learned", "norm": "layernorm", "activation": "gelu", "bias": True}
 GPT2.pop("rope_theta")
+NEO = {**GPT2, "attention_scale": False, "qkv_bias": False}  # 24 tokens are longer than the windows below
 MAMBA = {"vocab_size": 61, "d_model": 32, "n_layers": 2, "d_state": 8}
 MODELS = {
     "llama": TransformerConfig(**LLAMA),
@@ -25,6 +27,12 @@ MODELS = {
     "llama, multi-query": TransformerConfig(**LLAMA, n_kv_heads=1, d_ff=48, norm_eps=1e-3),
     "gpt2": TransformerConfig(**GPT2),
     "gpt2, untied": TransformerConfig(**GPT2, tied_embeddings=False, d_ff=40, norm_eps=1e-3),
+    "gpt_neo": TransformerConfig(**NEO, window=5, window_layers="alternate"),
+    "gpt_neo, three layers, untied": TransformerConfig(
+        **{**NEO, "n_layers": 3}, window=6, window_layers="alternate", tied_embeddings=False, d_ff=40, norm_eps=1e-3
+    ),
+    "gpt_neo, all local": TransformerConfig(**NEO, window=1),
+    "gpt_neo, all global": TransformerConfig(**NEO),
     "mamba": MambaConfig(**MAMBA),
     "mamba, untied": MambaConfig(**MAMBA, tied_embeddings=False, dt_rank=3, expand=3, d_conv=3),
 }
@@ -79,8 +87,7 @@ def test_their_model_comes_back(config):
     again = from_transformers(other.config.to_dict(), other.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(again(X), other(X).logits, rtol=0, atol=1e-4)
-    for field in ("n_layers", "tied_embeddings", "norm_eps", "d_model"):
-        assert getattr(again.config, field) == getattr(config, field)
+    assert to_transformers(again)[0] == to_transformers(type(again)(config))[0]  # all options came back
 
 
 def test_published_names_without_the_prefix():
@@ -90,6 +97,27 @@ def test_published_names_without_the_prefix():
     state["h.0.attn.bias"] = torch.ones(1, 1, 24, 24).tril()
     again = from_transformers(other.config.to_dict(), state)
     assert torch.equal(again(X), ours(X))
+
+
+def test_gpt_neo_as_it_is_published():
+    """TinyStories-33M's config.json has such entries, and its weights hold causal masks."""
+    ours, other = pair(TransformerConfig(**NEO, window=24, window_layers="alternate"))
+    config = {k: v for k, v in other.config.to_dict().items() if k != "intermediate_size"}
+    config |= {"attention_types": [[["global", "local"], 1]], "attention_layers": ["global", "local"]}
+    state = other.state_dict() | {"transformer.h.0.attn.attention.bias": torch.ones(1, 1, 24, 24).tril()}
+    again = from_transformers({**config, "window_size": 256}, state)
+    assert torch.equal(again(X), ours(X)) and again.config.window == 24
+    layers = {"attention_types": [[["global"], 2], [["local"], 1]], "num_layers": 3}
+    with pytest.raises(InputError, match=r"gpt_neo with 3 layers and attention_types=.* has no equal"):
+        from_transformers({**config, **layers}, state)
+    del config["attention_types"]  # by default there are 24 layers
+    with pytest.raises(InputError, match="gpt_neo with 2 layers"):
+        from_transformers(config, state)
+
+
+def test_gpt2_where_it_fits_and_gpt_neo_otherwise():
+    kinds = {name: to_transformers(pair(MODELS[name])[0])[0]["model_type"] for name in MODELS}
+    assert all(name.startswith(kind) for name, kind in kinds.items())
 
 
 def test_a_saved_folder_opens_in_transformers(tmp_path):
@@ -102,18 +130,27 @@ def test_a_saved_folder_opens_in_transformers(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"norm_position": "post"}, {"window": 4}, {"attention": "linear"}, {"bias": True}, {"activation": "relu"}],
+    [
+        {"norm_position": "post"},
+        {"window": 4},
+        {"attention": "linear"},
+        {"attention_scale": False},
+        {"bias": True},
+        {"qkv_bias": True},
+        {"activation": "relu"},
+    ],
     ids=str,
 )
 def test_what_transformers_has_not_is_refused(options):
     option = next(iter(options))
-    with pytest.raises(InputError, match=f"llama has no .*{option}=.*gpt2 has no"):
+    with pytest.raises(InputError, match=f"llama has no .*{option}=.*gpt2 has no.*gpt_neo has no"):
         to_transformers(Transformer(TransformerConfig(**LLAMA, **options)))
 
 
-def test_grouped_queries_are_refused_for_gpt2():
-    with pytest.raises(InputError, match="gpt2 has no kv_heads=2"):
-        to_transformers(Transformer(TransformerConfig(**GPT2, n_kv_heads=2)))
+@pytest.mark.parametrize(("options", "kind"), [(GPT2, "gpt2"), (NEO, "gpt_neo")], ids=["gpt2", "gpt_neo"])
+def test_grouped_queries_are_refused_for_gpt(options, kind):
+    with pytest.raises(InputError, match=f"{kind} has no n_kv_heads=2(;|$)"):
+        to_transformers(Transformer(TransformerConfig(**options, n_kv_heads=2)))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import subprocess
 
 import numpy as np
 import pyarrow.parquet
@@ -9,9 +10,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from pn_lib.data.pocket import sample_stories
+from pn_lib.data.tokenizer import Tokenizer, train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.models.generation import generate
-from pn_lib.models.llama2c import Llama2cTokenizer, load_llama2c
+from pn_lib.models.llama2c import Llama2cTokenizer, export_llama2c, load_llama2c, save_llama2c
+from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.transformer import Transformer, TransformerConfig
 
 GREEDY = (
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw "
@@ -156,3 +161,127 @@ def test_damaged_files_are_refused(tmp_path):
     tok.write_bytes(tok.read_bytes()[:-2])
     with pytest.raises(InputError, match="cut short"):
         Llama2cTokenizer(tok, 268)
+
+
+def test_stories260k_comes_back_byte_for_byte(stories260k_dir, tmp_path):
+    original = stories260k_dir / "stories260K.bin"
+    save_llama2c(load_llama2c(original), tmp_path / "again.bin")
+    assert (tmp_path / "again.bin").read_bytes() == original.read_bytes()
+
+
+SIZES = {"vocab_size": 11, "context": 6, "d_model": 8, "n_layers": 2, "n_heads": 2}
+
+
+@pytest.mark.parametrize("options", [{"n_kv_heads": 1, "d_ff": 12}, {"tied_embeddings": False}], ids=str)
+@torch.no_grad()
+def test_a_saved_model_comes_back(tmp_path, options):
+    torch.manual_seed(0)
+    model = Transformer(TransformerConfig(**SIZES, **options))
+    for parameter in model.parameters():
+        parameter.add_(torch.randn_like(parameter))
+    save_llama2c(model, tmp_path / "model.bin")
+    again = load_llama2c(tmp_path / "model.bin")
+    state = again.state_dict()
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(state[name], weight) for name, weight in model.state_dict().items())
+    assert (again.config.kv_heads, again.config.ff_width) == (model.config.kv_heads, model.config.ff_width)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm_eps": 1e-6, "rope_theta": 5e5}, r"has no rope_theta=500000\.0 \(only 10000\.0\), norm_eps=1e-06"),
+        ({"position": "learned", "activation": "gelu"}, "position='learned'.*activation='gelu'"),
+        ({"window": 3, "attention_scale": False}, "attention_scale=False.*window=3"),
+        ({"bias": True}, "bias=True.*qkv_bias=True"),
+        ({"qkv_bias": True}, "has no qkv_bias=True"),
+    ],
+    ids=str,
+)
+def test_what_llama2c_has_not_is_refused(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        save_llama2c(Transformer(TransformerConfig(**SIZES, **options)), tmp_path / "model.bin")
+    assert not list(tmp_path.iterdir())
+
+
+def test_mamba_is_refused(tmp_path):
+    with pytest.raises(InputError, match="Transformers, not a mamba"):
+        save_llama2c(Mamba(MambaConfig(11, d_model=8, n_layers=1)), tmp_path / "model.bin")
+
+
+PROMPTS = ("", "Once upon a time", 'One day, Tom\'s mom said: "Let\'s go!"', " a dog", "Anna\ncouldn’t")
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+def exported(request, tmp_path_factory):
+    """A model that has learnt a little of Pocket stories, its tokenizer, and the folder of llama2.c's files."""
+    stories = [story.replace("'", "’", 1) for story in sample_stories(400, seed=0)]  # characters of several bytes
+    tokenizer = train_tokenizer([*stories, "couldn’t " * 200], 600)
+    torch.manual_seed(0)
+    sizes = {"context": 64, "d_model": 32, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2}
+    model = Transformer(TransformerConfig(tokenizer.vocab_size, **sizes, tied_embeddings=request.param))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    ids = torch.tensor([token for s in tokenizer.encode_batch(stories) for token in (tokenizer.separator_id, *s)])
+    for x in ids[: 80 * 8 * 64].view(80, 8, 64):
+        loss = F.cross_entropy(model(x[:, :-1]).flatten(0, 1), x[:, 1:].flatten())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    folder = tmp_path_factory.mktemp("llama2c")
+    export_llama2c(model, tokenizer, folder)
+    return model.eval(), tokenizer, folder
+
+
+def greedy_text(model: Transformer, tokenizer: Tokenizer, prompt: str) -> str:
+    start = [tokenizer.separator_id, *tokenizer.encode(prompt)]
+    [completion] = generate(model, [start], 64, temperature=0, stop_id=tokenizer.separator_id)
+    return prompt + tokenizer.decode(completion.ids)
+
+
+def test_exported_model_says_the_same(exported):
+    model, tokenizer, folder = exported
+    theirs = Llama2cTokenizer(folder / "tokenizer.bin", tokenizer.vocab_size)
+    again = load_llama2c(folder / "model.bin")
+    for prompt in PROMPTS:
+        ids = [tokenizer.separator_id, *tokenizer.encode(prompt)]
+        their_ids = theirs.encode(prompt)
+        assert [theirs.pieces[i] for i in their_ids] == [tokenizer.token_bytes(i) for i in ids[1:]]
+        with torch.no_grad():
+            logits = model(torch.tensor([ids]))[0, -1]
+            # token 0 is what the begin and the space that ``run`` puts before a prompt merge into
+            their_logits = [again(torch.tensor([[begin, *their_ids]]))[0, -1] for begin in (0, 1)]
+        assert torch.equal(*their_logits)
+        # no token came or went, and each kept its logit
+        torch.testing.assert_close(logits.sort().values, their_logits[0].sort().values, rtol=0, atol=1e-5)
+        [completion] = generate(again, [[0, *their_ids]], 64, temperature=0, stop_id=1)
+        assert theirs.decode([*their_ids, *completion.ids]) == greedy_text(model, tokenizer, prompt).removeprefix(" ")
+
+
+def test_exported_tokenizer_encodes_stories_alike(exported):
+    _, tokenizer, folder = exported
+    theirs = Llama2cTokenizer(folder / "tokenizer.bin", tokenizer.vocab_size)
+    for story in sample_stories(20, seed=1):
+        ids = theirs.encode(story)
+        assert [theirs.pieces[i] for i in ids] == [tokenizer.token_bytes(i) for i in tokenizer.encode(story)]
+        assert theirs.decode(ids) == story
+    everything = bytes(set(range(256)) - {0xC0, 0xC1})  # the two bytes that UTF-8 never has
+    assert b"".join(map(theirs._bytes, (byte + 3 for byte in everything))) == everything
+
+
+def test_llama2c_itself_tells_the_same_stories(exported, llama2c_run):
+    model, tokenizer, folder = exported
+    for prompt in PROMPTS:
+        files = [folder / "model.bin", "-z", folder / "tokenizer.bin"]
+        command = [llama2c_run, *files, "-t", "0", "-n", "0", "-i", prompt]
+        told = subprocess.run(command, capture_output=True, check=True).stdout.decode()
+        expected = greedy_text(model, tokenizer, prompt)
+        assert told == (expected if prompt else expected.removeprefix(" ")) + "\n"
+
+
+def test_export_refuses_a_tokenizer_that_is_not_the_models(tmp_path):
+    model = Transformer(TransformerConfig(258, context=6, d_model=8, n_layers=1, n_heads=2))
+    with pytest.raises(InputError, match="the model knows 258 tokens, the tokenizer 257"):
+        export_llama2c(model, train_tokenizer(["abc"], 257), tmp_path)
+    with pytest.raises(InputError, match="258 tokens has no two merges"):
+        export_llama2c(model, train_tokenizer(["abcabcabc"], 258), tmp_path)
+    assert not list(tmp_path.iterdir())

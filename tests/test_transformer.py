@@ -14,8 +14,10 @@ from pn_lib.models.base import load_model
 from pn_lib.models.transformer import Transformer, TransformerConfig, sinusoidal_table
 
 SMALL = {"vocab_size": 31, "context": 12, "d_model": 16, "n_layers": 2, "n_heads": 4}
-# softmax, softmax in a window shorter than the sequence, linear: crossed with heads, positions, norms, activations
-ATTENTIONS = ({}, {"window": 3}, {"attention": "linear"})
+# softmax, softmax in a window shorter than the sequence, GPT-Neo's (unscaled, every second layer in a window), linear:
+# crossed with heads, positions, norms, activations
+NEO = {"window": 3, "window_layers": "alternate", "attention_scale": False}
+ATTENTIONS = ({}, {"window": 3}, NEO, {"attention": "linear"})
 COMBINATIONS = [
     {**attention, "n_kv_heads": kv, "position": position, "norm": norm, "norm_position": place, "activation": act}
     for attention, kv, position, norm, place, act in itertools.product(
@@ -28,8 +30,8 @@ COMBINATIONS = [
     )
 ]
 SWITCHES = [
-    {"tied_embeddings": tied, "bias": bias, **attention}
-    for tied, bias, attention in itertools.product((True, False), (True, False), ATTENTIONS)
+    {"tied_embeddings": tied, "bias": bias, "qkv_bias": qkv, **attention}
+    for tied, bias, qkv, attention in itertools.product((True, False), (True, False), (None, True, False), ATTENTIONS)
 ]
 
 
@@ -51,7 +53,7 @@ def by_attention(combinations: list[dict]) -> list[tuple[str, list[dict]]]:
     """One test per attention and number of heads: one per combination would say no more and take longer to collect."""
     groups: dict[str, list[dict]] = {}
     for options in combinations:
-        key = options.get("attention") or f"window={options.get('window')}"
+        key = options.get("attention") or f"window={options.get('window')} {options.get('window_layers', '')}".strip()
         groups.setdefault(f"{key}, {options.get('n_kv_heads')} kv heads", []).append(options)
     return list(groups.items())
 
@@ -125,6 +127,22 @@ def test_window_hides_what_lies_before_it():
     b[0, 4] = (b[0, 4] + 1) % 31
     differs = (model(a) - model(b)).abs().amax(-1)[0] > 1e-6
     assert differs.nonzero().flatten().tolist() == [4, 5, 6]
+
+
+@torch.no_grad()
+def test_only_every_second_layer_has_the_window():
+    model = make({**NEO, "n_layers": 3})
+    for layer, weights in enumerate(model.attention_maps(ids())):
+        seen = (weights > 0).sum(-1)[0, 0].tolist()
+        assert seen == ([min(t, 3) for t in range(1, 13)] if layer == 1 else list(range(1, 13)))
+
+
+@torch.no_grad()
+def test_unscaled_attention_is_scaled_attention_with_larger_queries():
+    scaled, unscaled = make({}), make({"attention_scale": False})
+    for block in scaled.blocks:
+        block.attention.qkv.weight[:16] *= 2  # the root of the head width, 4; the first D rows make the queries
+    torch.testing.assert_close(unscaled(ids()), scaled(ids()))
 
 
 def test_rotary_scores_depend_on_the_distance_only():
@@ -202,6 +220,9 @@ def test_dropout_is_active_in_training_only():
         ({"d_model": 15, "n_heads": 3, "position": "sinusoidal"}, "sinusoidal"),
         ({"window": 2, "attention": "linear"}, "window"),
         ({"window": 0}, "window"),
+        ({"window_layers": "alternate"}, "window_layers='alternate' needs a window"),
+        ({"window": 2, "window_layers": "odd"}, "window_layers"),
+        ({"attention_scale": False, "attention": "linear"}, "attention_scale"),
         ({"window": 13}, "window"),
         ({"context": 0}, "context"),
         ({"context": 2.5}, "context"),
@@ -222,6 +243,8 @@ def test_impossible_configs_are_refused(options, word):
 
 
 def test_config_from_a_mapping():
+    old = {"vocab_size": 9, "window": 3, "bias": True}  # written before there were the fields of GPT-Neo
+    assert parse_config(TransformerConfig, old, "config.json") == TransformerConfig(9, window=3, bias=True)
     with pytest.raises(InputError, match=r"profile: .*n_heads \(3\)"):
         parse_config(TransformerConfig, {**SMALL, "n_heads": 3}, "profile")
     with pytest.raises(InputError, match="unknown key 'heads'"):
@@ -277,7 +300,7 @@ def test_bfloat16_autocast_is_near(options):
 
 @torch.no_grad()
 def test_saved_and_loaded(tmp_path):
-    for options in (SWITCHES[0], SWITCHES[-1], {"position": "learned"}, {"position": "sinusoidal"}):
+    for options in (SWITCHES[0], SWITCHES[-1], {"position": "learned"}, {"position": "sinusoidal"}, NEO):
         model = make(options)
         model.save(tmp_path)
         again = load_model(tmp_path)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pn_lib.models.blocked import blocked_attention, pays
+
 Rotation = tuple[Tensor, Tensor]
 
 
@@ -71,11 +73,14 @@ class LinearCache:
 class Attention(nn.Module):
     """What both kinds share: the projections of x (B, T, D) to heads and of the heads back to (B, T, D)."""
 
-    def __init__(self, d_model: int, n_heads: int, n_kv_heads: int, bias: bool, dropout: float):
+    def __init__(
+        self, d_model: int, n_heads: int, n_kv_heads: int, bias: bool, dropout: float, qkv_bias: bool | None = None
+    ):
         super().__init__()
         self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, d_model // n_heads
         self.dropout = dropout
-        self.qkv = nn.Linear(d_model, (n_heads + 2 * n_kv_heads) * self.head_dim, bias=bias)
+        qkv_bias = bias if qkv_bias is None else qkv_bias
+        self.qkv = nn.Linear(d_model, (n_heads + 2 * n_kv_heads) * self.head_dim, bias=qkv_bias)
         self.out = nn.Linear(d_model, d_model, bias=bias)
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,11 +97,15 @@ class Attention(nn.Module):
 
 
 class SoftmaxAttention(Attention):
-    """softmax(q k^T / sqrt(d)) v over the past (Vaswani et al., 2017, eq. 1), or its last ``window`` tokens."""
+    """softmax(q k^T / sqrt(d)) v over the past (Vaswani et al., 2017, eq. 1), or its last ``window`` tokens.
 
-    def __init__(self, *args, window: int | None = None, **kwargs):
+    Not ``scaled``: without the division by sqrt(d), as in GPT-Neo, which leaves that to the weights.
+    """
+
+    def __init__(self, *args, window: int | None = None, scaled: bool = True, **kwargs):
         super().__init__(*args, **kwargs)
         self.window = window
+        self.divisor = self.head_dim**0.5 if scaled else 1.0
 
     def forward(self, x: Tensor, rotation: Rotation | None = None, cache: KVCache | None = None) -> Tensor:
         """x (B, T, D) -> (B, T, D). With a cache that holds tokens already, T must be 1."""
@@ -107,9 +116,12 @@ class SoftmaxAttention(Attention):
         if alone and self.window is not None:
             k, v = k[:, :, -self.window :], v[:, :, -self.window :]
         mask = None if alone else self._window_mask(q.shape[2], q.device)
+        if mask is None and not self._drop() and pays(q, k):
+            return self._join(blocked_attention(q, k, v, 1 / self.divisor))
         causal = not alone and mask is None
         grouped = self.n_kv_heads < self.n_heads
-        y = F.scaled_dot_product_attention(q, k, v, mask, self._drop(), is_causal=causal, enable_gqa=grouped)
+        scale = 1 / self.divisor
+        y = F.scaled_dot_product_attention(q, k, v, mask, self._drop(), causal, scale=scale, enable_gqa=grouped)
         return self._join(y)
 
     def weights(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
@@ -119,7 +131,7 @@ class SoftmaxAttention(Attention):
         mask = self._window_mask(q.shape[2], q.device)
         if mask is None:
             mask = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril()
-        scores = q @ k.mT / self.head_dim**0.5
+        scores = q @ k.mT / self.divisor
         return scores.masked_fill(~mask, -torch.inf).softmax(-1)
 
     def _project(self, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:

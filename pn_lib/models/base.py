@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pn_lib.config import parse_config
+from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.errors import InputError
 from pn_lib.files import atomic, read_json, write_json
 
@@ -30,8 +31,12 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.config = config
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids (B, T) int64 -> logits (B, T, V); position t sees ids[:, :t + 1] only."""
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+        """ids (B, T) int64 -> logits (B, T, V); position t sees ids[:, :t + 1] only.
+
+        With ``targets`` (B, T), the tokens that should follow, their mean cross-entropy in nats instead: the logits of
+        the whole batch are then never held (see ``loss``).
+        """
         raise NotImplementedError
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, Any]:
@@ -99,3 +104,10 @@ def check_ids(ids: Tensor, vocab_size: int) -> None:
     if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= vocab_size):
         found = f"{int(ids.min())}..{int(ids.max())}"
         raise InputError(f"token ids must lie in 0..{vocab_size - 1}, but range over {found}")
+
+
+def check_tokenizer(model: LanguageModel, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer that the model cannot have been trained with."""
+    known, has = model.config.vocab_size, tokenizer.vocab_size
+    if known != has:
+        raise InputError(f"the model knows {known:,} tokens, the tokenizer {has:,}: give the one it was trained with")

@@ -42,7 +42,7 @@ def _transformer_parameters(c: TransformerConfig) -> dict[str, int]:
     return {
         "token embedding": V * D,
         "position embedding": c.context * D if c.position == "learned" else 0,
-        "attention": L * (D * projected + D * D + c.bias * (projected + D)),
+        "attention": L * (D * projected + D * D + c.has_qkv_bias * projected + c.bias * D),
         "mlp": L * (D * up + c.ff_width * D + c.bias * (up + D)),
         "norms": norm * (2 * L + (c.norm_position == "pre")),
         "output": 0 if c.tied_embeddings else V * D,

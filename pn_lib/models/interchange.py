@@ -1,4 +1,4 @@
-"""Weights to and from the ``transformers`` library: Llama, GPT-2 and Mamba.
+"""Weights to and from the ``transformers`` library: Llama, GPT-2, GPT-Neo and Mamba.
 
 Works on that library's config dictionaries and state dicts and does not import it. In and out:
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
-from pn_lib.models.mamba import Mamba
+from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 # Our name of a weight, and the names there of the matrices whose rows it stacks. {i} is the layer. A prefix "model.",
@@ -33,23 +33,31 @@ LLAMA = {
     "blocks.{i}.mlp.down.weight": ("model.layers.{i}.mlp.down_proj.weight",),
     "norm.weight": ("model.norm.weight",),
 }
-GPT2 = {
+_BOTH_GPT = {
     "embedding.weight": ("transformer.wte.weight",),
     "positions.weight": ("transformer.wpe.weight",),
     **{
-        f"blocks.{{i}}.{ours}.{kind}": (f"transformer.h.{{i}}.{theirs}.{kind}",)
+        f"{ours}.{kind}": (f"transformer.{theirs}.{kind}",)
         for ours, theirs in (
-            ("attention_norm", "ln_1"),
-            ("attention.qkv", "attn.c_attn"),
-            ("attention.out", "attn.c_proj"),
-            ("mlp_norm", "ln_2"),
-            ("mlp.up", "mlp.c_fc"),
-            ("mlp.down", "mlp.c_proj"),
+            ("blocks.{i}.attention_norm", "h.{i}.ln_1"),
+            ("blocks.{i}.mlp_norm", "h.{i}.ln_2"),
+            ("blocks.{i}.mlp.up", "h.{i}.mlp.c_fc"),
+            ("blocks.{i}.mlp.down", "h.{i}.mlp.c_proj"),
+            ("norm", "ln_f"),
         )
         for kind in ("weight", "bias")
     },
-    "norm.weight": ("transformer.ln_f.weight",),
-    "norm.bias": ("transformer.ln_f.bias",),
+}
+GPT2 = _BOTH_GPT | {
+    f"blocks.{{i}}.attention.{ours}.{kind}": (f"transformer.h.{{i}}.attn.{theirs}.{kind}",)
+    for ours, theirs in (("qkv", "c_attn"), ("out", "c_proj"))
+    for kind in ("weight", "bias")
+}
+_NEO = "transformer.h.{i}.attn.attention."
+GPT_NEO = _BOTH_GPT | {
+    "blocks.{i}.attention.qkv.weight": tuple(f"{_NEO}{x}_proj.weight" for x in "qkv"),
+    "blocks.{i}.attention.out.weight": (f"{_NEO}out_proj.weight",),
+    "blocks.{i}.attention.out.bias": (f"{_NEO}out_proj.bias",),
 }
 MAMBA = {
     "embedding.weight": ("backbone.embeddings.weight",),
@@ -78,6 +86,7 @@ class Family:
     """One architecture of theirs: its names for our config's fields, what else its config must say, its weights."""
 
     model: type[LanguageModel]
+    architecture: str  # their class
     fields: dict[str, str]  # our field: their key
     options: dict[str, Any]  # what our config must say to be one of this family
     fixed: dict[str, Any]  # what theirs must say to have an equal here
@@ -86,10 +95,12 @@ class Family:
 
 
 COMMON = {"vocab_size": "vocab_size", "tied_embeddings": "tie_word_embeddings"}
-SOFTMAX = {"norm_position": "pre", "attention": "softmax", "window": None}
+PLAIN = {"norm_position": "pre", "attention": "softmax", "attention_scale": True, "window": None}
+GPT = {"norm_position": "pre", "attention": "softmax", "position": "learned", "norm": "layernorm", "activation": "gelu"}
 FAMILIES = {
     "llama": Family(
         Transformer,
+        "LlamaForCausalLM",
         COMMON
         | {
             "context": "max_position_embeddings",
@@ -101,13 +112,14 @@ FAMILIES = {
             "norm_eps": "rms_norm_eps",
             "rope_theta": "rope_theta",
         },
-        SOFTMAX | {"position": "rope", "norm": "rmsnorm", "activation": "swiglu", "bias": False},
+        PLAIN | {"position": "rope", "norm": "rmsnorm", "activation": "swiglu", "bias": False, "qkv_bias": False},
         {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "rope_type": "default"},
         {"num_key_value_heads": None, "rope_theta": 10000.0, "tie_word_embeddings": False},
         LLAMA,
     ),
     "gpt2": Family(
         Transformer,
+        "GPT2LMHeadModel",
         COMMON
         | {
             "context": "n_positions",
@@ -117,13 +129,36 @@ FAMILIES = {
             "d_ff": "n_inner",
             "norm_eps": "layer_norm_epsilon",
         },
-        SOFTMAX | {"position": "learned", "norm": "layernorm", "activation": "gelu", "bias": True},
+        PLAIN | GPT | {"bias": True, "qkv_bias": True},
         {"activation_function": "gelu_new", "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False},
         {"n_inner": None, "tie_word_embeddings": True},
         GPT2,
     ),
+    "gpt_neo": Family(
+        Transformer,
+        "GPTNeoForCausalLM",
+        COMMON
+        | {
+            "context": "max_position_embeddings",
+            "d_model": "hidden_size",
+            "n_layers": "num_layers",
+            "n_heads": "num_heads",
+            "d_ff": "intermediate_size",
+            "norm_eps": "layer_norm_epsilon",
+        },
+        GPT | {"attention_scale": False, "bias": True, "qkv_bias": False},
+        {"activation_function": "gelu_new"},
+        {
+            "intermediate_size": None,
+            "tie_word_embeddings": True,
+            "attention_types": [[["global", "local"], 12]],
+            "window_size": 256,
+        },
+        GPT_NEO,
+    ),
     "mamba": Family(
         Mamba,
+        "MambaForCausalLM",
         COMMON
         | {
             "d_model": "hidden_size",
@@ -179,7 +214,8 @@ def from_transformers(config: Mapping[str, Any], state: Mapping[str, Tensor]) ->
     if not model.config.tied_embeddings:
         ours["head.weight"] = _take(given, "lm_head.weight")
     # a tied output layer, and buffers that older files hold: causal masks and rotary frequencies
-    known = ("lm_head.weight", ".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")
+    masks = (".attn.bias", ".attn.masked_bias", ".attn.attention.bias", ".attn.attention.masked_bias")
+    known = ("lm_head.weight", "rotary_emb.inv_freq", *masks)
     unknown = [name for name in given if not name.endswith(known)]
     if unknown:
         raise InputError(f"a {kind} of this config has no place for the weight {unknown[0]}")
@@ -195,10 +231,9 @@ def _kind(model: LanguageModel) -> str:
     reasons = []
     for kind, family in FAMILIES.items():
         if isinstance(model, family.model):
-            wanted = dict(family.options)
-            if kind == "gpt2":  # it has no grouped-query attention
-                wanted["kv_heads"] = model.config.n_heads
-            has = {key: getattr(model.config, key) for key in wanted}
+            has, wanted = _resolved(model.config), dict(family.options)
+            if kind in ("gpt2", "gpt_neo"):  # they have no grouped-query attention
+                wanted["n_kv_heads"] = has["n_heads"]
             wrong = [f"{key}={has[key]!r}" for key in wanted if has[key] != wanted[key]]
             if not wrong:
                 return kind
@@ -206,20 +241,27 @@ def _kind(model: LanguageModel) -> str:
     raise InputError(f"transformers has no class for this {model.name}" + "".join(f"; {r}" for r in reasons))
 
 
-def _their_config(kind: str, config: Any) -> dict[str, Any]:
-    ours = asdict(config)
-    # the widths that None stands for
-    if isinstance(config, TransformerConfig):
-        ours |= {"n_kv_heads": config.kv_heads, "d_ff": config.ff_width}
-    else:
-        ours |= {"dt_rank": config.rank}
+def _resolved(config: TransformerConfig | MambaConfig) -> dict[str, Any]:
+    """Our options, with what None stands for in its place."""
+    if isinstance(config, MambaConfig):
+        return asdict(config) | {"dt_rank": config.rank}
+    meant = {"n_kv_heads": config.kv_heads, "d_ff": config.ff_width, "qkv_bias": config.has_qkv_bias}
+    return asdict(config) | meant
+
+
+def _their_config(kind: str, config: TransformerConfig | MambaConfig) -> dict[str, Any]:
+    ours = _resolved(config)
     theirs = {key: ours[field] for field, key in FAMILIES[kind].fields.items()} | FAMILIES[kind].fixed
-    if kind == "llama":
-        theirs["rope_parameters"] = {key: theirs.pop(key) for key in ("rope_type", "rope_theta")}
+    if kind == "llama":  # version 4 of transformers looks for rope_theta outside
+        theirs["rope_parameters"] = {"rope_type": theirs.pop("rope_type"), "rope_theta": theirs["rope_theta"]}
     if kind == "gpt2":  # its own default is 0.1
         theirs |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    if kind == "gpt_neo":
+        layers = ["global" if config.window_of(i) is None else "local" for i in range(config.n_layers)]
+        theirs |= {"attention_types": [[layers, 1]], "window_size": config.window or config.context}
+    names = {"model_type": kind, "architectures": [FAMILIES[kind].architecture]}
     # their defaults are ids of the published models' vocabularies
-    return {"model_type": kind, **theirs, **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))}
+    return {**names, **theirs, **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))}
 
 
 def _our_config(kind: str, config: Mapping[str, Any]) -> Any:
@@ -236,7 +278,26 @@ def _our_config(kind: str, config: Mapping[str, Any]) -> Any:
         if theirs.get(key, value) != value:
             raise InputError(f"{kind} with {key}={theirs[key]!r} has no equal here, only with {value!r}")
     options = {field: theirs[key] for field, key in family.fields.items()} | family.options
+    if kind == "gpt_neo":
+        options |= _window(theirs)
     return family.model.Config(**options)
+
+
+def _window(theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """What GPT-Neo says of each layer, global or local, as our window and the layers that have it."""
+    layers = [layer for layers, times in theirs["attention_types"] for _ in range(times) for layer in layers]
+    window, n_layers = min(theirs["window_size"], theirs["max_position_embeddings"]), theirs["num_layers"]
+    for pattern, option in (
+        (["global"], {"window": None}),
+        (["local"], {"window": window}),
+        (["global", "local"], {"window": window, "window_layers": "alternate"}),
+    ):
+        if layers == (pattern * n_layers)[:n_layers]:
+            return option
+    raise InputError(
+        f"gpt_neo with {n_layers} layers and attention_types={theirs['attention_types']!r} has no equal here, "
+        "only with all layers global, all local, or global and local in turn"
+    )
 
 
 def _names(kind: str, n_layers: int) -> list[tuple[str, tuple[str, ...]]]:

@@ -1,4 +1,4 @@
-"""Models and tokenizers in the file formats of llama2.c (github.com/karpathy/llama2.c).
+"""Models and tokenizers in the file formats of llama2.c (github.com/karpathy/llama2.c), in and out.
 
 A model is its legacy ``.bin``: seven little-endian int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size,
 seq_len; a negative vocab_size says that the output layer is a matrix of its own), then float32 tensors, each stacked
@@ -6,14 +6,20 @@ over the layers. A tokenizer is a ``.bin`` of an int32, the longest token's byte
 an int32 length, and the bytes.
 """
 
+import re
 import struct
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.errors import InputError
+from pn_lib.files import atomic
+from pn_lib.models.attention import rotary_table
+from pn_lib.models.base import LanguageModel, check_tokenizer
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 
@@ -40,6 +46,49 @@ def load_llama2c(path: Path | str) -> Transformer:
     return model.eval()
 
 
+def save_llama2c(model: LanguageModel, path: Path | str) -> None:
+    """Write a model as ``load_llama2c`` and llama2.c's programs read it: the same logits, in float32.
+
+    Raises:
+        InputError: the model has what llama2.c has not.
+    """
+    _check_fits(model)
+    c, tensors = model.config, _tensors(model)
+    sizes = (c.d_model, c.ff_width, c.n_layers, c.n_heads, c.kv_heads)
+    vocab_size = c.vocab_size if c.tied_embeddings else -c.vocab_size
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(struct.pack("<7i", *sizes, vocab_size, c.context))
+        for name in _shapes(c, c.tied_embeddings):
+            file.write(tensors[name].detach().cpu().float().numpy().astype("<f4").tobytes())
+
+
+def export_llama2c(model: LanguageModel, tokenizer: Tokenizer, folder: Path | str) -> None:
+    """Write ``model.bin`` and ``tokenizer.bin``, with which llama2.c's program tells stories of our model:
+
+        run model.bin -z tokenizer.bin -t 0.8 -i "Once upon a time"
+
+    The tokens are numbered anew (see ``_numbering``), the rows of the embedding and the output layer with them; no
+    token is added, so that each keeps its probability. The output layer is written out even where it is tied.
+
+    Where its text differs from ours: ``run`` prints no byte over 127 that is a token by itself (rare letters and emoji
+    come out in part), nor a space that a story begins with; and it may cut a prompt otherwise, because it joins any
+    neighbours that make a token, not only learnt merges within a word.
+
+    Raises:
+        InputError: the model has what llama2.c has not, or the tokenizer is not its own or has fewer than two merges.
+    """
+    _check_fits(model)
+    check_tokenizer(model, tokenizer)
+    numbering, state = _numbering(tokenizer), model.state_dict()
+    rows = state["embedding.weight"][numbering]
+    head = rows.clone() if model.config.tied_embeddings else state["head.weight"][numbering]
+    rows[0] = rows[1]  # read, token 0 is the separator; written, it remains what never comes
+    renumbered = Transformer(replace(model.config, tied_embeddings=False))
+    renumbered.load_state_dict({**state, "embedding.weight": rows, "head.weight": head})
+    save_llama2c(renumbered, Path(folder) / "model.bin")
+    _write_tokenizer(tokenizer, numbering, Path(folder) / "tokenizer.bin")
+
+
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise InputError(f"{path} does not exist; name a .bin file of llama2.c")
@@ -56,6 +105,19 @@ def _read_header(path: Path, data: bytes) -> tuple[TransformerConfig, bool]:
     except ValueError as error:
         raise InputError(f"{path} is no llama2.c model in the legacy format ({error})") from None
     return config, tied
+
+
+def _check_fits(model: LanguageModel) -> None:
+    """Only what the header can say may differ from our defaults, which are Llama's choices too."""
+    if not isinstance(model, Transformer):
+        raise InputError(f"llama2.c runs Transformers, not a {model.name}")
+    c = model.config
+    sizes = (c.vocab_size, c.context, c.d_model, c.n_layers, c.n_heads, c.kv_heads, c.ff_width)
+    plain = asdict(TransformerConfig(*sizes, tied_embeddings=c.tied_embeddings, qkv_bias=False, dropout=c.dropout))
+    has = asdict(c) | {"n_kv_heads": c.kv_heads, "d_ff": c.ff_width, "qkv_bias": c.has_qkv_bias}
+    wrong = [f"{key}={has[key]!r} (only {plain[key]!r})" for key in plain if has[key] != plain[key]]
+    if wrong:
+        raise InputError(f"llama2.c has no {', '.join(wrong)}")
 
 
 def _shapes(c: TransformerConfig, tied: bool) -> dict[str, tuple[int, ...]]:
@@ -103,6 +165,70 @@ def _half_split(weight: Tensor, head_dim: int) -> Tensor:
     return weight.unflatten(0, (-1, head_dim // 2, 2)).transpose(1, 2).flatten(0, 2)
 
 
+def _tensors(model: Transformer) -> dict[str, Tensor]:
+    """The inverse of ``_state``, and the rotary tables, which llama2.c's later versions skip."""
+    c, state = model.config, model.state_dict()
+
+    def stacked(name: str) -> Tensor:
+        return torch.stack([state[f"blocks.{i}.{name}.weight"] for i in range(c.n_layers)])
+
+    q, k, v = stacked("attention.qkv").split([n * c.head_dim for n in (c.n_heads, c.kv_heads, c.kv_heads)], dim=1)
+    gate, up = stacked("mlp.up").chunk(2, dim=1)
+    cos, sin = rotary_table(c.head_dim, c.context, c.rope_theta)
+    return {
+        "token_embedding": state["embedding.weight"],
+        "rms_att": stacked("attention_norm"),
+        "wq": _interleaved(q, c.head_dim),
+        "wk": _interleaved(k, c.head_dim),
+        "wv": v,
+        "wo": stacked("attention.out"),
+        "rms_ffn": stacked("mlp_norm"),
+        "w1": gate,
+        "w2": stacked("mlp.down"),
+        "w3": up,
+        "rms_final": state["norm.weight"],
+        "freq_cis_real": cos[:, 0, : c.head_dim // 2],
+        "freq_cis_imag": sin[:, 0, c.head_dim // 2 :],
+        "wcls": state["embedding.weight" if c.tied_embeddings else "head.weight"],
+    }
+
+
+def _interleaved(weight: Tensor, head_dim: int) -> Tensor:
+    """The inverse of ``_half_split``, for all layers at once: (L, H * d, D)."""
+    return weight.unflatten(1, (-1, 2, head_dim // 2)).transpose(2, 3).flatten(1, 3)
+
+
+def _numbering(tokenizer: Tokenizer) -> list[int]:
+    """Our token for each of llama2.c's numbers, so that its ``run`` reads and writes as our tokenizer does.
+
+    To ``run``, token 1 begins and ends a story: our separator. Byte b is token b + 3. All else is free, but other
+    programs stop at token 2, the end: 0 and 2 are given to the bytes 0xC0 and 0xC1, which UTF-8 never has and no model
+    writes, and the places of these to the first two merges.
+    """
+    tokens = {tokenizer.token_bytes(i): i for i in range(tokenizer.vocab_size) if i != tokenizer.separator_id}
+    single = [tokens.pop(bytes([b])) for b in range(256)]
+    merges = sorted(tokens.values())  # in the order in which they were learnt
+    if len(merges) < 2:
+        raise InputError(f"a tokenizer of {tokenizer.vocab_size} tokens has no two merges, which llama2.c's needs")
+    (first, last), single[0xC0:0xC2] = single[0xC0:0xC2], merges[:2]
+    return [first, tokenizer.separator_id, last, *single, *merges[2:]]
+
+
+def _write_tokenizer(tokenizer: Tokenizer, numbering: list[int], path: Path) -> None:
+    """Each token's bytes, with minus our number as the score, so that what was learnt first is merged first.
+
+    ``run`` puts a space before a prompt, which our stories do not begin with. Token 0 is spelt as what then stands
+    first, the begin and a space, and scores best: they merge into it, and it is read as the begin alone.
+    """
+    pieces = [tokenizer.token_bytes(token) for token in numbering]
+    scores = [-float(token) for token in numbering]
+    pieces[:3], scores[0] = [b"\n<s>\n ", b"\n<s>\n", b"\n</s>\n"], 1.0
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(struct.pack("<i", max(map(len, pieces))))
+        for piece, score in zip(pieces, scores, strict=True):
+            file.write(struct.pack("<fi", score, len(piece)) + piece)
+
+
 class Llama2cTokenizer:
     """llama2.c's tokenizer: SentencePiece's BPE, merging by score, with single bytes for what it does not know.
 
@@ -112,7 +238,7 @@ class Llama2cTokenizer:
 
     bos_id = 1  # also what stands between two stories
     eos_id = 2
-    first_byte_id = 3  # <0x00>; the 256 bytes follow one another
+    first_byte_id = 3  # the 256 bytes follow one another
 
     def __init__(self, path: Path | str, vocab_size: int):
         data, at = _read(Path(path)), 4
@@ -137,14 +263,14 @@ class Llama2cTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Text -> ids, without ``bos_id``. Like SentencePiece, puts a space before the first word."""
-        ids = []
+        ids = [self.bos_id]  # in the files of ``export_llama2c`` it merges with the space
         for character in " " + text if text else "":
             known = self.ids.get(character.encode())
             ids += [known] if known is not None else [byte + self.first_byte_id for byte in character.encode()]
         while (best := self._best_merge(ids)) is not None:
             at, merged = best
             ids[at : at + 2] = [merged]
-        return ids
+        return ids[1:]
 
     def decode(self, ids: list[int]) -> str:
         """Ids -> text, without the space that ``encode`` put first; bos and eos give no text."""
@@ -163,5 +289,6 @@ class Llama2cTokenizer:
     def _bytes(self, token: int) -> bytes:
         if token in (self.bos_id, self.eos_id):
             return b""
-        byte = token - self.first_byte_id
-        return bytes([byte]) if 0 <= byte < 256 else self.pieces[token]
+        piece = self.pieces[token]
+        spelt_out = re.fullmatch(rb"<0x([0-9A-F]{2})>", piece)  # llama2.c's own files have "<0x0A>" for a line feed
+        return bytes.fromhex(spelt_out[1].decode()) if spelt_out else piece

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel, check_ids
-from pn_lib.models.scan import METHODS, selective_scan
+from pn_lib.models.loss import linear_cross_entropy
+from pn_lib.models.scan import METHODS, choose_method, selective_scan
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class MambaConfig:
     dt_max: float = 1e-1
     tied_embeddings: bool = True
     norm_eps: float = 1e-5
-    scan: str = "torch"
+    scan: str = "auto"  # how the recurrence is computed: auto, or a key of scan.METHODS
 
     def __post_init__(self):
         for name in ("vocab_size", "context", "d_model", "n_layers", "d_state", "expand", "d_conv", "dt_rank"):
@@ -48,8 +49,8 @@ class MambaConfig:
             raise InputError(f"dt_min and dt_max need 0 < dt_min <= dt_max, not {self.dt_min!r} and {self.dt_max!r}")
         if not self.norm_eps > 0:
             raise InputError(f"norm_eps must be positive, not {self.norm_eps!r}")
-        if self.scan not in METHODS:
-            raise InputError(f"scan must be one of {', '.join(METHODS)}, not {self.scan!r}")
+        if self.scan not in ("auto", *METHODS):
+            raise InputError(f"scan must be one of auto, {', '.join(METHODS)}, not {self.scan!r}")
 
     @property
     def d_inner(self) -> int:
@@ -66,7 +67,7 @@ class MambaConfig:
 class LayerState:
     """All that a layer keeps of the past, however long that was."""
 
-    conv: Tensor  # the last inputs of the convolution, (B, E, K-1)
+    conv: Tensor  # the last inputs of the convolution, (B, K-1, E)
     ssm: Tensor  # the state of the scan, (B, E, N), float32
 
     def n_bytes(self) -> int:
@@ -110,7 +111,7 @@ class MambaBlock(nn.Module):
     def initial_state(self, batch: int) -> LayerState:
         """No past: nothing to convolve with, nothing remembered."""
         config, weight = self.config, self.in_proj.weight
-        conv = weight.new_zeros(batch, config.d_inner, config.d_conv - 1)
+        conv = weight.new_zeros(batch, config.d_conv - 1, config.d_inner)
         ssm = weight.new_zeros(batch, config.d_inner, config.d_state, dtype=_scan_dtype(weight))
         return LayerState(conv, ssm)
 
@@ -119,23 +120,34 @@ class MambaBlock(nn.Module):
 
         Training, prefill and decoding differ only in T and in the state that they begin with.
         """
-        x, z = self.in_proj(x).chunk(2, dim=-1)  # (B, T, E) each
-        # Causal: on the left stand the K-1 inputs from before, at the beginning zeros; nothing on the right.
-        history = torch.cat([state.conv.to(x.dtype), x.mT], dim=2)  # (B, E, K-1+T)
-        x = F.silu(self.conv(history)).mT  # (B, T, E)
-        y, ssm = self.scan(x, state.ssm)
-        keep = history.shape[2] - (self.config.d_conv - 1)
-        return self.out_proj(y * F.silu(z)), LayerState(history[:, :, keep:].clone(), ssm)
+        method = self.scan_method(x.device)
+        # Two products, where cutting the result of one in two would cost a copy of both halves, forwards and backwards.
+        x, z = (F.linear(x, weight) for weight in self.in_proj.weight.chunk(2))  # (B, T, E) each
+        history = state.conv.to(x.dtype)
+        keep = self.config.d_conv - 1
+        after = x[:, x.shape[1] - keep :] if x.shape[1] >= keep else torch.cat([history, x], 1)[:, x.shape[1] :]
+        x = self.convolve(x, history, method)
+        dt, B, C = self.x_proj(x).split([self.config.rank, self.config.d_state, self.config.d_state], dim=-1)
+        # The bias decides the order of magnitude of dt: the scan adds it, so that it is never rounded to bfloat16.
+        dt = F.linear(dt, self.dt_proj.weight)
+        dtype = state.ssm.dtype
+        A, D, bias = -torch.exp(self.A_log.to(dtype)), self.D.to(dtype), self.dt_proj.bias.to(dtype)
+        y, ssm = selective_scan(x, dt, A, B, C, D, state.ssm, method, z=z, dt_bias=bias)
+        return self.out_proj(y), LayerState(after.clone(), ssm)
 
-    def scan(self, x: Tensor, initial_state: Tensor) -> tuple[Tensor, Tensor]:
-        """The selective part: x (B, T, E) chooses its own dt, B and C. In float32 also under autocast."""
-        N, dtype = self.config.d_state, initial_state.dtype
-        dt, B, C = self.x_proj(x).split([self.config.rank, N, N], dim=-1)
-        # The bias decides the order of magnitude of dt, and is not to be rounded with the product to bfloat16.
-        dt = F.linear(dt, self.dt_proj.weight).to(dtype) + self.dt_proj.bias.to(dtype)
-        A = -torch.exp(self.A_log.to(dtype))
-        sequence = (x.to(dtype), F.softplus(dt), A, B.to(dtype), C.to(dtype), self.D.to(dtype))
-        return selective_scan(*sequence, initial_state, self.config.scan)
+    def scan_method(self, device: torch.device) -> str:
+        """How this block scans on ``device``: the method of the config, or what ``auto`` comes to there."""
+        if self.config.scan != "auto":
+            return self.config.scan
+        return choose_method(device, _scan_dtype(self.in_proj.weight))
+
+    def convolve(self, x: Tensor, history: Tensor, method: str) -> Tensor:
+        """silu of the causal convolution: x (B, T, E) and the K - 1 inputs before it, (B, K-1, E) -> (B, T, E)."""
+        if method == "fused":
+            from pn_lib.models.fused import fused_convolution  # needs Numba, which need not be there
+
+            return fused_convolution(x, history, self.conv.weight.squeeze(1), self.conv.bias)
+        return F.silu(self.conv(torch.cat([history, x], 1).mT)).mT  # nothing is padded on the right
 
 
 class Mamba(LanguageModel):
@@ -155,13 +167,14 @@ class Mamba(LanguageModel):
         for table in [self.embedding] if self.head is None else [self.embedding, self.head]:
             nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids (B, T) int64 -> logits (B, T, V); position t sees ids[:, :t + 1] only.
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+        """ids (B, T) -> logits (B, T, V), or with ``targets`` (B, T) the mean cross-entropy in nats.
 
         Raises:
             InputError: ids that are no (B, T) integers within the vocabulary, or that are empty.
         """
-        return self._logits(self._run(ids, None)[0])
+        hidden, _ = self._run(ids, None)
+        return self._logits(hidden) if targets is None else linear_cross_entropy(hidden, self._output(), targets)
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, list[LayerState]]:
         """ids (B, T), T >= 1 -> logits after the last token (B, V), and the state of each layer.
@@ -195,7 +208,11 @@ class Mamba(LanguageModel):
         return self.norm(x), after
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
+        return F.linear(hidden, self._output())
+
+    def _output(self) -> Tensor:
+        """The weight of the output layer, (V, D)."""
+        return self.embedding.weight if self.head is None else self.head.weight
 
 
 def _scan_dtype(weight: Tensor) -> torch.dtype:

@@ -10,11 +10,15 @@ zero-order hold for B too; its code, and every Mamba trained with it, uses this 
 """
 
 import math
+import warnings
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from pn_lib.errors import InputError
 
@@ -31,50 +35,97 @@ def selective_scan(
     C: Tensor,
     D: Tensor,
     initial_state: Tensor | None = None,
-    method: str = "torch",
+    method: str = "auto",
+    *,
+    z: Tensor | None = None,
+    dt_bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the recurrence over T steps, in the inputs' own precision even under autocast.
+    """Run the recurrence over T steps; the state is in the precision of A, even under autocast.
 
     Args:
-        x, dt: inputs and their step sizes (> 0), (B, T, E).
-        A: negative decay rates, (E, N).
+        x, dt: inputs and their step sizes (>= 0), (B, T, E).
+        A: decay rates, not above zero, (E, N).
         B, C: how each step writes to the state and reads it, (B, T, N).
         D: weight of the direct path from x to y, (E,).
         initial_state: h before the first step, (B, E, N); zeros when None.
-        method: a key of ``METHODS``.
+        method: a key of ``METHODS``, or ``auto``, see ``choose_method``.
+        z: a gate (B, T, E): y is multiplied by silu(z).
+        dt_bias: (E,): the step size is then softplus(dt + dt_bias).
+
+    A, D, initial_state and dt_bias are all float32 or all float64; x, dt, B, C and z are that too, or bfloat16.
 
     Returns:
-        y (B, T, E) and the state after the last step (B, E, N). A sequence cut in two, the state carried over, gives
-        the same as the whole. Gradients flow to every argument.
+        y (B, T, E), of the type of x, and the state after the last step (B, E, N). A sequence cut in two, the state
+        carried over, gives the same as the whole. Gradients flow to every argument.
 
     Raises:
-        InputError: unknown method; shapes that do not fit; anything but one of float32 and float64 throughout (a
-            recurrence over hundreds of steps loses too much in bfloat16); NaN or infinite dt.
+        InputError: unknown method, or one that cannot run here; shapes or types that do not fit (a recurrence over
+            hundreds of steps loses too much in bfloat16); A above zero; NaN or infinite dt.
     """
-    if method not in METHODS:
-        raise InputError(f"unknown scan method {method!r}; known are {', '.join(METHODS)}")
-    if initial_state is None:
-        initial_state = x.new_zeros(x.shape[0], *A.shape)
-    _check(x=x, dt=dt, A=A, B=B, C=C, D=D, initial_state=initial_state)
+    if method != "auto" and method not in METHODS:
+        raise InputError(f"unknown scan method {method!r}; known are auto, {', '.join(METHODS)}")
+    state = x.new_zeros(x.shape[0], *A.shape, dtype=A.dtype) if initial_state is None else initial_state
+    _check(x=x, dt=dt, A=A, B=B, C=C, D=D, initial_state=state, z=z, dt_bias=dt_bias)
+    method = choose_method(x.device, A.dtype) if method == "auto" else method
     with torch.autocast(x.device.type, enabled=False):
-        y, state = METHODS[method](x, dt, A, B, C, initial_state)
-    return y + D * x, state
+        return METHODS[method](x, dt, A, B, C, D, state, z, dt_bias)
 
 
-def _check(**tensors: Tensor) -> None:
+def choose_method(device: torch.device, dtype: torch.dtype = torch.float32) -> str:
+    """What ``auto`` means: ``fused`` in float32 on a CPU where Numba is installed, otherwise ``torch``."""
+    return "fused" if device.type == "cpu" and dtype == torch.float32 and not why_not_fused() else "torch"
+
+
+@cache
+def why_not_fused() -> str:
+    """Why the fused scan cannot run on this machine; empty where it can. Where it cannot, the first call warns."""
+    try:
+        import_module("pn_lib.models.fused")
+    except Exception as error:  # no Numba, or none for this processor or NumPy: whatever it says is told
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        warnings.warn(f"the fused scan cannot run here ({reason}): Mamba takes the torch scan, which is many times "
+                      "slower; pip install numba", stacklevel=2)
+        return reason
+    return ""
+
+
+def _check(**tensors: Tensor | None) -> None:
     x, A = tensors["x"], tensors["A"]
     if x.ndim != 3 or A.ndim != 2 or 0 in x.shape:
         raise InputError(f"the scan takes x (B, T, E) and A (E, N), not {tuple(x.shape)} and {tuple(A.shape)}")
     (batch, length, channels), n = x.shape, A.shape[1]
-    sequence, projection = (batch, length, channels), (batch, length, n)
-    shapes = {"x": sequence, "dt": sequence, "A": (channels, n), "B": projection, "C": projection, "D": (channels,)}
-    for name, shape in {**shapes, "initial_state": (batch, channels, n)}.items():
-        if tensors[name].shape != shape:
-            raise InputError(f"the scan's {name} must have shape {shape}, not {tuple(tensors[name].shape)}")
-        if tensors[name].dtype not in (torch.float32, torch.float64) or tensors[name].dtype != x.dtype:
-            raise InputError(f"the scan works in float32 or float64; {name} is {tensors[name].dtype}, x {x.dtype}")
-    if not torch.isfinite(tensors["dt"]).all():
-        raise InputError("the scan's dt holds NaN or infinity: the model has diverged; lower the learning rate")
+    sequence, projection, channel = (batch, length, channels), (batch, length, n), (channels,)
+    shapes = {"x": sequence, "dt": sequence, "A": (channels, n), "B": projection, "C": projection, "D": channel,
+              "initial_state": (batch, channels, n), "z": sequence, "dt_bias": channel}
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if tensor.shape != shapes[name]:
+            raise InputError(f"the scan's {name} must have shape {shapes[name]}, not {tuple(tensor.shape)}")
+        if tensor.device != x.device:
+            raise InputError(f"the scan's {name} is on {tensor.device}, x on {x.device}: move them to one device")
+        short = tensor.dtype == torch.bfloat16 and name in ("x", "dt", "B", "C", "z")
+        if A.dtype not in (torch.float32, torch.float64) or not (tensor.dtype == A.dtype or short):
+            raise InputError(f"the scan works in float32 or float64, with sequences in bfloat16 at most; {name} is "
+                             f"{tensor.dtype}, A {A.dtype}")
+    if (A > 0).any():
+        raise InputError("the scan's A holds a rate above zero, or NaN: the state would grow without end")
+    if tensors["dt_bias"] is None and not (tensors["dt"] >= 0).all():
+        raise InputError("the scan's dt holds NaN or a negative step; pass dt_bias for the softplus to be applied")
+
+
+def _plain(core: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """A method from a function of (x, dt, A, B, C, h): what surrounds the recurrence, by PyTorch's own operations."""
+    def method(x, dt, A, B, C, D, h, z, dt_bias):
+        wide, dt, B, C = (v.to(A.dtype) for v in (x, dt, B, C))
+        dt = dt if dt_bias is None else F.softplus(dt + dt_bias)
+        if not torch.isfinite(dt).all():
+            raise InputError("the scan's dt holds NaN or infinity: the model has diverged; lower the learning rate")
+        y, h = core(wide, dt, A, B, C, h)
+        y = y + D * wide
+        return (y if z is None else y * F.silu(z.to(A.dtype))).to(x.dtype), h
+
+    return method
 
 
 def reference_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,5 +222,30 @@ def _state_gradients(decays: Tensor, grad_y: Tensor, C: Tensor, carry: Tensor) -
     return gradients, first * later
 
 
-# A method takes (x, dt, A, B, C, initial_state), all checked, and returns y without D's part, and the last state.
-METHODS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"reference": reference_scan, "torch": chunked_scan}
+def fused_method(x, dt, A, B, C, D, h, z, dt_bias):
+    """All of it in one kernel, on a CPU; see ``fused`` and ``kernels``."""
+    if not (x.is_cpu and A.dtype == torch.float32):
+        raise InputError(f"the fused scan works on a CPU in float32, not on {x.device} in {A.dtype}; take 'torch'")
+    if why_not_fused():
+        raise InputError(f"the fused scan cannot run here ({why_not_fused()}); pip install numba, or take 'torch'")
+    from pn_lib.models.fused import fused_scan
+
+    return fused_scan(x, dt, A, B, C, D, h, z, dt_bias)
+
+
+def cuda_method(x, dt, A, B, C, D, h, z, dt_bias):
+    """The paper's own kernel, from the package mamba-ssm, on a GPU; from an empty state only, which is all it takes."""
+    try:
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+    except ImportError as error:
+        raise InputError(f"the scan 'mamba-ssm' needs the package of that name ({error}); take 'torch'") from None
+    if not x.is_cuda or A.dtype != torch.float32 or h.any():
+        raise InputError("mamba-ssm's scan works on a GPU, in float32, from an empty state; take 'torch'")
+    x, dt, B, C, z = (None if v is None else v.to(x.dtype).mT.contiguous() for v in (x, dt, B, C, z))
+    y, h = selective_scan_fn(x, dt, A, B, C, D, z, dt_bias, dt_bias is not None, return_last_state=True)
+    return y.mT, h
+
+
+# A method takes what selective_scan does, all checked, and returns y and the last state.
+METHODS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "reference": _plain(reference_scan), "torch": _plain(chunked_scan), "fused": fused_method, "mamba-ssm": cuda_method}

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from pn_lib.errors import InputError
 from pn_lib.models.attention import KVCache, LinearAttention, LinearCache, Rotation, SoftmaxAttention, rotary_table
 from pn_lib.models.base import LanguageModel, check_ids
+from pn_lib.models.loss import linear_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,12 @@ class TransformerConfig:
     norm_position: Literal["pre", "post"] = "pre"  # post: the original paper's, and then no final norm
     activation: Literal["swiglu", "gelu", "relu"] = "swiglu"  # gelu: the tanh form, as GPT-2's
     attention: Literal["softmax", "linear"] = "softmax"
+    attention_scale: bool = True  # softmax attention divides q.k by the root of the head width; GPT-Neo does not
     window: int | None = None  # a token sees itself and the window - 1 before it; None: all before it
+    window_layers: Literal["all", "alternate"] = "all"  # alternate: the second, fourth, ...; the others see everything
     tied_embeddings: bool = True  # the output layer is the embedding table
     bias: bool = False  # in all linear layers but the output, and in LayerNorm
+    qkv_bias: bool | None = None  # in the projections to queries, keys and values; None: as ``bias`` says
     dropout: float = 0.0
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
@@ -55,6 +59,14 @@ class TransformerConfig:
             (
                 self.window is None or self.attention == "softmax",
                 "window needs softmax attention: linear attention keeps sums and cannot forget single tokens",
+            ),
+            (
+                self.attention_scale or self.attention == "softmax",
+                "attention_scale=False needs softmax attention: linear attention has no scale to leave out",
+            ),
+            (
+                self.window_layers == "all" or self.window is not None,
+                f"window_layers={self.window_layers!r} needs a window",
             ),
             (
                 self.window is None or self.window <= self.context,
@@ -83,8 +95,16 @@ class TransformerConfig:
         return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
 
     @property
+    def has_qkv_bias(self) -> bool:
+        return self.bias if self.qkv_bias is None else self.qkv_bias
+
+    @property
     def head_dim(self) -> int:
         return self.d_model // self.n_heads
+
+    def window_of(self, layer: int) -> int | None:
+        """The window of a layer, counted from 0; None: it has none."""
+        return None if self.window_layers == "alternate" and layer % 2 == 0 else self.window
 
     @property
     def ff_width(self) -> int:
@@ -115,25 +135,28 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, D) -> (B, T, D)"""
-        x = self.up(x)
         if self.activation == "swiglu":
-            gate, x = x.chunk(2, dim=-1)
+            # Two products, where cutting the result of one in two would cost a copy of both halves.
+            biases = (None, None) if self.up.bias is None else self.up.bias.chunk(2)
+            gate, x = (F.linear(x, W, b) for W, b in zip(self.up.weight.chunk(2), biases, strict=True))
             return self.down(F.silu(gate) * x)
+        x = self.up(x)
         return self.down(F.gelu(x, approximate="tanh") if self.activation == "gelu" else F.relu(x))
 
 
 class Block(nn.Module):
     """Attention, then the MLP, each with a residual connection and a norm before (pre) or after it (post)."""
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, config: TransformerConfig, layer: int):
         super().__init__()
         c = config
         self.pre = c.norm_position == "pre"
         self.attention_norm = make_norm(c)
-        sizes = (c.d_model, c.n_heads, c.kv_heads, c.bias, c.dropout)
-        self.attention = (
-            SoftmaxAttention(*sizes, window=c.window) if c.attention == "softmax" else LinearAttention(*sizes)
-        )
+        options = (c.d_model, c.n_heads, c.kv_heads, c.bias, c.dropout, c.has_qkv_bias)
+        if c.attention == "softmax":
+            self.attention = SoftmaxAttention(*options, window=c.window_of(layer), scaled=c.attention_scale)
+        else:
+            self.attention = LinearAttention(*options)
         self.mlp_norm = make_norm(c)
         self.mlp = MLP(c)
         self.dropout = nn.Dropout(c.dropout)
@@ -189,7 +212,7 @@ class Transformer(LanguageModel):
             self.register_buffer("cos", cos, persistent=False)
             self.register_buffer("sin", sin, persistent=False)
         self.dropout = nn.Dropout(c.dropout)
-        self.blocks = nn.ModuleList(Block(c) for _ in range(c.n_layers))
+        self.blocks = nn.ModuleList(Block(c, layer) for layer in range(c.n_layers))
         self.norm = make_norm(c) if c.norm_position == "pre" else nn.Identity()
         if not c.tied_embeddings:
             self.head = nn.Linear(c.d_model, c.vocab_size, bias=False)
@@ -200,14 +223,15 @@ class Transformer(LanguageModel):
         """The most tokens that ``forward``, or ``prefill`` and ``step`` together, take."""
         return self.config.context
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids (B, T) -> logits (B, T, V).
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+        """ids (B, T) -> logits (B, T, V), or with ``targets`` (B, T) the mean cross-entropy in nats.
 
         Raises:
             InputError: T exceeds the context, or an id is outside the vocabulary.
         """
         self._check(ids)
-        return self._logits(self._hidden(ids))
+        x = self._hidden(ids)
+        return self._logits(x) if targets is None else linear_cross_entropy(x, self._output(), targets)
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, TransformerState]:
         """ids (B, T) -> logits after the last token (B, V), and the state. Raises InputError as ``forward`` does."""
@@ -267,7 +291,11 @@ class Transformer(LanguageModel):
         return self.cos[start : start + length], self.sin[start : start + length]
 
     def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.embedding.weight) if self.config.tied_embeddings else self.head(x)
+        return F.linear(x, self._output())
+
+    def _output(self) -> Tensor:
+        """The weight of the output layer, (V, D)."""
+        return self.embedding.weight if self.config.tied_embeddings else self.head.weight
 
     def _check(self, ids: Tensor) -> None:
         if ids.is_cpu:  # elsewhere reading the ids would make the host wait for the device at every call

@@ -22,7 +22,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pn_lib.data.tokens import TokenFile, batch
@@ -233,8 +232,7 @@ class _Run:
         x, y = (t.to(self.device) for t in batch(self.data, config.batch_size, config.context, config.seed, self.step))
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits = self.model(x)  # (B, T, V)
-        return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten())  # the softmax always in float32
+            return self.model(x, y)
 
     def evaluate(self, validate: Callable[[LanguageModel], Score]) -> None:
         """Append a row to the history and one to the timings."""

@@ -1,0 +1,131 @@
+"""The fused scan and convolution as PyTorch operations with gradients; the arithmetic is in ``kernels``."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from pn_lib.errors import InputError
+from pn_lib.models import kernels
+from pn_lib.models.lanes import WIDTH
+
+COMPILED = 1.0  # seconds: a kernel's first call that takes longer has compiled, and says so
+SMALL = 1 << 16  # steps of state elements that one thread does sooner than two would have started
+
+
+def fused_scan(x, dt, A, B, C, D, initial_state, z=None, dt_bias=None) -> tuple[Tensor, Tensor]:
+    """``scan.selective_scan`` of inputs that have passed its checks.
+
+    Raises:
+        InputError: NaN or infinite dt.
+    """
+    missing = -x.shape[2] % WIDTH
+    if missing:  # idle channels fill the last sixteen
+        last, first = (0, missing), (0, 0, 0, missing)
+        x, dt, D, z, dt_bias = (None if v is None else F.pad(v, last) for v in (x, dt, D, z, dt_bias))
+        A, initial_state = F.pad(A, first), F.pad(initial_state, first)
+    y, state = _FusedScan.apply(x, dt, A, B.to(A.dtype), C.to(A.dtype), D, initial_state, z, dt_bias,
+                                torch.is_grad_enabled())
+    channels = x.shape[2] - missing
+    return (y[..., :channels], state[:, :channels]) if missing else (y, state)
+
+
+class _FusedScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, dt, A, B, C, D, initial_state, z, dt_bias, keep):
+        blocked = _blocked(A) * math.log2(math.e)
+        gate, bias = x.new_empty(0, 0, 0) if z is None else z, D.new_empty(0) if dt_bias is None else dt_bias
+        saved = [v.contiguous() for v in (x, dt, blocked, B, C, D, gate, bias)]
+        (batch, length, channels), n = x.shape, A.shape[1]
+        chunks = -(-length // kernels.CHUNK) if keep else 0
+        borders = A.new_empty(batch, chunks, *blocked.shape)
+        # cloned, since the kernel turns the first state into the last
+        y, h, finite = torch.empty_like(saved[0]), _blocked(initial_state.clone()), A.new_empty(batch, len(blocked))
+        _run(kernels.scan_forward, batch * length * channels * n, _inputs(saved), *_arrays(h, borders, y, finite))
+        if not finite.isfinite().all():
+            raise InputError("the scan's dt holds NaN or infinity: the model has diverged; lower the learning rate")
+        ctx.save_for_backward(*saved, borders)
+        ctx.gated, ctx.biased = z is not None, dt_bias is not None
+        return y, _unblocked(h)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_y, grad_state):
+        *saved, borders = ctx.saved_tensors
+        x, dt, A, B, C, D, gate, _ = saved
+        batch, _, channels = x.shape
+        groups = -(-len(A) // kernels.GROUP)
+        g = kernels.Gradients(*_arrays(
+            *(grads := [torch.empty_like(x), torch.empty_like(dt), A.new_zeros(batch, *A.shape),
+                        B.new_empty(groups, *B.shape), C.new_empty(groups, *C.shape), D.new_zeros(batch, channels),
+                        torch.empty_like(gate), D.new_zeros(batch, channels), _blocked(grad_state.clone())])))
+        _run(kernels.scan_backward, x.numel() * A.shape[1], _inputs(saved), *_arrays(borders, grad_y.contiguous()), g)
+        grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_h = grads
+        return (grad_x, grad_dt, _unblocked(grad_A.sum(0)), grad_B.sum(0), grad_C.sum(0), grad_D.sum(0),
+                _unblocked(grad_h), grad_z if ctx.gated else None, grad_bias.sum(0) if ctx.biased else None, None)
+
+
+def fused_convolution(x: Tensor, history: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """silu of the causal convolution: x (B, T, E), the K - 1 inputs before it (B, K-1, E), weight (E, K), bias (E,)."""
+    missing = -x.shape[2] % WIDTH
+    if missing:
+        x, history, bias = (F.pad(v, (0, missing)) for v in (x, history, bias))
+        weight = F.pad(weight, (0, 0, 0, missing))
+    y = _FusedConvolution.apply(x, history, weight, bias)
+    return y[..., : x.shape[2] - missing] if missing else y
+
+
+class _FusedConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, history, weight, bias):
+        saved = [v.contiguous() for v in (x, history, weight.mT, bias)]
+        y = torch.empty_like(saved[0])
+        _run(kernels.convolution_forward, x.numel() * weight.shape[1], *_arrays(*saved, y))
+        ctx.save_for_backward(*saved)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_y):
+        x, history, weight, bias = ctx.saved_tensors
+        grads = [torch.empty_like(x), torch.empty_like(history), weight.new_empty(len(x), *weight.shape),
+                 bias.new_empty(len(x), *bias.shape)]
+        arrays = _arrays(x, history, weight, bias, grad_y.contiguous(), *grads)
+        _run(kernels.convolution_backward, x.numel() * len(weight), *arrays)
+        grad_x, grad_history, grad_weight, grad_bias = grads
+        return grad_x, grad_history, grad_weight.sum(0).mT, grad_bias.sum(0)
+
+
+def _run(kernel: Callable, work: int, *arguments) -> None:
+    """Call a kernel on as many threads as PyTorch uses; say so where that had to compile it first."""
+    numba.set_num_threads(1 if work < SMALL else min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    known, start = len(kernel.signatures), time.perf_counter()
+    kernel(*arguments)
+    seconds = time.perf_counter() - start
+    if len(kernel.signatures) > known and seconds > COMPILED:
+        print(f"compiled {kernel.__name__} in {seconds:.1f} s; it is kept on disk for the next time", file=sys.stderr)
+
+
+def _inputs(tensors: list[Tensor]) -> kernels.Inputs:
+    return kernels.Inputs(*_arrays(*tensors))
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """The tensors' memory as NumPy sees it, which knows bfloat16 by its bits only."""
+    return [(v.view(torch.uint16) if v.dtype == torch.bfloat16 else v).detach().numpy() for v in tensors]
+
+
+def _blocked(v: Tensor) -> Tensor:
+    """(..., E, N) -> (..., E / 16, N, 16): what belongs to sixteen channels lies together."""
+    return v.unflatten(-2, (-1, WIDTH)).mT.contiguous()
+
+
+def _unblocked(v: Tensor) -> Tensor:
+    return v.mT.flatten(-3, -2)
