@@ -28,6 +28,9 @@ class Constant(LanguageModel):
     def prefill(self, ids):
         return self.step(ids[:, -1], None)
 
+    def select(self, state, rows):
+        return state
+
     def step(self, ids, state):
         sure = torch.full((len(self.logits),), -50.0).index_fill(0, torch.tensor([3]), 50.0)
         return torch.where((ids == 0)[:, None], sure, self.logits), None

@@ -45,7 +45,8 @@ def test_every_position_sees_the_far_past():
     "changes", [{}, {"scan": "reference"}, {"d_conv": 1}, {"d_conv": 6}, {"tied_embeddings": False}]
 )
 def test_with_the_state_kept_equals_without(changes):
-    """Prefill of every length, the ones shorter than the convolution too, then token by token."""
+    """Prefill of every length, the ones shorter than the convolution too, then token by token. (With scan "auto" the
+    steps are one kernel each, with "reference" single operations.)"""
     model, ids = make(**changes).eval(), random_ids(3, 14)
     with torch.no_grad():
         expected = model(ids)
@@ -57,14 +58,31 @@ def test_with_the_state_kept_equals_without(changes):
                 torch.testing.assert_close(logits, expected[:, t], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("changes", [{}, {"scan": "torch"}, {"dt_rank": 3, "expand": 1, "vocab_size": 51}], ids=str)
+@torch.no_grad()
+def test_rows_may_leave_the_batch(changes):
+    """Eleven rows (more than a kernel's task takes) of which some go on alone: as if they had always been."""
+    model, x = make(**changes).eval(), random_ids(11, 12)
+    kept, (_, state) = torch.tensor([9, 2, 10]), model.prefill(x[:, :3])
+    for t in range(3, 12):
+        if t == 7:
+            x, state = x[kept], model.select(state, kept)
+        logits, state = model.step(x[:, t], state)
+        assert (state.fused is None) == (changes.get("scan") == "torch")
+        torch.testing.assert_close(logits, model(x[:, : t + 1])[:, -1], rtol=1e-4, atol=1e-5)
+
+
 def test_the_state_has_the_same_size_whatever_the_length():
     model = make()
     E, N, K = model.config.d_inner, model.config.d_state, model.config.d_conv
     for length in (1, 2, 100):
-        state = model.prefill(random_ids(3, length))[1]
+        with torch.no_grad():
+            state = model.prefill(random_ids(3, length))[1]
+            stepped = model.step(random_ids(1, 3)[0], model.prefill(random_ids(3, length))[1])[1]
+        assert model.state_bytes(stepped) == model.state_bytes(state)
         assert model.state_bytes(state) == 4 * TINY["n_layers"] * 3 * (E * (K - 1) + E * N)
         # nothing larger is kept alive behind it
-        assert all(v.untyped_storage().nbytes() == v.nbytes for layer in state for v in (layer.conv, layer.ssm))
+        assert all(v.untyped_storage().nbytes() == v.nbytes for layer in state.layers for v in (layer.conv, layer.ssm))
 
 
 def test_no_limit_of_context():
@@ -127,7 +145,7 @@ def test_under_autocast_the_scan_stays_in_float32():
         logits = model(ids)
         state = model.prefill(ids)[1]
     assert logits.dtype == torch.bfloat16
-    assert all(layer.ssm.dtype == torch.float32 for layer in state)
+    assert all(layer.ssm.dtype == torch.float32 for layer in state.layers)
     torch.testing.assert_close(logits.float(), expected, rtol=0.05, atol=0.02)
     loss_of(logits.float(), ids).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())

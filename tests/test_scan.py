@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pn_lib.errors import InputError
-from pn_lib.models.scan import CHUNK, METHODS, choose_method, selective_scan, why_not_fused
+from pn_lib.models.scan import CHUNK, METHODS, choose_method, selective_scan
+from pn_lib.models.support import why_no_kernels
 
 REQUIRED = ("x", "dt", "A", "B", "C", "D", "initial_state")
 NAMES = (*REQUIRED, "z", "dt_bias")
@@ -202,15 +203,15 @@ def test_auto_is_the_fused_scan_on_a_cpu_in_float32():
 def test_without_numba_the_torch_scan_is_taken_and_says_so(monkeypatch):
     inputs = random_inputs(2, 20, 16, 4, torch.float32)
     monkeypatch.setitem(sys.modules, "pn_lib.models.fused", None)  # importing it now fails
-    why_not_fused.cache_clear()
+    why_no_kernels.cache_clear()
     try:
-        with pytest.warns(UserWarning, match="the fused scan cannot run here .*pip install numba"):
+        with pytest.warns(UserWarning, match="the fused kernels cannot run here .*pip install numba"):
             y, _ = selective_scan(**inputs)
         assert torch.equal(y, selective_scan(**inputs, method="torch")[0])
         with pytest.raises(InputError, match="pip install numba, or take 'torch'"):
             selective_scan(**inputs, method="fused")
     finally:
-        why_not_fused.cache_clear()
+        why_no_kernels.cache_clear()
 
 
 def bad_inputs():

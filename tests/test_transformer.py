@@ -64,9 +64,17 @@ every_combination = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(params=["kernel", "torch"])
+def way_to_step(request, monkeypatch):
+    """Decoding by one kernel for the whole model, and operation by operation."""
+    if request.param == "torch":
+        monkeypatch.setattr("pn_lib.models.transformer.can_step_fused", lambda weight: False)
+    return request.param
+
+
 @every_combination
 @torch.no_grad()
-def test_cached_equals_uncached(combinations):
+def test_cached_equals_uncached(combinations, way_to_step):
     for options in combinations:
         model, x = make(options), ids()
         whole = model(x)
@@ -274,13 +282,29 @@ def test_bad_ids_are_refused():
 
 
 @torch.no_grad()
-def test_cache_is_allocated_once():
+def test_cache_is_allocated_once(way_to_step):
     model = make({"n_kv_heads": 2})
     _, state = model.prefill(ids(3, 4))
-    keys = state.caches[0].keys
-    assert keys.shape == (3, 2, 12, 4)
-    _, state = model.step(ids(3, 1)[:, 0], state)
-    assert state.caches[0].keys.data_ptr() == keys.data_ptr() and state.length == 5
+    assert state.caches[0].keys.shape == (3, 2, 12, 4)
+    places = set()
+    for length in range(5, 13):
+        _, state = model.step(ids(3, 1)[:, 0], state)
+        assert (state.fused is not None) == (way_to_step == "kernel") and state.length == length
+        places.add((state.fused or state.caches[0]).keys.data_ptr())
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize("options", [*ATTENTIONS, {"d_ff": 21, "bias": True}, {"d_model": 32, "n_heads": 2}], ids=str)
+@torch.no_grad()
+def test_rows_may_leave_the_batch(options, way_to_step):
+    """Eleven rows (more than a kernel's task takes) of which some go on alone: as if they had always been."""
+    model, x = make(options), ids(11, 12)
+    kept, (_, state) = torch.tensor([9, 2, 10]), model.prefill(x[:, :3])
+    for t in range(3, 12):
+        if t == 7:
+            x, state = x[kept], model.select(state, kept)
+        logits, state = model.step(x[:, t], state)
+        torch.testing.assert_close(logits, model(x[:, : t + 1])[:, -1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("options", ATTENTIONS, ids=str)

@@ -35,7 +35,10 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
 
 
 class KVCache:
-    """Keys and values of the tokens seen so far, (B, K, context, d) each, allocated once, at the first use."""
+    """Keys and values of the tokens seen so far, (B, K, context, d) each, allocated once, at the first use.
+
+    The only thing that decoding keeps which grows with the length, and it never moves.
+    """
 
     def __init__(self, context: int):
         self.context = context
@@ -47,12 +50,26 @@ class KVCache:
         """Append k and v (B, K, T, d); returns views of all keys and values so far."""
         if self.keys is None:
             shape = (*k.shape[:2], self.context, k.shape[3])
-            self.keys, self.values = k.new_zeros(shape), v.new_zeros(shape)
+            self.keys, self.values = k.new_empty(shape), v.new_empty(shape)  # a page is taken when it is written to
         end = self.length + k.shape[2]
         self.keys[:, :, self.length : end] = k
         self.values[:, :, self.length : end] = v
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def append(self, k: Tensor, v: Tensor) -> None:
+        """Put the k and v (B, K, d) of one more token behind the others."""
+        self.keys[:, :, self.length] = k
+        self.values[:, :, self.length] = v
+        self.length += 1
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows of the batch only."""
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_empty(len(rows), *old.shape[1:])
+            new[:, :, : self.length] = old[rows, :, : self.length]
+            setattr(self, name, new)
 
     def n_bytes(self) -> int:
         """Memory taken, also by room for tokens yet to come."""
@@ -65,6 +82,10 @@ class LinearCache:
     def __init__(self):
         self.kv: Tensor | None = None
         self.k: Tensor | None = None
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows of the batch only."""
+        self.kv, self.k = self.kv[rows], self.k[rows]
 
     def n_bytes(self) -> int:
         return self.kv.nbytes + self.k.nbytes
@@ -84,9 +105,9 @@ class Attention(nn.Module):
         self.out = nn.Linear(d_model, d_model, bias=bias)
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, T, D) -> queries and keys (B, T, H + K, d), together because both get rotated; values (B, T, K, d)."""
-        heads = self.qkv(x).unflatten(-1, (-1, self.head_dim))
-        return heads.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=2)
+        """x (..., D) -> queries and keys (..., H + K, d), together because both get rotated; values (..., K, d)."""
+        heads = F.linear(x, self.qkv.weight, self.qkv.bias).unflatten(-1, (-1, self.head_dim))
+        return heads.split((self.n_heads + self.n_kv_heads, self.n_kv_heads), dim=-2)
 
     def _join(self, y: Tensor) -> Tensor:
         """y (B, H, T, d) -> (B, T, D)"""
@@ -108,21 +129,29 @@ class SoftmaxAttention(Attention):
         self.divisor = self.head_dim**0.5 if scaled else 1.0
 
     def forward(self, x: Tensor, rotation: Rotation | None = None, cache: KVCache | None = None) -> Tensor:
-        """x (B, T, D) -> (B, T, D). With a cache that holds tokens already, T must be 1."""
+        """x (B, T, D), from the beginning -> (B, T, D). A cache, empty so far, takes the keys and values."""
         q, k, v = self._project(x, rotation)
         if cache is not None:
             k, v = cache.extend(k, v)
-        alone = q.shape[2] == 1  # a single query sees every key it is given, so that it needs no mask
-        if alone and self.window is not None:
-            k, v = k[:, :, -self.window :], v[:, :, -self.window :]
-        mask = None if alone else self._window_mask(q.shape[2], q.device)
+        mask = self._window_mask(q.shape[2], q.device)
         if mask is None and not self._drop() and pays(q, k):
             return self._join(blocked_attention(q, k, v, 1 / self.divisor))
-        causal = not alone and mask is None
-        grouped = self.n_kv_heads < self.n_heads
-        scale = 1 / self.divisor
+        grouped, causal, scale = self.n_kv_heads < self.n_heads, mask is None, 1 / self.divisor
         y = F.scaled_dot_product_attention(q, k, v, mask, self._drop(), causal, scale=scale, enable_gqa=grouped)
         return self._join(y)
+
+    def step(self, x: Tensor, rotation: Rotation | None, cache: KVCache) -> Tensor:
+        """One token for each row, x (B, D), behind those in the cache -> (B, D)."""
+        qk, v = self._heads(x)
+        if rotation is not None:
+            qk = rotate(qk, rotation)
+        q, k = qk.split((self.n_heads, self.n_kv_heads), dim=1)
+        cache.append(k, v)
+        seen = slice(0 if self.window is None else max(0, cache.length - self.window), cache.length)
+        # The H/K query heads that share a key head stand where several tokens would: keys are never copied for each.
+        q = q.unflatten(1, (self.n_kv_heads, -1))  # (B, K, H/K, d)
+        y = F.scaled_dot_product_attention(q, cache.keys[:, :, seen], cache.values[:, :, seen], scale=1 / self.divisor)
+        return F.linear(y.flatten(1), self.out.weight, self.out.bias)
 
     def weights(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """The attention weights (B, H, T, T) that ``forward`` uses, row = query. (``forward`` never holds them all.)"""
@@ -158,17 +187,20 @@ class LinearAttention(Attention):
     """
 
     def forward(self, x: Tensor, rotation: Rotation | None = None, cache: LinearCache | None = None) -> Tensor:
-        """x (B, T, D) -> (B, T, D). With a cache that holds tokens already, T must be 1."""
+        """x (B, T, D), from the beginning -> (B, T, D). A cache, empty so far, takes the sums."""
         (q, k, v), (plain_q, plain_k) = self._project(x, rotation)
-        if cache is not None and cache.kv is not None:
-            cache.kv = cache.kv + k.mT @ v
-            cache.k = cache.k + plain_k
-            y = q @ cache.kv.to(q.dtype) / (plain_q * cache.k).sum(-1, keepdim=True)
-            return self._join(y.flatten(1, 2))
         if cache is not None:  # the sums are kept in float32 whatever the precision of the products
             cache.kv, cache.k = (k.mT @ v).float(), plain_k.sum(-2, keepdim=True, dtype=torch.float32)
         weights = F.dropout((q @ k.mT).tril(), self._drop())
         return self._join((weights @ v / self._normaliser(plain_q, plain_k)).flatten(1, 2))
+
+    def step(self, x: Tensor, rotation: Rotation | None, cache: LinearCache) -> Tensor:
+        """One token for each row, x (B, D), behind those in the cache -> (B, D)."""
+        (q, k, v), (plain_q, plain_k) = self._project(x.unsqueeze(1), rotation)
+        cache.kv = cache.kv + k.mT @ v
+        cache.k = cache.k + plain_k
+        y = q @ cache.kv.to(q.dtype) / (plain_q * cache.k).sum(-1, keepdim=True)
+        return self._join(y.flatten(1, 2)).squeeze(1)
 
     def weights(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """The weights (B, H, T, T) that ``forward`` gives the values, row = query."""

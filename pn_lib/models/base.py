@@ -19,7 +19,7 @@ class LanguageModel(nn.Module):
     """Token ids in, next-token logits out; the whole sequence at once, or token by token with a state.
 
     A subclass sets ``name`` and ``Config`` (a frozen dataclass with at least ``vocab_size``), takes its config as the
-    only argument, and defines ``forward``, ``prefill`` and ``step``. For every model
+    only argument, and defines ``forward``, ``prefill``, ``step`` and ``select``. For every model
     ``prefill(ids)`` followed by ``step`` calls gives the logits that ``forward`` gives on the whole sequence.
     """
 
@@ -48,6 +48,10 @@ class LanguageModel(nn.Module):
 
         The state passed in may be changed in place; use the one returned.
         """
+        raise NotImplementedError
+
+    def select(self, state: Any, rows: Tensor) -> Any:
+        """The state with these rows (int64) of its batch only; the state passed in may be changed."""
         raise NotImplementedError
 
     def n_parameters(self, embedding: bool = True) -> int:

@@ -40,20 +40,20 @@ def fused_scan(x, dt, A, B, C, D, initial_state, z=None, dt_bias=None) -> tuple[
 class _FusedScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, dt, A, B, C, D, initial_state, z, dt_bias, keep):
-        blocked = _blocked(A) * math.log2(math.e)
+        blocked = blocked_channels(A) * math.log2(math.e)
         gate, bias = x.new_empty(0, 0, 0) if z is None else z, D.new_empty(0) if dt_bias is None else dt_bias
         saved = [v.contiguous() for v in (x, dt, blocked, B, C, D, gate, bias)]
         (batch, length, channels), n = x.shape, A.shape[1]
         chunks = -(-length // kernels.CHUNK) if keep else 0
         borders = A.new_empty(batch, chunks, *blocked.shape)
-        # cloned, since the kernel turns the first state into the last
-        y, h, finite = torch.empty_like(saved[0]), _blocked(initial_state.clone()), A.new_empty(batch, len(blocked))
+        y, finite = torch.empty_like(saved[0]), A.new_empty(batch, len(blocked))
+        h = blocked_channels(initial_state.clone())  # the kernel turns the first state into the last
         _run(kernels.scan_forward, batch * length * channels * n, _inputs(saved), *_arrays(h, borders, y, finite))
         if not finite.isfinite().all():
             raise InputError("the scan's dt holds NaN or infinity: the model has diverged; lower the learning rate")
         ctx.save_for_backward(*saved, borders)
         ctx.gated, ctx.biased = z is not None, dt_bias is not None
-        return y, _unblocked(h)
+        return y, unblocked_channels(h)
 
     @staticmethod
     @once_differentiable
@@ -65,11 +65,12 @@ class _FusedScan(torch.autograd.Function):
         g = kernels.Gradients(*_arrays(
             *(grads := [torch.empty_like(x), torch.empty_like(dt), A.new_zeros(batch, *A.shape),
                         B.new_empty(groups, *B.shape), C.new_empty(groups, *C.shape), D.new_zeros(batch, channels),
-                        torch.empty_like(gate), D.new_zeros(batch, channels), _blocked(grad_state.clone())])))
+                        torch.empty_like(gate), D.new_zeros(batch, channels), blocked_channels(grad_state.clone())])))
         _run(kernels.scan_backward, x.numel() * A.shape[1], _inputs(saved), *_arrays(borders, grad_y.contiguous()), g)
         grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_h = grads
-        return (grad_x, grad_dt, _unblocked(grad_A.sum(0)), grad_B.sum(0), grad_C.sum(0), grad_D.sum(0),
-                _unblocked(grad_h), grad_z if ctx.gated else None, grad_bias.sum(0) if ctx.biased else None, None)
+        grad_A, grad_B, grad_C, grad_D, grad_bias = (v.sum(0) for v in (grad_A, grad_B, grad_C, grad_D, grad_bias))
+        return (grad_x, grad_dt, unblocked_channels(grad_A), grad_B, grad_C, grad_D, unblocked_channels(grad_h),
+                grad_z if ctx.gated else None, grad_bias if ctx.biased else None, None)
 
 
 def fused_convolution(x: Tensor, history: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -122,10 +123,10 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [(v.view(torch.uint16) if v.dtype == torch.bfloat16 else v).detach().numpy() for v in tensors]
 
 
-def _blocked(v: Tensor) -> Tensor:
+def blocked_channels(v: Tensor) -> Tensor:
     """(..., E, N) -> (..., E / 16, N, 16): what belongs to sixteen channels lies together."""
     return v.unflatten(-2, (-1, WIDTH)).mT.contiguous()
 
 
-def _unblocked(v: Tensor) -> Tensor:
+def unblocked_channels(v: Tensor) -> Tensor:
     return v.mT.flatten(-3, -2)

@@ -11,6 +11,8 @@ from torch import Tensor
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel, check_ids
 
+CHECK_EVERY = 8  # steps between two looks at whether rows have ended: on a GPU each look waits for the device
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -87,7 +89,8 @@ def generate(
     """Continue each prompt (token ids, at least one) until ``stop_id``, ``max_new_tokens``, or a full context.
 
     Prompts may differ in length. The shortest length of all is prefilled; then each step feeds every row its next
-    token, of its prompt while that lasts, its own afterwards, so that no row is ever padded.
+    token, of its prompt while that lasts, its own afterwards, so that no row is ever padded. Sampling stays on the
+    model's device; rows that have ended leave the batch once half of it has.
 
     The token number n of row r is chosen by number n of a stream of random numbers seeded with (seed, first_row + r):
     what a row becomes does not depend on the rows beside it. ``first_row`` lets a long list be written in batches.
@@ -105,80 +108,90 @@ def generate(
         raise InputError(f"seed must be a whole number of at least 0, not {seed!r}")
     if not prompts:
         return []
-    limit = model.max_length  # None: the model goes on for ever
-    rows = [
-        _Row(list(map(int, prompt)), np.random.default_rng((seed, first_row + r))) for r, prompt in enumerate(prompts)
-    ]
-    _check_prompts(rows, limit, model.config.vocab_size)
+    prompts = [list(map(int, prompt)) for prompt in prompts]
+    _check_prompts(prompts, model.max_length, model.config.vocab_size)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            _write(model, rows, max_new_tokens, sampling, stop_id, limit)
+            rows = _Rows(model, prompts, max_new_tokens, seed, first_row)
+            _write(model, rows, sampling, stop_id)
     finally:
         model.train(was_training)
-    return [Completion(row.tokens[row.prompt_length :], row.finish_reason) for row in rows]
+    return rows.completions(stop_id)
 
 
-class _Row:
-    """A prompt and what has been written after it so far."""
+class _Rows:
+    """All prompts and what is written after them, on the model's device: one column a position."""
 
-    def __init__(self, prompt: list[int], random: np.random.Generator):
-        self.tokens = prompt
-        self.prompt_length = len(prompt)
-        self.random = random
-        self.finish_reason: str | None = None
+    def __init__(self, model: LanguageModel, prompts: list[list[int]], n: int, seed: int, first_row: int):
+        device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        # the model takes `max_length` tokens and so predicts one more
+        room = math.inf if model.max_length is None else model.max_length + 1
+        self.starts = [len(prompt) for prompt in prompts]
+        self.ends = [min(start + n, room) for start in self.starts]
+        ids = torch.zeros(len(prompts), max(self.ends), dtype=torch.int64)
+        u = torch.zeros(ids.shape, dtype=torch.float64)
+        for r, (prompt, start, end) in enumerate(zip(prompts, self.starts, self.ends, strict=True)):
+            ids[r, :start] = torch.tensor(prompt)
+            u[r, start:end] = torch.from_numpy(np.random.default_rng((seed, first_row + r)).random(end - start))
+        self.ids, self.u = ids.to(device), u.to(device)  # (B, longest end)
+        self.start, self.end = torch.tensor(self.starts, device=device), torch.tensor(self.ends, device=device)
 
-    def take(self, token: int, stop_id: int | None, longest: int) -> None:
-        """Write one more token, or finish; ``longest`` counts the prompt too."""
-        if token == stop_id:
-            self.finish_reason = "stop"
+    def completions(self, stop_id: int | None) -> list[Completion]:
+        found = []
+        for row, start, end in zip(self.ids.tolist(), self.starts, self.ends, strict=True):
+            written = row[start:end]
+            stopped = stop_id in written
+            found.append(Completion(written[: written.index(stop_id)] if stopped else written,
+                                    "stop" if stopped else "length"))
+        return found
+
+
+def _write(model: LanguageModel, rows: _Rows, sampling: Sampling, stop_id: int | None) -> None:
+    """Fill the columns of ``rows`` one after another until every row has ended."""
+    first, aligned = min(rows.starts), max(rows.starts)
+    alive = torch.arange(len(rows.ids), device=rows.ids.device)  # rows still in the batch; those that ended leave it
+    logits, state = model.prefill(rows.ids[:, :first])
+    stopped = torch.zeros(len(alive), dtype=torch.bool, device=alive.device)
+    for position in range(first, rows.ids.shape[1]):
+        whole = len(alive) == len(rows.ids)
+        token = _choose(logits, rows.u[:, position] if whole else rows.u[alive, position], sampling)
+        if position < aligned:  # some rows still read their prompt
+            token = torch.where(position < rows.start[alive], rows.ids[alive, position], token)
+        rows.ids[alive, position] = token
+        if stop_id is not None:
+            stopped |= (token == stop_id) & (position >= rows.start[alive])
+        if position + 1 == rows.ids.shape[1]:
             return
-        self.tokens.append(token)
-        if len(self.tokens) >= longest:
-            self.finish_reason = "length"
+        if position % CHECK_EVERY == 0:
+            going = ~(stopped | (position + 1 >= rows.end[alive]))
+            count = int(going.sum())
+            if count == 0:
+                return
+            if count <= len(alive) // 2:  # a copy of the state, so only where it pays
+                kept = going.nonzero().squeeze(1)
+                alive, stopped, token = alive[kept], stopped[kept], token[kept]
+                state = model.select(state, kept)
+        logits, state = model.step(token, state)
 
 
-def _write(
-    model: LanguageModel, rows: list[_Row], n: int, sampling: Sampling, stop_id: int | None, limit: int | None
-) -> None:
-    """Extend the rows in place until all are finished."""
-    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    # the model takes `limit` tokens and so predicts one more
-    room = math.inf if limit is None else limit + 1
-    length = min(row.prompt_length for row in rows)
-    logits, state = model.prefill(torch.tensor([row.tokens[:length] for row in rows], device=device))
-    while True:
-        # finished rows stay in the batch, fed with what they have, and what the model says of them is ignored
-        writing = [i for i, row in enumerate(rows) if row.finish_reason is None and len(row.tokens) == length]
-        for i, token in zip(writing, _choose(logits, rows, writing, sampling), strict=True):
-            rows[i].take(token, stop_id, min(rows[i].prompt_length + n, room))
-        if all(row.finish_reason for row in rows):
-            return
-        fed = [row.tokens[min(length, len(row.tokens) - 1)] for row in rows]
-        logits, state = model.step(torch.tensor(fed, device=device), state)
-        length += 1
-
-
-def _choose(logits: Tensor, rows: list[_Row], which: list[int], sampling: Sampling) -> list[int]:
-    if not which:
-        return []
-    logits = logits[which]
+def _choose(logits: Tensor, u: Tensor, sampling: Sampling) -> Tensor:
+    """logits (B, V) and random numbers (B,) -> the next token of each row (B,)."""
     if sampling.temperature == 0:
-        return logits.argmax(-1).tolist()
-    u = torch.tensor([rows[i].random.random() for i in which], dtype=torch.float64, device=logits.device)
-    return draw(next_token_probabilities(logits, sampling), u).tolist()
+        return logits.argmax(-1)
+    return draw(next_token_probabilities(logits, sampling), u)
 
 
-def _check_prompts(rows: list[_Row], limit: int | None, vocab_size: int) -> None:
-    for r, row in enumerate(rows):
-        if not row.tokens:
+def _check_prompts(prompts: list[list[int]], limit: int | None, vocab_size: int) -> None:
+    for r, prompt in enumerate(prompts):
+        if not prompt:
             raise InputError(f"prompt {r} is empty: give it at least one token, such as the story separator")
-        if limit is not None and row.prompt_length > limit:
+        if limit is not None and len(prompt) > limit:
             raise InputError(
-                f"prompt {r} is {row.prompt_length} tokens, the model's context is {limit}: shorten the prompt"
+                f"prompt {r} is {len(prompt)} tokens, the model's context is {limit}: shorten the prompt"
             )
-        check_ids(torch.tensor([row.tokens]), vocab_size)
+        check_ids(torch.tensor([prompt]), vocab_size)
 
 
 def _is_number(value: object) -> bool:

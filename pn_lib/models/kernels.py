@@ -13,12 +13,9 @@ the number of threads, and so neither does any result.
 from typing import NamedTuple
 
 import numpy as np
-from numba import config, njit, prange
+from numba import njit, prange
 
 from pn_lib.models.lanes import ONE, WIDTH, ZERO, exp2, fma, load, sigmoid, softplus, splat, store, total
-
-# Numba's threads are then PyTorch's own, one OpenMP and one pool; two pools would wait for each other, spinning.
-config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 
 LN_2 = np.float32(np.log(2))
 CHUNK = 16  # steps between two stored states: B E N T / 16 numbers, and 64 KB of scratch, which stay in the L2 cache

@@ -10,11 +10,17 @@ Arrays are float32, or uint16 holding the bits of bfloat16: ``load`` widens, ``s
 import operator
 
 import numpy as np
+import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
+
+# Numba's threads are then PyTorch's own, one OpenMP and one pool; two pools would wait for each other, spinning. They
+# are as many as PyTorch has, since Numba, when it starts, sets the number for both.
+config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+config.NUMBA_NUM_THREADS = torch.get_num_threads()
 
 WIDTH = 16
 FLOAT, INT, SHORT = ir.FloatType(), ir.IntType(32), ir.IntType(16)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-IGNORED = -100  # a target that is none: nothing is asked there (the number is F.cross_entropy's)
+from pn_lib.data.synthetic import IGNORED
+
 SLICE = 1 << 20  # logits worked on at once: 4 MB in float32
 
 

@@ -7,6 +7,7 @@ the token at hand.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,10 @@ from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel, check_ids
 from pn_lib.models.loss import linear_cross_entropy
 from pn_lib.models.scan import METHODS, choose_method, selective_scan
+from pn_lib.models.support import can_step_fused
+
+if TYPE_CHECKING:
+    from pn_lib.models.fused_steps import FusedMamba
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,14 @@ class LayerState:
         return self.conv.nbytes + self.ssm.nbytes
 
 
+@dataclass
+class MambaState:
+    """Where decoding stands: the state of each layer, or what a kernel for the whole model has made of them."""
+
+    layers: list[LayerState]
+    fused: "FusedMamba | None" = None
+
+
 class MambaBlock(nn.Module):
     """One mixer (figure 3 of the paper): project, convolve, scan, gate, project back."""
 
@@ -116,10 +129,7 @@ class MambaBlock(nn.Module):
         return LayerState(conv, ssm)
 
     def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        """x (B, T, D), any T >= 1, and the state before it -> the output (B, T, D) and the state after it.
-
-        Training, prefill and decoding differ only in T and in the state that they begin with.
-        """
+        """x (B, T, D), any T >= 1, and the state before it -> the output (B, T, D) and the state after it."""
         method = self.scan_method(x.device)
         # Two products, where cutting the result of one in two would cost a copy of both halves, forwards and backwards.
         x, z = (F.linear(x, weight) for weight in self.in_proj.weight.chunk(2))  # (B, T, E) each
@@ -134,6 +144,19 @@ class MambaBlock(nn.Module):
         A, D, bias = -torch.exp(self.A_log.to(dtype)), self.D.to(dtype), self.dt_proj.bias.to(dtype)
         y, ssm = selective_scan(x, dt, A, B, C, D, state.ssm, method, z=z, dt_bias=bias)
         return self.out_proj(y), LayerState(after.clone(), ssm)
+
+    def step(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """``forward`` for one token of each row, x (B, D) -> (B, D): the recurrence as the paper writes it, once."""
+        N, rank = self.config.d_state, self.config.rank
+        x, z = F.linear(x, self.in_proj.weight).chunk(2, dim=-1)  # (B, E) each
+        window = torch.cat([state.conv, x.unsqueeze(1)], 1)  # (B, K, E)
+        x = F.silu((window * self.conv.weight.squeeze(1).mT).sum(1) + self.conv.bias)
+        dt, B, C = F.linear(x, self.x_proj.weight).split([rank, N, N], dim=-1)
+        dt = F.softplus(F.linear(dt, self.dt_proj.weight) + self.dt_proj.bias)
+        a = torch.exp(dt.unsqueeze(2) * -torch.exp(self.A_log))  # (B, E, N)
+        h = torch.addcmul(a.mul_(state.ssm), (dt * x).unsqueeze(2), B.unsqueeze(1))
+        y = torch.addcmul((h @ C.unsqueeze(2)).squeeze(2), self.D, x)
+        return F.linear(y * F.silu(z), self.out_proj.weight), LayerState(window[:, 1:], h)
 
     def scan_method(self, device: torch.device) -> str:
         """How this block scans on ``device``: the method of the config, or what ``auto`` comes to there."""
@@ -173,44 +196,66 @@ class Mamba(LanguageModel):
         Raises:
             InputError: ids that are no (B, T) integers within the vocabulary, or that are empty.
         """
-        hidden, _ = self._run(ids, None)
-        return self._logits(hidden) if targets is None else linear_cross_entropy(hidden, self._output(), targets)
+        hidden, _ = self._run(ids)
+        return self._logits(hidden) if targets is None else linear_cross_entropy(hidden, self.output_weight(), targets)
 
-    def prefill(self, ids: Tensor) -> tuple[Tensor, list[LayerState]]:
+    def prefill(self, ids: Tensor) -> tuple[Tensor, MambaState]:
         """ids (B, T), T >= 1 -> logits after the last token (B, V), and the state of each layer.
 
         All rows must have the same length: padding would be read into the state like any token.
         """
-        hidden, state = self._run(ids, None)
-        return self._logits(hidden[:, -1]), state
+        hidden, layers = self._run(ids)
+        return self._logits(hidden[:, -1]), MambaState(layers)
 
-    def step(self, ids: Tensor, state: list[LayerState]) -> tuple[Tensor, list[LayerState]]:
+    def step(self, ids: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """ids (B,) -> logits (B, V) and the next state: time and memory do not depend on what came before."""
-        hidden, state = self._run(ids[:, None], state)
-        return self._logits(hidden[:, -1]), state
+        x = self.embedding(ids)
+        if state.fused is None and self._steps_fused():
+            from pn_lib.models.fused_steps import FusedMamba  # needs Numba, which need not be there
+
+            state = MambaState([], FusedMamba(self, state.layers))
+        if state.fused is not None:
+            return state.fused.step(x), state
+        after = []
+        for norm, block, before in zip(self.norms, self.blocks, state.layers, strict=True):
+            update, layer = block.step(norm(x), before)
+            x = x + update
+            after.append(layer)
+        return self._logits(self.norm(x)), MambaState(after)
+
+    def _steps_fused(self) -> bool:
+        c = self.config
+        wanted = c.scan in ("auto", "fused") and c.d_model % 16 == 0 and c.d_inner % 16 == 0
+        return wanted and can_step_fused(self.embedding.weight)
+
+    def select(self, state: MambaState, rows: Tensor) -> MambaState:
+        """The state with these rows of the batch only."""
+        if state.fused is not None:
+            state.fused.select(rows)
+            return state
+        return MambaState([LayerState(layer.conv[rows], layer.ssm[rows]) for layer in state.layers])
 
     @staticmethod
-    def state_bytes(state: list[LayerState]) -> int:
+    def state_bytes(state: MambaState) -> int:
         """Memory that decoding keeps between two tokens, all layers and rows together, in bytes."""
-        return sum(layer.n_bytes() for layer in state)
+        return state.fused.n_bytes() if state.fused is not None else sum(layer.n_bytes() for layer in state.layers)
 
-    def _run(self, ids: Tensor, state: list[LayerState] | None) -> tuple[Tensor, list[LayerState]]:
-        """ids (B, T) after ``state`` (None: nothing) -> hidden vectors (B, T, D), and the state after them."""
+    def _run(self, ids: Tensor) -> tuple[Tensor, list[LayerState]]:
+        """ids (B, T) -> hidden vectors (B, T, D), and the state after them."""
         check_ids(ids, self.config.vocab_size)
         if ids.ndim != 2 or ids.numel() == 0:
             raise InputError(f"Mamba needs at least one token in each row of ids (B, T), not {tuple(ids.shape)}")
-        state = state or [block.initial_state(len(ids)) for block in self.blocks]
         x, after = self.embedding(ids), []
-        for norm, block, before in zip(self.norms, self.blocks, state, strict=True):
-            update, layer_state = block(norm(x), before)
+        for norm, block in zip(self.norms, self.blocks, strict=True):
+            update, layer_state = block(norm(x), block.initial_state(len(ids)))
             x = x + update
             after.append(layer_state)
         return self.norm(x), after
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self._output())
+        return F.linear(hidden, self.output_weight())
 
-    def _output(self) -> Tensor:
+    def output_weight(self) -> Tensor:
         """The weight of the output layer, (V, D)."""
         return self.embedding.weight if self.head is None else self.head.weight
 

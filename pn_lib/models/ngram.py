@@ -164,6 +164,10 @@ class NGram(LanguageModel):
         state = torch.cat([state, ids[:, None]], dim=1)[:, 1:]
         return self._log_probs(state), state
 
+    def select(self, state: Tensor, rows: Tensor) -> Tensor:
+        """The state with these rows of the batch only."""
+        return state[rows]
+
     @torch.no_grad()
     def log_prob(self, ids: Tensor) -> Tensor:
         """ids (B, T) -> log P(ids[:, t + 1] | ids[:, :t + 1]) (B, T-1), without the whole distributions (B, T, V)."""

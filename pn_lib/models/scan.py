@@ -10,10 +10,7 @@ zero-order hold for B too; its code, and every Mamba trained with it, uses this 
 """
 
 import math
-import warnings
 from collections.abc import Callable
-from functools import cache
-from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -21,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from pn_lib.errors import InputError
+from pn_lib.models.support import why_no_kernels
 
 # Steps that are worked on at once: few enough for their states to stay in a CPU's cache, enough to spread the cost of
 # starting an operation. Measured at B=16, E=256, N=16: 4 and 8 are equally fast, 16 and 32 up to twice as slow.
@@ -73,20 +71,7 @@ def selective_scan(
 
 def choose_method(device: torch.device, dtype: torch.dtype = torch.float32) -> str:
     """What ``auto`` means: ``fused`` in float32 on a CPU where Numba is installed, otherwise ``torch``."""
-    return "fused" if device.type == "cpu" and dtype == torch.float32 and not why_not_fused() else "torch"
-
-
-@cache
-def why_not_fused() -> str:
-    """Why the fused scan cannot run on this machine; empty where it can. Where it cannot, the first call warns."""
-    try:
-        import_module("pn_lib.models.fused")
-    except Exception as error:  # no Numba, or none for this processor or NumPy: whatever it says is told
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        warnings.warn(f"the fused scan cannot run here ({reason}): Mamba takes the torch scan, which is many times "
-                      "slower; pip install numba", stacklevel=2)
-        return reason
-    return ""
+    return "fused" if device.type == "cpu" and dtype == torch.float32 and not why_no_kernels() else "torch"
 
 
 def _check(**tensors: Tensor | None) -> None:
@@ -226,8 +211,8 @@ def fused_method(x, dt, A, B, C, D, h, z, dt_bias):
     """All of it in one kernel, on a CPU; see ``fused`` and ``kernels``."""
     if not (x.is_cpu and A.dtype == torch.float32):
         raise InputError(f"the fused scan works on a CPU in float32, not on {x.device} in {A.dtype}; take 'torch'")
-    if why_not_fused():
-        raise InputError(f"the fused scan cannot run here ({why_not_fused()}); pip install numba, or take 'torch'")
+    if why_no_kernels():
+        raise InputError(f"the fused scan cannot run here ({why_no_kernels()}); pip install numba, or take 'torch'")
     from pn_lib.models.fused import fused_scan
 
     return fused_scan(x, dt, A, B, C, D, h, z, dt_bias)

@@ -1,7 +1,7 @@
 """A decoder-only Transformer (Vaswani et al., 2017) with the choices made since, each a field of its config."""
 
 from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,10 @@ from pn_lib.errors import InputError
 from pn_lib.models.attention import KVCache, LinearAttention, LinearCache, Rotation, SoftmaxAttention, rotary_table
 from pn_lib.models.base import LanguageModel, check_ids
 from pn_lib.models.loss import linear_cross_entropy
+from pn_lib.models.support import can_step_fused
+
+if TYPE_CHECKING:
+    from pn_lib.models.fused_steps import FusedTransformer
 
 
 @dataclass(frozen=True)
@@ -134,14 +138,19 @@ class MLP(nn.Module):
         self.down = nn.Linear(config.ff_width, config.d_model, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, T, D) -> (B, T, D)"""
-        if self.activation == "swiglu":
-            # Two products, where cutting the result of one in two would cost a copy of both halves.
+        """x (..., D) -> (..., D)"""
+        if self.activation == "swiglu" and torch.is_grad_enabled():
+            # Two products, where cutting the result of one in two would cost copies in the backward pass.
             biases = (None, None) if self.up.bias is None else self.up.bias.chunk(2)
             gate, x = (F.linear(x, W, b) for W, b in zip(self.up.weight.chunk(2), biases, strict=True))
             return self.down(F.silu(gate) * x)
-        x = self.up(x)
-        return self.down(F.gelu(x, approximate="tanh") if self.activation == "gelu" else F.relu(x))
+        x = F.linear(x, self.up.weight, self.up.bias)
+        if self.activation == "swiglu":
+            gate, x = x.chunk(2, dim=-1)
+            x = F.silu(gate) * x
+        else:
+            x = F.gelu(x, approximate="tanh") if self.activation == "gelu" else F.relu(x)
+        return F.linear(x, self.down.weight, self.down.bias)
 
 
 class Block(nn.Module):
@@ -169,6 +178,16 @@ class Block(nn.Module):
         x = self.attention_norm(x + self.dropout(self.attention(x, rotation, cache)))
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
 
+    def step(self, x: Tensor, rotation: Rotation | None, cache: KVCache | LinearCache) -> Tensor:
+        """One more token, x (B, D) -> (B, D), as ``forward`` in evaluation. Methods are called directly, because at one
+        token the hooks that PyTorch looks for around each module take longer than its arithmetic."""
+        norm, mlp_norm, mlp = self.attention_norm.forward, self.mlp_norm.forward, self.mlp.forward
+        if self.pre:
+            x = x + self.attention.step(norm(x), rotation, cache)
+            return x + mlp(mlp_norm(x))
+        x = norm(x + self.attention.step(x, rotation, cache))
+        return mlp_norm(x + mlp(x))
+
     def attention_weights(self, x: Tensor, rotation: Rotation | None) -> Tensor:
         """What this block's attention weighs the values with: (B, H, T, T), row = query."""
         return self.attention.weights(self.attention_norm(x) if self.pre else x, rotation)
@@ -182,10 +201,14 @@ def make_norm(config: TransformerConfig) -> nn.Module:
 
 @dataclass
 class TransformerState:
-    """Where decoding stands: how many tokens have been seen, and each layer's cache of them."""
+    """Where decoding stands: how many tokens have been seen, and each layer's cache of them.
+
+    From the first step on a kernel for the whole model may take over, and holds what the caches held.
+    """
 
     length: int
     caches: list[KVCache | LinearCache]
+    fused: "FusedTransformer | None" = None
 
 
 class Transformer(LanguageModel):
@@ -231,14 +254,14 @@ class Transformer(LanguageModel):
         """
         self._check(ids)
         x = self._hidden(ids)
-        return self._logits(x) if targets is None else linear_cross_entropy(x, self._output(), targets)
+        return self._logits(x) if targets is None else linear_cross_entropy(x, self.output_weight(), targets)
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, TransformerState]:
         """ids (B, T) -> logits after the last token (B, V), and the state. Raises InputError as ``forward`` does."""
         self._check(ids)
         linear = self.config.attention == "linear"
         caches = [LinearCache() if linear else KVCache(self.config.context) for _ in self.blocks]
-        x = self._hidden(ids, 0, caches)
+        x = self._hidden(ids, caches)
         return self._logits(x[:, -1]), TransformerState(ids.shape[1], caches)
 
     def step(self, ids: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
@@ -248,14 +271,33 @@ class Transformer(LanguageModel):
             InputError: the state holds as many tokens as the context already.
         """
         self._check_length(state.length + 1)
-        x = self._hidden(ids.unsqueeze(1), state.length, state.caches)
+        x = self._embed(ids.unsqueeze(1), state.length).squeeze(1)
+        if state.fused is None and self._steps_fused():
+            from pn_lib.models.fused_steps import FusedTransformer  # needs Numba, which need not be there
+
+            state = TransformerState(state.length, [], FusedTransformer(self, state.caches))
         state.length += 1
-        return self._logits(x[:, -1]), state
+        if state.fused is not None:
+            return state.fused.step(x), state
+        rotation = self._rotation(state.length - 1)
+        for block, cache in zip(self.blocks, state.caches, strict=True):
+            x = block.step(x, rotation, cache)
+        return self._logits(self.norm(x)), state
+
+    def _steps_fused(self) -> bool:
+        c = self.config
+        return c.attention == "softmax" and c.d_model % 16 == 0 and can_step_fused(self.embedding.weight)
+
+    def select(self, state: TransformerState, rows: Tensor) -> TransformerState:
+        """The state with these rows of the batch only."""
+        for cache in [state.fused] if state.fused is not None else state.caches:
+            cache.select(rows)
+        return state
 
     @staticmethod
     def state_bytes(state: TransformerState) -> int:
         """Memory that decoding keeps between two tokens, all layers and rows together, in bytes."""
-        return sum(cache.n_bytes() for cache in state.caches)
+        return sum(cache.n_bytes() for cache in ([state.fused] if state.fused is not None else state.caches))
 
     def attention_maps(self, ids: Tensor) -> list[Tensor]:
         """For each layer the weights (B, H, T, T) that ``forward`` uses, row = query. Raises InputError as it does.
@@ -263,15 +305,15 @@ class Transformer(LanguageModel):
         Each row sums to one, except for linear attention with rotary positions.
         """
         self._check(ids)
-        x, rotation, maps = self._embed(ids, 0), self._rotation(0, ids.shape[1]), []
+        x, rotation, maps = self._embed(ids, 0), self._rotation(slice(ids.shape[1])), []
         for block in self.blocks:
             maps.append(block.attention_weights(x, rotation))
             x = block(x, rotation)
         return maps
 
-    def _hidden(self, ids: Tensor, start: int = 0, caches: list | None = None) -> Tensor:
-        """ids (B, T), the first at position ``start`` -> the last block's output (B, T, D), normed."""
-        x, rotation = self._embed(ids, start), self._rotation(start, ids.shape[1])
+    def _hidden(self, ids: Tensor, caches: list | None = None) -> Tensor:
+        """ids (B, T) -> the last block's output (B, T, D), normed; ``caches`` take the tokens."""
+        x, rotation = self._embed(ids, 0), self._rotation(slice(ids.shape[1]))
         for i, block in enumerate(self.blocks):
             x = block(x, rotation, None if caches is None else caches[i])
         return self.norm(x)
@@ -285,15 +327,13 @@ class Transformer(LanguageModel):
             x = x * self.config.d_model**0.5 + self.sinusoids[here]
         return self.dropout(x)
 
-    def _rotation(self, start: int, length: int) -> Rotation | None:
-        if self.config.position != "rope":
-            return None
-        return self.cos[start : start + length], self.sin[start : start + length]
+    def _rotation(self, positions: int | slice) -> Rotation | None:
+        return (self.cos[positions], self.sin[positions]) if self.config.position == "rope" else None
 
     def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(x, self._output())
+        return F.linear(x, self.output_weight())
 
-    def _output(self) -> Tensor:
+    def output_weight(self) -> Tensor:
         """The weight of the output layer, (V, D)."""
         return self.embedding.weight if self.config.tied_embeddings else self.head.weight
 
