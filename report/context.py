@@ -188,8 +188,43 @@ def versus(run: Run, mamba: Record) -> dict[str, object]:
         "verdict": verdict(difference),
         "training_speed": compare_speed(*speeds),
         "training_ratio": max(speeds) / min(speeds),
+        "seconds": interval_of(timings.equal_seconds.difference, "mean"),
+        "seconds_verdict": verdict(interval_of(timings.equal_seconds.difference, "mean")),
+        "seconds_tokens": timings.equal_seconds.tokens,
+        "full": mamba.full,
+        "full_difference": interval_of(mamba.full.difference, "mean"),
+        "full_verdict": verdict(interval_of(mamba.full.difference, "mean")),
+        "beyond": beyond(mamba.beyond),
+        "tasks": [task_rows(task) for task in mamba.tasks],
+        "scan": scan_race(mamba.scan, timings),
         "decoding": decoding(run),
     }
+
+
+def beyond(record: Record) -> dict[str, object]:
+    """Loss by position for both models, the trained length, and how it changes from there to the end."""
+    rows: dict[int, dict[str, float]] = {}
+    for row in record.rows:
+        rows.setdefault(row.to, {})[row.model] = row.nats_per_token
+    trained, longest = record.trained, max(rows)
+    rise = {who: rows[longest][who] - rows[trained][who] for who in ("transformer", "mamba")}
+    return {"trained": trained, "longest": longest, "rows": sorted(rows.items()), "rise": rise}
+
+
+def task_rows(task: Record) -> dict[str, object]:
+    """A synthetic task: both models' accuracy by length, and how far each keeps 95 % of it."""
+    rows = [(row.length, row.transformer, row.mamba) for row in task.rows]
+    reach = {}
+    for who, column in (("transformer", 1), ("mamba", 2)):
+        held = [row[0] for i, row in enumerate(rows) if all(r[column] >= 0.95 for r in rows[: i + 1])]
+        reach[who] = max(held) if held else None
+    return {"name": task.task, "trained": task.trained, "seeds": task.seeds, "rows": rows, "reach": reach}
+
+
+def scan_race(method: str, timings: Record) -> dict[str, object]:
+    """The longest sequence that notebook 07 timed the scans at: milliseconds of each method."""
+    last = max(timings.scan, key=lambda row: row.T)
+    return {"method": method, "T": last.T, "ms": {key.removesuffix(" (ms)"): last[key] for key in last if key != "T"}}
 
 
 def decoding(run: Run) -> dict[str, object]:

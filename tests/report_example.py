@@ -2,7 +2,7 @@
 
 FIGURES = [
     "story_lengths", "word_frequencies", "vocabulary_sweep", "positions", "training_curve", "warmup", "attention_maps",
-    "sampling", "study", "mamba_curves", "decoding", "parameters", "story_surprise",
+    "sampling", "study", "mamba_curves", "decoding", "extrapolation", "parameters", "story_surprise",
 ]
 
 STORY = 'One day Mia had a red kite.\n\nThe wind took it. "Oh no!" said Mia. Tom came with a ladder. They were glad.'
@@ -139,6 +139,21 @@ JSONS = {
         "difference": {"mean": 0.07, "low": 0.04, "high": 0.1},
         "tokens": 123456,
         "equality": {"torch_scan_vs_reference": 2.2e-6},
+        "scan": "fused",
+        "full": {
+            "tokens": 1500000, "parameters": 1061000, "transformer_parameters": 1050000, "bits_per_byte": 0.931,
+            "difference": {"mean": 0.019, "low": 0.011, "high": 0.027},
+        },
+        "beyond": {"trained": 128, "rows": [
+            {"model": model, "from": to - 64, "to": to, "nats_per_token": 2.0 + rise * (to > 128)}
+            for model, rise in (("transformer", 0.9), ("mamba", -0.05)) for to in range(64, 513, 64)
+        ]},
+        "tasks": [
+            {"task": task, "trained": 64, "seeds": 3, "rows": [
+                {"length": T, "transformer": 0.99 if T == 64 else 0.31, "mamba": 0.97 if T < 512 else 0.7}
+                for T in (64, 128, 256, 512)
+            ]} for task in ("selective copying", "induction heads")
+        ],
     },
     "timings/machine": {
         "cpu": "Invented CPU (AVX512)", "cores": 2, "memory_gb": 8.3, "system": "Linux x86_64", "python": "3.11.7",
@@ -155,10 +170,17 @@ JSONS = {
         "seconds": 141.0, "tokens_per_second": 10638.0, "peak_memory_mb": 1210.0,
         "peak_gflops": {"float32": 120.0, "bfloat16": 300.0}, "utilisation": 0.31,
     },
-    "timings/mamba": {"models": {
-        "transformer": {"tokens_per_second": 8000.0, "peak_memory_mb": 900.0},
-        "mamba": {"tokens_per_second": 4000.0, "peak_memory_mb": 1100.0},
-    }},
+    "timings/mamba": {
+        "models": {
+            "transformer": {"tokens_per_second": 8000.0, "peak_memory_mb": 900.0},
+            "mamba": {"tokens_per_second": 4000.0, "peak_memory_mb": 1100.0},
+        },
+        "equal_seconds": {
+            "tokens": 61728, "mean": 1.4, "low": 1.37, "high": 1.43,
+            "difference": {"mean": 0.15, "low": 0.12, "high": 0.18},
+        },
+        "scan": [{"T": T, "reference (ms)": 0.9 * T, "torch (ms)": 0.2 * T, "fused (ms)": 0.02 * T} for T in (64, 256)],
+    },
 }
 
 CSVS = {

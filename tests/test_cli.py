@@ -25,6 +25,7 @@ def failure(capsys, *arguments: str) -> str:
     (["run", "--profile", "huge"], "unknown profile 'huge'"),
     (["run", "--profile", "smoke", "--corpus", "no/such/folder"], "no/such/folder"),
     (["publish", "quick-pocket"], "there is no run quick-pocket"),
+    (["publish", "benchmark"], "the benchmark has no machine.json"),
     (["generate", "Once"], "there is no model 'transformer'"),
 ])
 def test_bad_input(root, capsys, arguments, message):

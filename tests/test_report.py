@@ -107,6 +107,24 @@ def test_transformer_and_mamba_are_ranked_by_the_interval_of_their_difference(ex
     assert "Mamba’s loss is not distinguishable from the Transformer’s" in example.text()
 
 
+def test_equal_seconds_and_the_whole_budget_are_ranked_by_their_own_intervals(example: Example) -> None:
+    text = example.text()
+    assert "+0.150 [+0.120, +0.180] bpb, in favour of the Transformer" in text
+    assert "On these stories the Transformer has the lower loss" in text
+    example.jsons["timings/mamba"]["equal_seconds"]["difference"] = {"mean": 0.01, "low": -0.1, "high": 0.12}
+    example.jsons["mamba"]["full"]["difference"] = {"mean": -0.03, "low": -0.04, "high": -0.02}
+    text = example.text()
+    assert "whose interval contains zero" in text and "On these stories Mamba has the lower loss" in text
+
+
+def test_tasks_say_how_far_each_model_keeps_its_accuracy(example: Example) -> None:
+    said = "the Transformer keeps 95 % at the trained length and no further, and Mamba keeps 95 % up to 256 tokens"
+    assert f"In selective copying, {said}" in example.text()
+    for row in example.jsons["mamba"]["tasks"][1]["rows"]:
+        row["mamba"] = 0.5
+    assert "Mamba does not reach 95" in example.text()
+
+
 def test_one_seed_has_no_interval_and_the_text_says_so(example: Example) -> None:
     for model in example.jsons["mamba"]["models"].values():
         model |= {"low": None, "high": None, "seeds": 1}

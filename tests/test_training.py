@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -171,6 +172,22 @@ def test_bfloat16_learns_as_float32(tokens, straight):
     history = straight[1]
     assert training.history["nats_per_token"].iloc[-1] == pytest.approx(history["nats_per_token"].iloc[-1], abs=0.05)
     assert not training.history.equals(history)
+
+
+def test_compile_trains_through_the_compiled_model(tokens, monkeypatch):
+    made = []
+
+    def fake_compile(model):
+        made.append(model)
+        return lambda ids, targets: 2 * model(ids, targets)  # so that it shows in the loss
+
+    monkeypatch.setattr(torch, "compile", fake_compile)
+    config = replace(CONFIG, compile=True, learning_rate=1e-12)
+    plain, compiled = (train(make_model(), tokens, c, validate=scorer(tokens))
+                       for c in (replace(config, compile=False), config))
+    assert len(made) == 1
+    doubled = 2 * plain.history["train_loss"]
+    assert compiled.history["train_loss"].tolist() == pytest.approx(doubled.tolist(), rel=1e-4)
 
 
 def test_auto_precision_is_a_rule_about_the_machine(monkeypatch):

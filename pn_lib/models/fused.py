@@ -20,6 +20,7 @@ COMPILED = 1.0  # seconds: a kernel's first call that takes longer has compiled,
 SMALL = 1 << 16  # steps of state elements that one thread does sooner than two would have started
 
 
+@torch.compiler.disable  # it cannot look into Numba's code, and need not
 def fused_scan(x, dt, A, B, C, D, initial_state, z=None, dt_bias=None) -> tuple[Tensor, Tensor]:
     """``scan.selective_scan`` of inputs that have passed its checks.
 
@@ -73,6 +74,7 @@ class _FusedScan(torch.autograd.Function):
                 grad_z if ctx.gated else None, grad_bias if ctx.biased else None, None)
 
 
+@torch.compiler.disable
 def fused_convolution(x: Tensor, history: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """silu of the causal convolution: x (B, T, E), the K - 1 inputs before it (B, K-1, E), weight (E, K), bias (E,)."""
     missing = -x.shape[2] % WIDTH

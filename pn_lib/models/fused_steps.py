@@ -20,33 +20,35 @@ ACTIVATIONS = {"swiglu": kernels.SWIGLU, "gelu": kernels.GELU, "relu": kernels.R
 
 
 class FusedTransformer:
-    """The step of a Transformer from where ``caches`` (one KVCache a layer, filled by prefill) stand."""
+    """The step of a Transformer, and the keys and values it goes on from: (L, B, K, context / 16, d, 16) each."""
 
-    def __init__(self, model, caches):
+    def __init__(self, model, batch: int):
         c = model.config
-        self.length, self.config, self.vocab_size = caches[0].length, c, c.vocab_size
+        self.model, self.config, self.length, self.weights = model, c, 0, None
         self.options = kernels.TransformerOptions(
             c.n_heads, c.kv_heads, c.head_dim, np.float32(1 / model.blocks[0].attention.divisor),
             np.float32(c.norm_eps), c.norm == "layernorm", c.norm_position == "pre", c.position == "rope",
             ACTIVATIONS[c.activation])
-        self.weights = _transformer_weights(model)
-        half = c.head_dim // 2
-        rope = c.position == "rope"
-        self.cos, self.sin = (_array(t[:, 0, half:]) if rope else np.zeros((c.context, 0), np.float32)
-                              for t in ((model.cos, model.sin) if rope else (None, None)))
-        self.keys, self.values = (_time_blocked([getattr(k, name) for k in caches], self.length, c.context)
-                                  for name in ("keys", "values"))
+        tables = [model.cos, model.sin] if c.position == "rope" else [torch.zeros(c.context, 1, 0)] * 2
+        self.cos, self.sin = (_array(table[:, 0, table.shape[2] // 2 :]) for table in tables)
+        shape = (c.n_layers, batch, c.kv_heads, _padded(c.context) // WIDTH, c.head_dim, WIDTH)
+        self.keys, self.values = _zeros(*shape), _zeros(*shape)
+
+    def caches(self) -> list["_LayerCache"]:
+        """For each layer what prefill can put its keys and values into."""
+        return [_LayerCache(keys, values) for keys, values in zip(self.keys, self.values, strict=True)]
 
     def step(self, x: Tensor) -> Tensor:
         """x (B, D), the embedding of the next token, positions included -> logits (B, V)."""
+        if self.weights is None:
+            self.weights = _transformer_weights(self.model)
         windows = [self.config.window_of(layer) for layer in range(self.config.n_layers)]
         seen = np.array([max(0, self.length + 1 - w) if w else 0 for w in windows])
         logits = x.new_empty(len(x), self.weights.head.shape[0] * WIDTH)
         _set_threads(len(x))
-        kernels.transformer_step(x.numpy(), self.length, seen, self.cos, self.sin, self.keys.numpy(),
+        kernels.transformer_step(_array(x), self.length, seen, self.cos, self.sin, self.keys.numpy(),
                                  self.values.numpy(), self.weights, self.options, logits.numpy())
-        self.length += 1
-        return logits[:, : self.vocab_size]
+        return logits[:, : self.config.vocab_size]
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows of the batch only."""
@@ -59,6 +61,20 @@ class FusedTransformer:
 
     def n_bytes(self) -> int:
         return self.keys.nbytes + self.values.nbytes
+
+
+class _LayerCache:
+    """Takes the keys and values of a prefill; the place of a KVCache."""
+
+    def __init__(self, keys: Tensor, values: Tensor):
+        self.keys, self.values = keys, values  # (B, K, context / 16, d, 16): views
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """k and v (B, K, T, d), the first ones -> the same."""
+        for new, kept in ((k, self.keys), (v, self.values)):
+            for start in range(0, k.shape[2], WIDTH):
+                kept[:, :, start // WIDTH, :, : k.shape[2] - start] = new[:, :, start : start + WIDTH].mT
+        return k, v
 
 
 class FusedMamba:
@@ -75,7 +91,7 @@ class FusedMamba:
         """x (B, D), the embedding of the next token -> logits (B, V)."""
         logits = x.new_empty(len(x), self.weights.head.shape[0] * WIDTH)
         _set_threads(len(x))
-        kernels.mamba_step(x.numpy(), self.conv.numpy(), self.h.numpy(), self.weights, self.rank, self.eps,
+        kernels.mamba_step(_array(x), self.conv.numpy(), self.h.numpy(), self.weights, self.rank, self.eps,
                            logits.numpy())
         return logits[:, : self.vocab_size]
 
@@ -159,17 +175,6 @@ def _gain(norm) -> Tensor:
     """Weight and bias of a norm, (2, D)."""
     bias = getattr(norm, "bias", None)
     return torch.stack([norm.weight, torch.zeros_like(norm.weight) if bias is None else bias])
-
-
-def _time_blocked(caches: list[Tensor], length: int, context: int) -> Tensor:
-    """Keys or values of each layer, (B, K, context, d) -> (L, B, K, context / 16, d, 16), with room for all."""
-    B, K, _, d = caches[0].shape
-    packed = _zeros(len(caches), B, K, _padded(context) // WIDTH, d, WIDTH)
-    for layer, cache in zip(packed, caches, strict=True):
-        used = _padded(length)
-        seen = F.pad(cache[:, :, :length], (0, 0, 0, used - length))
-        layer[:, :, : used // WIDTH] = seen.unflatten(2, (-1, WIDTH)).mT
-    return packed
 
 
 def _zeros(*shape: int) -> Tensor:

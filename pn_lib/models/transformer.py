@@ -201,14 +201,16 @@ def make_norm(config: TransformerConfig) -> nn.Module:
 
 @dataclass
 class TransformerState:
-    """Where decoding stands: how many tokens have been seen, and each layer's cache of them.
+    """Where decoding stands: how many tokens have been seen, and each layer's cache of them, or one kernel's of all."""
 
-    From the first step on a kernel for the whole model may take over, and holds what the caches held.
-    """
-
-    length: int
     caches: list[KVCache | LinearCache]
     fused: "FusedTransformer | None" = None
+    length: int = 0
+
+    def advance(self, tokens: int) -> None:
+        self.length += tokens
+        if self.fused is not None:
+            self.fused.length = self.length
 
 
 class Transformer(LanguageModel):
@@ -259,10 +261,20 @@ class Transformer(LanguageModel):
     def prefill(self, ids: Tensor) -> tuple[Tensor, TransformerState]:
         """ids (B, T) -> logits after the last token (B, V), and the state. Raises InputError as ``forward`` does."""
         self._check(ids)
-        linear = self.config.attention == "linear"
-        caches = [LinearCache() if linear else KVCache(self.config.context) for _ in self.blocks]
-        x = self._hidden(ids, caches)
-        return self._logits(x[:, -1]), TransformerState(ids.shape[1], caches)
+        state = self._empty_state(len(ids))
+        x = self._hidden(ids, state.caches if state.fused is None else state.fused.caches())
+        state.advance(ids.shape[1])
+        return self._logits(x[:, -1]), state
+
+    def _empty_state(self, batch: int) -> "TransformerState":
+        c = self.config
+        if c.attention == "linear":
+            return TransformerState([LinearCache() for _ in self.blocks])
+        if c.d_model % 16 or not can_step_fused(self.embedding.weight):
+            return TransformerState([KVCache(c.context) for _ in self.blocks])
+        from pn_lib.models.fused_steps import FusedTransformer  # needs Numba, which need not be there
+
+        return TransformerState([], FusedTransformer(self, batch))
 
     def step(self, ids: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """ids (B,) -> logits (B, V), and the state, changed in place.
@@ -272,21 +284,15 @@ class Transformer(LanguageModel):
         """
         self._check_length(state.length + 1)
         x = self._embed(ids.unsqueeze(1), state.length).squeeze(1)
-        if state.fused is None and self._steps_fused():
-            from pn_lib.models.fused_steps import FusedTransformer  # needs Numba, which need not be there
-
-            state = TransformerState(state.length, [], FusedTransformer(self, state.caches))
-        state.length += 1
         if state.fused is not None:
-            return state.fused.step(x), state
-        rotation = self._rotation(state.length - 1)
-        for block, cache in zip(self.blocks, state.caches, strict=True):
-            x = block.step(x, rotation, cache)
-        return self._logits(self.norm(x)), state
-
-    def _steps_fused(self) -> bool:
-        c = self.config
-        return c.attention == "softmax" and c.d_model % 16 == 0 and can_step_fused(self.embedding.weight)
+            logits = state.fused.step(x)
+        else:
+            rotation = self._rotation(state.length)
+            for block, cache in zip(self.blocks, state.caches, strict=True):
+                x = block.step(x, rotation, cache)
+            logits = self._logits(self.norm(x))
+        state.advance(1)
+        return logits, state
 
     def select(self, state: TransformerState, rows: Tensor) -> TransformerState:
         """The state with these rows of the batch only."""

@@ -1,4 +1,4 @@
-"""The command line: ``python -m pn_lib run | generate | publish | refresh``."""
+"""The command line: ``python -m pn_lib run | generate | benchmark | publish | refresh``."""
 
 import argparse
 import errno
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     except StageError as error:
         return _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
-        return _fail("stopped; the same command goes on from the last whole result", EXIT_INTERRUPTED)
+        return _fail(f"stopped; {options.stopped}", EXIT_INTERRUPTED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -40,6 +40,7 @@ def _fail(message: str, code: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pn_lib", description="PocketNarrator: small models, told stories.")
+    parser.set_defaults(stopped="the same command goes on from the last whole result")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     run = commands.add_parser("run", help="run all notebooks, then build the report; skips what has not changed")
@@ -60,8 +61,14 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--seed", type=int, default=0)
     generate.set_defaults(command=_generate)
 
+    benchmark = commands.add_parser("benchmark", help="measure training, the scan and decoding: speed and memory")
+    benchmark.add_argument("--peers", action="store_true",
+                           help="beside transformers and mambapy: pip install -e .[peers]")
+    benchmark.add_argument("--quick", action="store_true", help="tiny sizes, only to see that it works")
+    benchmark.set_defaults(command=_benchmark, stopped="the tables finished so far are saved")
+
     publish = commands.add_parser("publish", help="copy a finished run's small files to the published/ folders")
-    publish.add_argument("run")
+    publish.add_argument("run", help="its name, such as quick-pocket; or benchmark, for the tables of that command")
     publish.set_defaults(command=_publish)
 
     refresh = commands.add_parser(
@@ -99,6 +106,12 @@ def _generate(options: argparse.Namespace) -> None:
                             top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
                             stop_id=tokenizer.separator_id, seed=options.seed)
     print(options.prompt + tokenizer.decode(completion.ids))
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from pn_lib.benchmark.command import benchmark
+
+    print(benchmark(options.peers, options.quick))
 
 
 def _publish(options: argparse.Namespace) -> None:

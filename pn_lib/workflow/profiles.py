@@ -69,16 +69,44 @@ class StudySettings:
 
 
 @dataclass(frozen=True)
+class TaskSettings:
+    """Notebook 07's synthetic tasks, selective copying and induction heads. Each model has its own best settings."""
+
+    copying_steps: int = 800
+    induction_steps: int = 400
+    batch_size: int = 32
+    lengths: tuple[int, ...] = (16, 32, 64)  # trained on; the longest is "the trained length"
+    test_lengths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    seeds: int = 1
+    mamba: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2})
+    mamba_learning_rate: float = 8e-3
+    transformer: Options = field(default_factory=lambda: {"d_model": 48, "n_layers": 4, "n_heads": 4, "d_ff": 64,
+                                                          "tied_embeddings": False})
+    transformer_learning_rate: float = 3e-3
+
+    def __post_init__(self) -> None:
+        _at_least(1, copying_steps=self.copying_steps, induction_steps=self.induction_steps, seeds=self.seeds,
+                  batch_size=self.batch_size)
+        _at_least(8, **{f"lengths[{i}]": v for i, v in enumerate((*self.lengths, *self.test_lengths))})
+
+
+@dataclass(frozen=True)
 class MambaSettings:
-    """Notebook 07: a Mamba and a Transformer of about equal parameters, trained alike."""
+    """Notebook 07: a Mamba and a Transformer of about equal parameters, trained alike.
+
+    ``full`` is the Mamba set beside notebook 04's Transformer, trained on as many tokens, with ``full_learning_rate``.
+    """
 
     tokens: int = 200_000
     seeds: int = 3
     batch_size: int = 16
     learning_rate: float = 3e-3
+    full: Options = field(default_factory=lambda: {"d_model": 128, "n_layers": 7, "context": 256})
+    full_learning_rate: float = 3e-3
     mamba: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "context": 128})
     transformer: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "n_heads": 4, "context": 128})
-    decode_contexts: tuple[int, ...] = (64, 256, 1024, 4096)
+    decode_contexts: tuple[int, ...] = (64, 256, 1024, 4096, 8192)
+    tasks: TaskSettings = field(default_factory=TaskSettings)
 
     def __post_init__(self) -> None:
         _at_least(1, tokens=self.tokens, seeds=self.seeds, batch_size=self.batch_size)
@@ -112,6 +140,10 @@ class Profile:
     def mamba_config(self, vocab_size: int, **changes: Any) -> MambaConfig:
         """The Mamba of notebook 07."""
         return _model_config(MambaConfig, self.mamba.mamba, vocab_size, changes)
+
+    def full_mamba_config(self, vocab_size: int, **changes: Any) -> MambaConfig:
+        """The Mamba of notebook 07 that gets the whole budget of notebook 04."""
+        return _model_config(MambaConfig, self.mamba.full, vocab_size, changes)
 
     def matched_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
         """The Transformer that notebook 07 sets beside the Mamba."""
@@ -163,7 +195,8 @@ def load_profile(name: str) -> Profile:
 def _check_models(profile: Profile, where: str) -> None:
     """Model options meet their dataclass only once the vocabulary is known; find their mistakes now."""
     makers = {"transformer": profile.transformer_config, "study.transformer": profile.study_config,
-              "mamba.mamba": profile.mamba_config, "mamba.transformer": profile.matched_config}
+              "mamba.full": profile.full_mamba_config, "mamba.mamba": profile.mamba_config,
+              "mamba.transformer": profile.matched_config}
     for section, make in makers.items():
         try:
             make(profile.tokenizer.vocab_size)

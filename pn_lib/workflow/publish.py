@@ -7,17 +7,23 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.workflow.stages import load_stages, output_root
 
+BENCHMARK = "benchmark"  # not a run, but published like one: tables only
+BENCHMARK_FILES = ("machine.json", "training.csv", "scan.csv", "decoding.csv", "generation.csv")  # at least
 LARGE = {"stories", "tokens", "models", "notebooks", "work"}  # of results/<run>/: remade by a run, not kept in git
 
 
 def publish(run: str) -> list[Path]:
     """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``.
 
+    ``run`` may be ``benchmark``: its tables.
+
     Raises:
         InputError: the run does not exist or is not finished.
     """
     root = output_root()
     results = root / "results" / run
+    if run == BENCHMARK:
+        return [_publish_benchmark(results)]
     _check_finished(results, run)
     kept = [p for p in sorted(results.rglob("*")) if p.suffix in (".json", ".csv")
             and p.relative_to(results).parts[0] not in LARGE | {"stages"}]
@@ -28,6 +34,14 @@ def publish(run: str) -> list[Path]:
         raise InputError(f"{missing[0]} is missing; run python -m pn_lib run again, which makes it")
     return [_replace(root / "results", run, kept), _replace(root / "figures", run, figures),
             _replace(root / "report", run, report)]
+
+
+def _publish_benchmark(results: Path) -> Path:
+    missing = [name for name in BENCHMARK_FILES if not (results / name).exists()]
+    if missing:
+        raise InputError(f"the benchmark has no {missing[0]} in {results}; run python -m pn_lib benchmark to its end")
+    kept = [path for path in sorted(results.iterdir()) if path.suffix in (".json", ".csv")]
+    return _replace(results.parent, BENCHMARK, kept)
 
 
 def _check_finished(results: Path, run: str) -> None:

@@ -1,0 +1,114 @@
+"""Who is measured and at which sizes: the same shapes for our models and for those of others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from pn_lib.models.base import LanguageModel
+from pn_lib.models.cost import NeuralConfig
+from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.transformer import Transformer, TransformerConfig
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Every size of the benchmark. Lengths and contexts are in tokens."""
+
+    vocab_size: int = 2048
+    d_model: int = 128
+    layers: int = 4
+    equal_layers: int = 7  # with which a Mamba has as many parameters as a Transformer of ``layers``
+    tokens: int = 4096  # of a batch, whatever the length of its sequences
+    lengths: tuple[int, ...] = (128, 256, 512, 1024, 2048)
+    peer_length: int = 256  # at which others train
+    reference_length: int = 512  # the longest for which the plain loop is timed
+    contexts: tuple[int, ...] = (64, 256, 1024, 4096, 8192)
+    batches: tuple[int, ...] = (1, 32)  # sequences decoded at once
+    new_tokens: int = 200
+    rounds: int = 7
+    limit: float = 10.0  # seconds, see ``alternate``
+    compiled: bool = True
+    matrix_size: int = 1024
+
+    def tiny(self) -> "Scale":
+        """The same models at a width and a batch that take next to no memory."""
+        return replace(self, vocab_size=64, d_model=32, tokens=16)
+
+
+FULL = Scale()
+QUICK = Scale(vocab_size=64, d_model=32, layers=1, equal_layers=2, tokens=64, lengths=(16, 32), peer_length=32,
+              reference_length=16, contexts=(40, 64), batches=(1, 2), new_tokens=8, rounds=2, compiled=False,
+              matrix_size=128)
+LLAMA, GPT2 = "transformers Llama", "transformers GPT-2"
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A kind of model: its config for sequences of so many tokens, and how it is built from one."""
+
+    config: Callable[[int], NeuralConfig]
+    build: Callable[[NeuralConfig], nn.Module]
+
+    def model(self, context: int) -> nn.Module:
+        return self.build(self.config(context))
+
+
+def mamba_name(layers: int) -> str:
+    return f"Mamba, {layers} layers"
+
+
+def mambapy_name(layers: int) -> str:
+    return f"mambapy Mamba, {layers} layers"
+
+
+def ours(scale: Scale) -> dict[str, Entrant]:
+    """Our models by name: the Transformer, the Mamba with as many parameters, and the Mamba with as many layers."""
+    found = {"Transformer": Entrant(lambda context: _transformer(scale, context), Transformer)}
+    for layers in (scale.equal_layers, scale.layers):
+        found[mamba_name(layers)] = Entrant(lambda context, layers=layers: _mamba(scale, layers, context), Mamba)
+    return found
+
+
+def others(scale: Scale) -> dict[str, Entrant]:
+    """Models of transformers and mambapy, of the shapes of ours.
+
+    Raises:
+        InputError: one of the packages is not installed.
+    """
+    from pn_lib.benchmark import peers
+
+    gpt2 = {"position": "learned", "norm": "layernorm", "activation": "gelu", "bias": True}
+    return {
+        LLAMA: Entrant(lambda context: _transformer(scale, context), peers.HuggingFace),
+        GPT2: Entrant(lambda context: _transformer(scale, context, **gpt2), peers.HuggingFace),
+        mambapy_name(scale.layers): Entrant(lambda context: _mamba(scale, scale.layers, context), peers.MambaPy),
+    }
+
+
+def find(name: str, scale: Scale) -> Entrant:
+    """Ours, or another's, by name."""
+    known = ours(scale)
+    return known[name] if name in known else others(scale)[name]
+
+
+def build_ours(name: str, scale: Scale, context: int) -> LanguageModel:
+    """One of our models, with the same weights each time, ready to decode."""
+    torch.manual_seed(0)
+    return ours(scale)[name].model(context).eval()
+
+
+def random_ids(scale: Scale, *shape: int) -> torch.Tensor:
+    """Token ids, int64, the same each time."""
+    return torch.randint(scale.vocab_size, shape, generator=torch.Generator().manual_seed(0))
+
+
+def _transformer(scale: Scale, context: int, **options) -> TransformerConfig:
+    return TransformerConfig(scale.vocab_size, context, scale.d_model, scale.layers, n_heads=4, **options)
+
+
+def _mamba(scale: Scale, layers: int, context: int) -> MambaConfig:
+    return MambaConfig(scale.vocab_size, context, scale.d_model, layers)

@@ -1,0 +1,221 @@
+"""The benchmark: who runs when, what the tables hold, how ratios are formed; never how fast anything is."""
+
+import importlib.util
+import os
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pn_lib.benchmark import command, measure
+from pn_lib.benchmark.contenders import QUICK, build_ours, mamba_name, ours, random_ids
+from pn_lib.benchmark.decoding import STEPS, Decoder, against_context, decode_briefly, decoding_pairs, measure_decoding
+from pn_lib.benchmark.generation import STORIES, generation_pairs, measure_generation, stories_contenders
+from pn_lib.benchmark.measure import Contender, Timing, alternate, fresh_peak_mb, matrix_peak
+from pn_lib.benchmark.scan import measure_scan, scan_inputs, scan_methods, scan_pairs
+from pn_lib.benchmark.tables import Pair, as_text, ratios, save_table
+from pn_lib.benchmark.training import TrainingStep, measure_training, training_pairs
+from pn_lib.errors import InputError
+from pn_lib.files import read_json
+from pn_lib.models.cost import parameter_count
+from pn_lib.workflow.cli import main
+from pn_lib.workflow.publish import BENCHMARK_FILES
+
+TINY = replace(QUICK, lengths=(16,), peer_length=16, contexts=(40, 64), batches=(2,), new_tokens=4, rounds=2)
+
+
+@pytest.fixture
+def no_processes(monkeypatch):
+    """Memory is not what this test is about: no process is started for it."""
+    for name in ("training", "decoding"):
+        monkeypatch.setattr(f"pn_lib.benchmark.{name}.fresh_peak_mb", lambda work, case, tiny: 1.5)
+
+
+def check_numbers(table: pd.DataFrame, *columns: str) -> None:
+    values = table[list(columns)].to_numpy(float)
+    assert len(table) and np.isfinite(values).all() and (values > 0).all()
+
+
+def test_contenders_take_turns_forwards_then_backwards():
+    order = []
+    contenders = [Contender(name, lambda name=name: order.append(name)) for name in "abc"]
+    timings = alternate(contenders, rounds=3)
+    assert "".join(order) == "abc" + "abc" + "cba" + "abc"  # the warm-up, then the rounds
+    assert all(len(timings[name].seconds) == 3 for name in "abc")
+
+
+def test_the_slow_sit_out_and_own_seconds_count():
+    slow, fast = Contender("slow", lambda: 5.0), Contender("fast", lambda: 0.5)
+    timings = alternate([slow, fast], rounds=9, limit=4.0)
+    assert timings["slow"].seconds == [5.0] * measure.FEWEST and timings["fast"].seconds == [0.5] * 8
+    assert timings["slow"].first == 5.0
+
+
+def test_medians_and_ranges():
+    timing = Timing(9.0, [1.0, 4.0, 2.0])
+    assert timing.rates(8) == {"tokens_per_second": 4.0, "slowest": 2.0, "fastest": 8.0, "rounds": 3}
+    assert timing.milliseconds() == {"ms": 2000.0, "ms_least": 1000.0, "ms_most": 4000.0}
+
+
+def test_ratios_are_ours_over_theirs_where_settings_agree():
+    table = pd.DataFrame([
+        {"model": "a", "length": 8, "tokens_per_second": 30.0, "peak_memory_mb": 2.0},
+        {"model": "a", "length": 9, "tokens_per_second": 40.0, "peak_memory_mb": 2.0},
+        {"model": "b", "length": 8, "tokens_per_second": 10.0, "peak_memory_mb": 8.0}])
+    found = ratios(table, [Pair("a", "b", ("length",)), Pair("a", "nobody", ("length",))])
+    assert found.to_dict("records") == [
+        {"ours": "a", "theirs": "b", "length": 8, "speed_ratio": 3.0, "memory_ratio": 0.25}]
+    assert ratios(table, [Pair("a", "nobody", ("length",))]).empty
+
+
+def test_peak_memory_is_what_the_work_adds():
+    assert 40 < fresh_peak_mb(np.ones, (6_250_000,), (1,)) < 60
+    assert fresh_peak_mb(decode_briefly, (TINY, "Transformer", 48, 2), (TINY.tiny(), "Transformer", 48, 1)) >= 0
+
+
+def test_a_process_that_dies_leaves_its_memory_unknown():
+    with pytest.warns(UserWarning, match="memory of _exit .* code 3"):
+        assert np.isnan(fresh_peak_mb(os._exit, (3,), (3,)))
+
+
+def test_the_matrix_peak_is_a_rate():
+    assert matrix_peak(torch.float32, size=64, repeats=2) > 0
+
+
+def test_equal_parameters_at_full_size():
+    counts = {name: parameter_count(entrant.config(256)).total for name, entrant in ours(command.FULL).items()}
+    assert abs(counts["Mamba, 7 layers"] / counts["Transformer"] - 1) < 0.02
+
+
+def test_a_training_step_trains():
+    model = build_ours("Transformer", TINY, 16)
+    step = TrainingStep(model, TINY, 16, "bfloat16")
+    before = model(step.ids, step.targets).item()
+    for _ in range(3):
+        step()
+    assert model(step.ids, step.targets).item() < before
+
+
+def test_training_table(no_processes):
+    table = measure_training(TINY, peers=False)
+    assert list(table["model"]) == list(ours(TINY)) * 2 and set(table["precision"]) == {"float32", "bfloat16"}
+    check_numbers(table, "parameters", "tokens_per_second", "slowest", "fastest", "peak_memory_mb", "utilisation")
+    compared = ratios(table, training_pairs(TINY))
+    assert list(compared["ours"]) == [mamba_name(2)] * 2 and (compared["memory_ratio"] == 1).all()
+
+
+def test_scan_table():
+    table = measure_scan(TINY, peers=False)
+    assert set(table["method"]) >= {"torch", "reference"} and set(table["direction"]) == {
+        "forward", "forward and backward"}
+    check_numbers(table, "ms", "ms_least", "ms_most", "tokens_per_second")
+    assert set(ratios(table, scan_pairs())["ours"]) <= {"fused"}
+
+
+def test_decoding_table(no_processes):
+    table = measure_decoding(TINY)
+    assert len(table) == 3 * 2 and set(table["context"]) == {40, 64}
+    check_numbers(table, "tokens_per_second", "ms", "kept_mb", "peak_memory_mb")
+    kept = table.set_index(["model", "context"])["kept_mb"]
+    assert kept[mamba_name(1), 40] == kept[mamba_name(1), 64] and kept["Transformer", 40] < kept["Transformer", 64]
+    assert len(ratios(table, decoding_pairs(TINY))) == 4
+
+
+@pytest.mark.parametrize("name", list(ours(TINY)))
+def test_copies_of_one_row_that_was_read_decode_as_rows_that_were(name):
+    decoder = Decoder(build_ours(name, TINY, 40), TINY, 40, batch=3)
+    with torch.inference_mode():
+        logits, _ = decoder.model.step(decoder.ids, decoder.state)
+        _, state = decoder.model.prefill(random_ids(TINY, 1, 40 - STEPS).expand(3, -1).contiguous())
+        expected, _ = decoder.model.step(decoder.ids, state)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_crossover_is_where_the_lead_lasts():
+    speeds = {"Transformer": [9.0, 9.0, 5.0, 2.0], "Mamba, 4 layers": [10.0, 8.0, 8.0, 9.0]}
+    table = pd.DataFrame([{"model": name, "batch": 1, "context": context, "tokens_per_second": speed}
+                          for name, values in speeds.items()
+                          for context, speed in zip((64, 256, 1024, 8192), values, strict=True)])
+    transformer, mamba = against_context(table).to_dict("records")
+    assert mamba["longest_over_shortest"] == 0.9 and mamba["faster_than_transformer_from"] == 1024
+    assert pd.isna(transformer["faster_than_transformer_from"])
+
+
+def test_generation_table(monkeypatch):
+    monkeypatch.delenv("PN_STORIES260K", raising=False)
+    table = measure_generation(TINY, peers=False)
+    assert list(table["model"]) == list(ours(TINY)) * 2 and set(table["new_tokens"]) == {4}
+    check_numbers(table, "tokens_per_second", "slowest", "fastest", "threads")
+    assert ratios(table, generation_pairs(TINY)).empty  # nobody to compare with
+
+
+def test_stories260k_beside_llama2c(stories260k_dir, llama2c_run):
+    mine, theirs = stories_contenders(batch=1)
+    assert mine.name == STORIES and 0 < theirs.turn() < 10
+    assert len(stories_contenders(batch=2)) == 1
+
+
+def test_a_program_that_is_not_llama2c(stories260k_dir, monkeypatch):
+    monkeypatch.setenv("PN_LLAMA2C", "/no/such/program")
+    with pytest.raises(InputError, match="PN_LLAMA2C names /no/such/program"):
+        stories_contenders(batch=1)[1].turn()
+
+
+def test_missing_peers_are_an_input_error(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pn_lib.benchmark.peers", raising=False)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "mambapy" else real(name, *a))
+    assert main(["benchmark", "--peers", "--quick"]) == 2
+    assert "need mambapy: pip install -e .[peers]" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_peers_compute_what_ours_do():
+    pytest.importorskip("transformers")
+    pytest.importorskip("mambapy")
+    from pn_lib.benchmark.contenders import others
+
+    ids, targets = random_ids(TINY, 2, 2, 16)
+    for name, entrant in others(TINY).items():
+        theirs, config = entrant.model(16), entrant.config(16)
+        assert sum(p.numel() for p in theirs.parameters()) == parameter_count(config).total, name
+        assert abs(theirs(ids, targets).item() - np.log(TINY.vocab_size)) < 0.5
+    y = {name: scan(*scan_inputs(TINY, 16)) for name, scan in scan_methods(TINY, 16, peers=True).items()}
+    torch.testing.assert_close(y["mambapy pscan"], y["reference"], rtol=1e-3, atol=1e-4)
+
+
+def test_each_table_is_saved_as_soon_as_it_is_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    folder = tmp_path / "results" / "benchmark"
+    save_table(pd.DataFrame({"old": [1]}), folder / "generation.csv")
+    settings = {"precision": "float32", "length": 9, "batch": 1, "context": 64, "direction": "", "sampling": "greedy"}
+    table = pd.DataFrame([{"model": name, **settings, "tokens_per_second": 1234.5} for name in ours(command.FULL)])
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "measure_training", lambda scale, peers: table)
+    monkeypatch.setattr(command, "measure_scan", lambda scale, peers: table)
+    monkeypatch.setattr(command, "measure_decoding", interrupted)
+    assert main(["benchmark"]) == 130
+    saved = {path.name for path in folder.iterdir()}
+    assert saved == {"machine.json", "scan.csv", "training.csv", "training_ratios.csv"}
+    captured = capsys.readouterr()
+    assert "threads" in captured.out and "training, ours / theirs" in captured.out
+    assert captured.err.endswith("error: stopped; the tables finished so far are saved\n")
+    assert main(["publish", "benchmark"]) == 2
+    monkeypatch.setattr(command, "measure_decoding", lambda scale: table)
+    monkeypatch.setattr(command, "measure_generation", lambda scale, peers: table)
+    assert main(["benchmark"]) == 0 and main(["publish", "benchmark"]) == 0
+    published = tmp_path / "results" / "published" / "benchmark"
+    assert {path.name for path in published.iterdir()} >= {*BENCHMARK_FILES, "decoding_contexts.csv"}
+    assert read_json(published / "machine.json")["versions"]["numba"]
+
+
+def test_numbers_are_printed_in_three_digits():
+    text = as_text(pd.DataFrame({"x": [12345.6, 12.345, 1.2345, 0.12345, np.nan]}))
+    assert text.split() == ["x", "12,346", "12.3", "1.23", "0.123"]
