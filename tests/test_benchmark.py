@@ -24,7 +24,7 @@ from pn_lib.models.cost import parameter_count
 from pn_lib.workflow.cli import main
 from pn_lib.workflow.publish import BENCHMARK_FILES
 
-TINY = replace(QUICK, lengths=(16,), peer_length=16, contexts=(40, 64), batches=(2,), new_tokens=4, rounds=2)
+TINY = replace(QUICK, lengths=(16,), peer_length=16, contexts=(64, 80), batches=(2,), new_tokens=4, rounds=2)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_copies_of_one_row_that_was_read_decode_as_rows_that_were(name):
     decoder = Decoder(build_ours(name, TINY, 40), TINY, 40, batch=3)
     with torch.inference_mode():
         logits, _ = decoder.model.step(decoder.ids, decoder.state)
-        _, state = decoder.model.prefill(random_ids(TINY, 1, 40 - STEPS).expand(3, -1).contiguous())
+        _, state = decoder.model.prefill(random_ids(TINY, 1, 64 - STEPS).expand(3, -1).contiguous())
         expected, _ = decoder.model.step(decoder.ids, state)
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 

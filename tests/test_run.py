@@ -6,11 +6,20 @@ import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
+import torch
+import transformers
 
+from pn_lib.data.tokenizer import train_tokenizer
+from pn_lib.data.tokens import write_tokens
 from pn_lib.errors import InputError
+from pn_lib.evaluation.intervals import Interval
+from pn_lib.evaluation.likelihood import likelihood
 from pn_lib.files import write_json
+from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.training.loop import TrainingConfig
 from pn_lib.workflow import publish as publish_module
 from pn_lib.workflow import run as run_module
+from pn_lib.workflow.models import keep_model
 from pn_lib.workflow.plotting import LiveCurve, use_style
 from pn_lib.workflow.publish import publish
 from pn_lib.workflow.run import open_run
@@ -49,6 +58,31 @@ def test_only_declared_artifacts_are_given_and_missing_ones_name_their_maker(sta
     assert (run.results / "b.csv").read_bytes() == b"a\n1\n2\n"
     with pytest.raises(InputError, match="no notebook named"):
         open_run("smoke", "pocket", "09_z")
+
+
+def test_a_kept_model_opens_in_transformers_and_its_card_says_what_it_is(tmp_path, monkeypatch):
+    """As notebook 04 keeps its Transformer: the folder hf/ is enough, and gives the same logits."""
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    run = open_run("smoke", "pocket", "04_transformer_training")
+    stories = ["Once upon a time there was a red kite. Mia was happy.", "Tom lost his ball. Mia found it."]
+    tokenizer = train_tokenizer(stories, 300)
+    card = {"title": "Pocket stories", "source": "a program", "licence": "CC0-1.0", "fingerprint": "0123456789abcdef"}
+    for name, value in (("data.json", {"corpus": card}), ("tokenizer/none", {}), ("tokens/none", {})):
+        write_json(run.results / name, value)
+    torch.manual_seed(0)
+    model = Transformer(TransformerConfig(tokenizer.vocab_size, context=32, d_model=16, n_layers=1, n_heads=2)).eval()
+    tokens = write_tokens(tmp_path / "validation", stories, tokenizer)
+    config = TrainingConfig(tokens=2048, batch_size=4, context=32)
+    score = likelihood(model, tokens, context=32)
+    folder = keep_model(run, "transformer", model, tokenizer, config, score, Interval(score.bits_per_byte, 1.0, 9.0))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    ids = transformers.AutoTokenizer.from_pretrained(folder)(stories[0], return_tensors="pt")["input_ids"]
+    assert ids[0].tolist() == tokenizer.encode(stories[0])
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids[:, :20]).logits, model(ids[:, :20]), rtol=0, atol=1e-4)
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for said in ("CC0-1.0", "2,048 tokens", f"{score.bits_per_byte:.3f}", "2 validation stories", "license: mit"):
+        assert said in text, said
 
 
 def test_artifacts_are_found_by_folder(stages):

@@ -41,7 +41,7 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(vocab_size=64, d_model=32, layers=1, equal_layers=2, tokens=64, lengths=(16, 32), peer_length=32,
-              reference_length=16, contexts=(40, 64), batches=(1, 2), new_tokens=8, rounds=2, compiled=False,
+              reference_length=16, contexts=(64, 80), batches=(1, 2), new_tokens=8, rounds=2, compiled=False,
               matrix_size=128)
 LLAMA, GPT2 = "transformers Llama", "transformers GPT-2"
 

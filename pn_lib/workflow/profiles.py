@@ -70,24 +70,29 @@ class StudySettings:
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """Notebook 07's synthetic tasks, selective copying and induction heads. Each model has its own best settings."""
+    """One of notebook 07's synthetic tasks; each model has the size, steps and learning rate that suit it."""
 
-    copying_steps: int = 800
-    induction_steps: int = 400
-    batch_size: int = 32
-    lengths: tuple[int, ...] = (16, 32, 64)  # trained on; the longest is "the trained length"
-    test_lengths: tuple[int, ...] = (64, 128, 256, 512, 1024)
-    seeds: int = 1
+    lengths: tuple[int, ...]  # trained on; the longest is "the trained length"
+    mamba_steps: int
+    mamba_learning_rate: float
+    transformer_steps: int
+    transformer: Options
     mamba: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2})
-    mamba_learning_rate: float = 8e-3
-    transformer: Options = field(default_factory=lambda: {"d_model": 48, "n_layers": 4, "n_heads": 4, "d_ff": 64,
-                                                          "tied_embeddings": False})
     transformer_learning_rate: float = 3e-3
 
     def __post_init__(self) -> None:
-        _at_least(1, copying_steps=self.copying_steps, induction_steps=self.induction_steps, seeds=self.seeds,
-                  batch_size=self.batch_size)
-        _at_least(8, **{f"lengths[{i}]": v for i, v in enumerate((*self.lengths, *self.test_lengths))})
+        _at_least(1, mamba_steps=self.mamba_steps, transformer_steps=self.transformer_steps)
+        _at_least(8, **{f"lengths[{i}]": length for i, length in enumerate(self.lengths)})
+
+
+def _copying() -> TaskSettings:
+    attention = {"d_model": 48, "n_layers": 4, "n_heads": 4, "d_ff": 64, "tied_embeddings": False}
+    return TaskSettings((16, 32, 64), 800, 8e-3, 1000, attention)
+
+
+def _induction() -> TaskSettings:
+    attention = {"d_model": 64, "n_layers": 2, "n_heads": 4, "d_ff": 64, "tied_embeddings": False}
+    return TaskSettings((8, 16, 32, 64), 300, 1e-2, 400, attention)
 
 
 @dataclass(frozen=True)
@@ -106,10 +111,13 @@ class MambaSettings:
     mamba: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "context": 128})
     transformer: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "n_heads": 4, "context": 128})
     decode_contexts: tuple[int, ...] = (64, 256, 1024, 4096, 8192)
-    tasks: TaskSettings = field(default_factory=TaskSettings)
+    copying: TaskSettings = field(default_factory=_copying)
+    induction: TaskSettings = field(default_factory=_induction)
+    task_lengths: tuple[int, ...] = (64, 128, 256, 512, 1024)  # tested at
+    task_seeds: int = 1
 
     def __post_init__(self) -> None:
-        _at_least(1, tokens=self.tokens, seeds=self.seeds, batch_size=self.batch_size)
+        _at_least(1, tokens=self.tokens, seeds=self.seeds, batch_size=self.batch_size, task_seeds=self.task_seeds)
 
 
 @dataclass(frozen=True)
