@@ -117,16 +117,16 @@ def test_scan_table():
 
 def test_decoding_table(no_processes):
     table = measure_decoding(TINY)
-    assert len(table) == 3 * 2 and set(table["context"]) == {40, 64}
+    assert len(table) == 3 * 2 and set(table["context"]) == {64, 80}
     check_numbers(table, "tokens_per_second", "ms", "kept_mb", "peak_memory_mb")
     kept = table.set_index(["model", "context"])["kept_mb"]
-    assert kept[mamba_name(1), 40] == kept[mamba_name(1), 64] and kept["Transformer", 40] < kept["Transformer", 64]
+    assert kept[mamba_name(1), 64] == kept[mamba_name(1), 80] and kept["Transformer", 64] < kept["Transformer", 80]
     assert len(ratios(table, decoding_pairs(TINY))) == 4
 
 
 @pytest.mark.parametrize("name", list(ours(TINY)))
 def test_copies_of_one_row_that_was_read_decode_as_rows_that_were(name):
-    decoder = Decoder(build_ours(name, TINY, 40), TINY, 40, batch=3)
+    decoder = Decoder(build_ours(name, TINY, 64), TINY, 64, batch=3)
     with torch.inference_mode():
         logits, _ = decoder.model.step(decoder.ids, decoder.state)
         _, state = decoder.model.prefill(random_ids(TINY, 1, 64 - STEPS).expand(3, -1).contiguous())
