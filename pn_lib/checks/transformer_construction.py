@@ -74,9 +74,10 @@ def _windowed(answer: Callable) -> None:
 
 def _held(config: TransformerConfig) -> int:
     """Bytes that the model's own cache holds for one sequence of a full context."""
-    with torch.no_grad():
+    # With gradients on, so that it is PyTorch's cache: the kernel's would round the context up to sixteens.
+    with torch.enable_grad():
         _, state = Transformer(config).prefill(torch.zeros(1, config.context, dtype=torch.long))
-    return sum(cache.keys.nbytes + cache.values.nbytes for cache in state.caches)
+    return Transformer.state_bytes(state)
 
 
 def attend_in_one_pass(answer: Callable) -> bool:
