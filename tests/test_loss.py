@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pn_lib.data.synthetic import IGNORED
+from pn_lib.data.tokens import IGNORED
 from pn_lib.models import loss as loss_module
 from pn_lib.models.loss import linear_cross_entropy
 from pn_lib.models.mamba import Mamba, MambaConfig

@@ -11,6 +11,7 @@ from pn_lib.workflow.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_s
 
 STAGES = load_stages()
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+LARGER = {"07_mamba_comparison": (160, 500_000)}  # a model built from nothing, its kernel, and five comparisons
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
 
 
@@ -54,10 +55,11 @@ class TestNotebook:
         notebook = read(stage.path)
         code = [c for c in notebook.cells if c.cell_type == "code"]
         lines = sorted(len(c.source.splitlines()) for c in code)
-        assert 40 <= len(notebook.cells) <= 160
+        cells, size = LARGER.get(stage.name, (115, 400_000))
+        assert 40 <= len(notebook.cells) <= cells
         assert lines[len(lines) // 2] <= 8, "code cells should be short: one idea a cell"
         assert sum(n > 25 for n in lines) <= 2
-        assert stage.path.stat().st_size < 500_000
+        assert stage.path.stat().st_size < size
 
     def test_title_links_and_headings(self, stage):
         cells = read(stage.path).cells

@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from pn_lib.workflow.cli import _parser
@@ -26,6 +27,29 @@ def test_the_finding_is_the_published_runs():
     assert f"{round(speed['seconds'])} seconds" in finding
     for model in ("mamba", "transformer"):
         assert f"{mamba['models'][model]['bits_per_byte_mean']:.3f}" in finding
+
+
+def ratio(table: str, **row: str) -> float:
+    """ours / theirs, from the published benchmark."""
+    found = pd.read_csv(PUBLISHED.parent / "benchmark" / f"{table}_ratios.csv", dtype=str)
+    for column, value in row.items():
+        found = found[found[column] == value]
+    [speed] = found["speed_ratio"].astype(float)
+    return speed
+
+
+def test_the_speeds_are_the_published_benchmarks():
+    said = README.split("## How fast it is")[1].split("## ")[0]
+    trained = {"precision": "bfloat16", "length": "256"}
+    mamba = {"ours": "Mamba, 7 layers", "theirs": "Transformer", "precision": "bfloat16"}
+    llama, greedy = {"ours": "Transformer", "theirs": "transformers Llama"}, {"sampling": "greedy"}
+    mambapy = ratio("training", ours="Mamba, 4 layers", theirs="mambapy Mamba, 4 layers", **trained)
+    assert f"trains {mambapy:.0f} times" in said
+    assert f"{ratio('training', **mamba, length='256'):.2f} times its tokens a second at T = 256" in said
+    assert f"{ratio('training', **mamba, length='2048'):.2f} times at T = 2,048" in said
+    assert f"{ratio('training', **llama, **trained):.2f} times `transformers`' Llama" in said
+    assert f"writes {ratio('generation', **llama, **greedy, batch='1'):.1f} times" in said
+    assert f"{ratio('generation', **llama, **greedy, batch='32'):.1f} times at batch 32" in said
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))

@@ -12,8 +12,6 @@ from pn_lib.errors import InputError
 from pn_lib.models.scan import CHUNK, METHODS, choose_method, selective_scan
 from pn_lib.models.support import why_no_kernels
 
-REQUIRED = ("x", "dt", "A", "B", "C", "D", "initial_state")
-NAMES = (*REQUIRED, "z", "dt_bias")
 HERE = [m for m in METHODS if m != "mamba-ssm"]  # that one runs on a GPU only
 DOUBLE = ("reference", "torch")  # these work in float64 too
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pn_lib.data.synthetic import IGNORED, InductionHeads, SelectiveCopying
+from pn_lib.data.synthetic import InductionHeads, SelectiveCopying
+from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import InputError
-
-IGNORED = -100  # F.cross_entropy's own default
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pn_lib.errors import InputError
 from pn_lib.progress import progress
 
 LARGEST_VOCABULARY = 1 << 16  # what uint16 can count
+IGNORED = -100  # a target that counts for nothing; F.cross_entropy's own default
 
 
 class TokenFile:

@@ -8,11 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pn_lib.data.tokens import TokenFile
+from pn_lib.data.tokens import IGNORED, TokenFile
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
-
-IGNORED = -100  # a target that is not scored: padding, or scored in an earlier window
 
 
 @dataclass(frozen=True)

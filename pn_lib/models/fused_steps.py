@@ -24,7 +24,7 @@ class FusedTransformer:
 
     def __init__(self, model, batch: int):
         c = model.config
-        self.model, self.config, self.length, self.weights = model, c, 0, None
+        self.model, self.weights = model, None  # packed at the first step
         self.options = kernels.TransformerOptions(
             c.n_heads, c.kv_heads, c.head_dim, np.float32(1 / model.blocks[0].attention.divisor),
             np.float32(c.norm_eps), c.norm == "layernorm", c.norm_position == "pre", c.position == "rope",
@@ -33,26 +33,27 @@ class FusedTransformer:
         self.cos, self.sin = (_array(table[:, 0, table.shape[2] // 2 :]) for table in tables)
         shape = (c.n_layers, batch, c.kv_heads, _padded(c.context) // WIDTH, c.head_dim, WIDTH)
         self.keys, self.values = _zeros(*shape), _zeros(*shape)
+        # a layer without a window sees as far back as one with a window of the whole context
+        self.windows = np.array([c.window_of(layer) or c.context for layer in range(c.n_layers)])
 
     def caches(self) -> list["_LayerCache"]:
         """For each layer what prefill can put its keys and values into."""
         return [_LayerCache(keys, values) for keys, values in zip(self.keys, self.values, strict=True)]
 
-    def step(self, x: Tensor) -> Tensor:
-        """x (B, D), the embedding of the next token, positions included -> logits (B, V)."""
+    def step(self, x: Tensor, position: int) -> Tensor:
+        """x (B, D), the embedding of the token at ``position``, positions included -> logits (B, V)."""
         if self.weights is None:
             self.weights = _transformer_weights(self.model)
-        windows = [self.config.window_of(layer) for layer in range(self.config.n_layers)]
-        seen = np.array([max(0, self.length + 1 - w) if w else 0 for w in windows])
+        seen = np.maximum(0, position + 1 - self.windows)
         logits = x.new_empty(len(x), self.weights.head.shape[0] * WIDTH)
         _set_threads(len(x))
-        kernels.transformer_step(_array(x), self.length, seen, self.cos, self.sin, self.keys.numpy(),
+        kernels.transformer_step(_array(x), position, seen, self.cos, self.sin, self.keys.numpy(),
                                  self.values.numpy(), self.weights, self.options, logits.numpy())
-        return logits[:, : self.config.vocab_size]
+        return logits[:, : self.model.config.vocab_size]
 
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows of the batch only."""
-        used = -(-self.length // WIDTH)
+    def select(self, rows: Tensor, length: int) -> None:
+        """Keep these rows of the batch only, and of them ``length`` tokens."""
+        used = _padded(length) // WIDTH
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = _zeros(len(old), len(rows), *old.shape[2:])

@@ -7,7 +7,9 @@ once, ``store`` puts them back. LLVM makes one AVX-512 register of the sixteen, 
 Arrays are float32, or uint16 holding the bits of bfloat16: ``load`` widens, ``store`` rounds to nearest even.
 """
 
+import hashlib
 import operator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +23,11 @@ from numba.extending import intrinsic, lower_builtin, register_model, type_calla
 # are as many as PyTorch has, since Numba, when it starts, sets the number for both.
 config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 config.NUMBA_NUM_THREADS = torch.get_num_threads()
+# Numba keeps compiled kernels until their own file changes; they hold the code of this one too, so that another version
+# of it looks for them in another folder.
+if not config.CACHE_DIR:
+    _version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernels-{_version}")
 
 WIDTH = 16
 FLOAT, INT, SHORT = ir.FloatType(), ir.IntType(32), ir.IntType(16)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pn_lib.data.synthetic import IGNORED
+from pn_lib.data.tokens import IGNORED
 
 SLICE = 1 << 20  # logits worked on at once: 4 MB in float32
 

@@ -207,11 +207,6 @@ class TransformerState:
     fused: "FusedTransformer | None" = None
     length: int = 0
 
-    def advance(self, tokens: int) -> None:
-        self.length += tokens
-        if self.fused is not None:
-            self.fused.length = self.length
-
 
 class Transformer(LanguageModel):
     """Token embedding, positions, L blocks, a final norm (pre only), and logits over the vocabulary.
@@ -263,7 +258,7 @@ class Transformer(LanguageModel):
         self._check(ids)
         state = self._empty_state(len(ids))
         x = self._hidden(ids, state.caches if state.fused is None else state.fused.caches())
-        state.advance(ids.shape[1])
+        state.length = ids.shape[1]
         return self._logits(x[:, -1]), state
 
     def _empty_state(self, batch: int) -> "TransformerState":
@@ -285,18 +280,20 @@ class Transformer(LanguageModel):
         self._check_length(state.length + 1)
         x = self._embed(ids.unsqueeze(1), state.length).squeeze(1)
         if state.fused is not None:
-            logits = state.fused.step(x)
+            logits = state.fused.step(x, state.length)
         else:
             rotation = self._rotation(state.length)
             for block, cache in zip(self.blocks, state.caches, strict=True):
                 x = block.step(x, rotation, cache)
             logits = self._logits(self.norm(x))
-        state.advance(1)
+        state.length += 1
         return logits, state
 
     def select(self, state: TransformerState, rows: Tensor) -> TransformerState:
         """The state with these rows of the batch only."""
-        for cache in [state.fused] if state.fused is not None else state.caches:
+        if state.fused is not None:
+            state.fused.select(rows, state.length)
+        for cache in state.caches:
             cache.select(rows)
         return state
 

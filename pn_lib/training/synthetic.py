@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pn_lib.data.synthetic import IGNORED
+from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import DivergenceError
 from pn_lib.models.base import LanguageModel
 from pn_lib.progress import progress
