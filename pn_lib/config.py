@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -42,5 +42,6 @@ def _forbid_unknown_keys(cls: type) -> None:
     """pydantic reads this attribute from a standard dataclass; nested ones need it too."""
     cls.__pydantic_config__ = ConfigDict(extra="forbid")
     for field in cls.__dataclass_fields__.values():
-        if is_dataclass(field.type):
-            _forbid_unknown_keys(field.type)
+        for inner in (field.type, *get_args(field.type)):
+            if is_dataclass(inner):
+                _forbid_unknown_keys(inner)

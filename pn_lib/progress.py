@@ -24,18 +24,18 @@ class _StatusFile:
 
 
 def progress(iterable: Iterable | None = None, description: str = "", total: float | None = None,
-             unit: str = "it") -> Any:
+             unit: str = "it", quiet: bool = False) -> Any:
     """A tqdm bar saying what is running and the time left.
 
     Use it as an iterator, or with ``update``. In a notebook it is a widget, in a terminal a line; under the pipeline
     (``PN_PROGRESS`` names a file) its line goes into that file, so that executed notebooks stay clean; with ``CI``
-    set it is silent.
+    set, or ``quiet``, it is silent.
     """
     options: dict[str, Any] = {"desc": description, "total": total, "unit": unit, "leave": False}
     status = os.environ.get("PN_PROGRESS")
-    if status:
+    if status and not quiet:
         from tqdm import tqdm as plain  # never the notebook widget: the stream is a file
 
         bar = "{desc} {percentage:3.0f}% {remaining} left {rate_fmt}{postfix}"
         return plain(iterable, file=_StatusFile(status), bar_format=bar, mininterval=1.0, **options)
-    return tqdm(iterable, disable=bool(os.environ.get("CI")), **options)
+    return tqdm(iterable, disable=quiet or bool(os.environ.get("CI")), **options)

@@ -1,7 +1,5 @@
 """From result files to what the template speaks of: the one place that knows the keys of the results."""
 
-from collections.abc import Iterable
-
 from sources import Record, Run
 from wording import Estimate, compare_speed, order, verdict
 
@@ -34,7 +32,8 @@ def build_context(run: Run) -> dict[str, object]:
     Raises:
         InputError: a file or key is missing, damaged, or two files contradict one another.
     """
-    files = ["run", "data", "tokenization", "construction", "training", "evaluation", "study", "mamba"]
+    files = ["run", "data", "tokenization", "construction", "training", "recipe", "evaluation", "study", "scaling",
+             "mamba"]
     records = {name: run.json(name) for name in files}
     data, training, evaluation = records["data"], records["training"], records["evaluation"]
     context = {
@@ -48,7 +47,8 @@ def build_context(run: Run) -> dict[str, object]:
         "compressors": Estimate(min(data.compressors[name] for name in data.compressors)),
         "best_compressor": min(data.compressors, key=lambda name: data.compressors[name]),
         "entropy": data.optional("entropy"),
-        "warmup": warmup_pairs(training.warmup),
+        "recipe": recipe(records["recipe"], run.json("timings/recipe")),
+        "scaling": scaling(records["scaling"]),
         "diversity_rows": diversity_rows(evaluation.diversity),
         "pocket": pocket(data, evaluation),
         "architecture": architecture(run, records["study"]),
@@ -63,19 +63,45 @@ def interval_of(record: Record, key: str, low: str = "low", high: str = "high") 
     return Estimate(record[key], record.optional(low), record.optional(high))
 
 
-def warmup_pairs(rows: Iterable[Record]) -> list[dict[str, object]]:
-    """For each learning rate, the loss with the least and with the most warm-up; a loss of None means it diverged."""
-    by_rate: dict[float, list[tuple[float, float | None]]] = {}
-    for row in rows:
-        by_rate.setdefault(row.learning_rate, []).append((row.warmup, row.optional("bits_per_byte")))
-    pairs = []
-    for rate, results in sorted(by_rate.items()):
-        (least, without), (most, warmed) = min(results), max(results)
-        if least != most:
-            pairs.append({"rate": rate, "least": least, "most": most, "without": without, "warmed": warmed})
-    if not pairs:
-        raise InputError("training.json: 'warmup' has no learning rate with two lengths of warm-up; run notebook 04")
-    return pairs
+def recipe(found: Record, timings: Record) -> dict[str, object]:
+    """The ladder with its steps and speeds, what the branches show, the small data's curves, and the sprints."""
+    clocks = {row.change: row for row in timings.ladder}
+    rungs, before = [], None
+    for row in found.ladder:
+        if row.change not in clocks:
+            raise InputError(f"timings/recipe.json has no rung '{row.change}', recipe.json has; run notebook 04 again")
+        gain = None if before is None else before - row.bits_per_byte
+        rungs.append({"change": row.change, "loss": interval_of(row, "bits_per_byte"), "gain": gain,
+                      "seconds": clocks[row.change].equal_seconds, "speed": clocks[row.change].tokens_per_second})
+        before = row.bits_per_byte
+    judged = [(row.change, verdict(interval_of(row, "difference"))) for row in found.branches]
+    few = [few_curve(curve, found.few.epochs) for curve in found.few.curves]
+    sprints = [{"tokens": row.tokens, "parameters": row.parameters, "bits_per_byte": row.bits_per_byte,
+                "seconds": seconds} for row, seconds in zip(found.sprints, timings.sprints, strict=True)]
+    return {
+        "tokens": found.tokens, "seeds": found.seeds, "rungs": rungs, "first": rungs[0], "classic": rungs[1],
+        "last": rungs[-1], "largest": max(rungs[1:], key=lambda rung: rung["gain"]), "few": found.few,
+        "few_curves": few, "sprints": sprints,
+        **{word: [name for name, sign in judged if sign == wanted]
+           for word, wanted in (("better", -1), ("same", 0), ("worse", 1))},
+    }
+
+
+def few_curve(curve: Record, epochs: int) -> dict[str, float]:
+    """Where the validation loss was lowest, in epochs, and how far it rose afterwards."""
+    losses = list(curve.nats_per_token)
+    lowest = min(losses)
+    best = losses.index(lowest) / (len(losses) - 1) * epochs
+    return {"dropout": curve.dropout, "lowest": lowest, "best": best, "rise": losses[-1] - lowest}
+
+
+def scaling(found: Record) -> dict[str, object]:
+    """The fitted law with its intervals, the source's own entropy, and the best sizes; None and [] where not fitted."""
+    law = {name: interval_of(found.law[name], "value") for name in found.law} if len(found.law) else None
+    best = [{"flops": row.flops, "tokens": row.tokens, "bits_per_byte": row.bits_per_byte,
+             "size": interval_of(row, "parameters")} for row in found.best]
+    exact = found.optional("exact")
+    return {"law": law, "exact": exact, "best": best, "exact_estimate": None if exact is None else Estimate(exact)}
 
 
 def diversity_rows(diversity: Record) -> list[tuple[str, int, list[float | None]]]:

@@ -92,7 +92,8 @@ def render_markdown(context: dict[str, object], numbering: Numbering) -> str:
     )
     environment.filters |= {form.__name__: form for form in FILTERS}
     helpers = [wording.compare, wording.interval, wording.order, wording.plural, wording.story]
-    forms = {"percent": wording.percent, "signed": wording.signed, "point": wording.Estimate, "thin": wording.THIN}
+    forms = {form.__name__: form for form in (wording.large, wording.percent, wording.signed)}
+    forms |= {"point": wording.Estimate, "thin": wording.THIN}
     environment.globals |= {helper.__name__: helper for helper in helpers} | forms
     environment.globals |= {"figure": numbering.figure, "table": numbering.table, "ref": numbering.ref}
     return numbering.resolve(environment.get_template("report.md").render(context))

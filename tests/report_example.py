@@ -1,7 +1,9 @@
 """Invented results of a run, complete to the contract of the report. No number here was measured."""
 
 FIGURES = [
-    "story_lengths", "word_frequencies", "vocabulary_sweep", "positions", "training_curve", "warmup", "attention_maps",
+    "story_lengths", "word_frequencies", "vocabulary_sweep", "positions", "training_curve", "recipe_ladder",
+    "recipe_branches", "few_stories", "training_phases", "three_axes", "scaling", "isoflop", "scaling_mamba",
+    "attention_maps",
     "sampling", "study", "mamba_curves", "decoding", "extrapolation", "parameters", "story_surprise",
 ]
 
@@ -81,6 +83,7 @@ JSONS = {
         "model": {"parameters": 1050000, "non_embedding_parameters": 787856, "config": CONFIG},
         "training": {
             "tokens": 1500000, "batch_size": 16, "context": 256, "learning_rate": 0.003, "schedule": "cosine",
+            "optimizer": "muon", "matrix_learning_rate": 0.02,
             "warmup_fraction": 0.05, "weight_decay": 0.1, "grad_clip": 1.0, "precision": "bfloat16",
             "seed": 0,
         },
@@ -90,12 +93,6 @@ JSONS = {
             "steps": 367, "flops": 1.23e15,
         },
         "uniform": {"bits_per_byte": 2.57},
-        "warmup": [
-            {"warmup": 0.0, "learning_rate": 0.003, "bits_per_byte": 1.41},
-            {"warmup": 0.1, "learning_rate": 0.003, "bits_per_byte": 1.39},
-            {"warmup": 0.0, "learning_rate": 0.03, "bits_per_byte": 1.97},
-            {"warmup": 0.1, "learning_rate": 0.03, "bits_per_byte": 1.52},
-        ],
         "samples": [{"tokens": 100000 * n, "text": STORY} for n in range(1, 6)],
     },
     "evaluation": {
@@ -119,6 +116,26 @@ JSONS = {
             "consistency_ngram": {"value": 0.58, "low": 0.51, "high": 0.65},
         },
         "samples": [{"prompt": "One day Mia", "text": STORY}] * 3,
+    },
+    "recipe": {
+        "tokens": 200000, "seeds": 3, "stories": 40,
+        "sprints": [{"tokens": 80000, "parameters": 200000, "bits_per_byte": 1.4},
+                    {"tokens": 1500000, "parameters": 1050000, "bits_per_byte": 0.912}],
+        "ladder": [{"change": change, "bits_per_byte": loss, "low": loss - 0.02, "high": loss + 0.02}
+                   for change, loss in (("2017", 1.8), ("nanoGPT's recipe", 1.7), ("Muon for matrices", 1.4))],
+        "branches": [{"change": change, "difference": d, "low": d - 0.01, "high": d + 0.01}
+                     for change, d in (("cosine to zero", 0.03), ("average of weights", 0.0), ("batch grows", -0.02))],
+        "few": {"stories": 200, "tokens": 30000, "epochs": 8, "curves": [
+            {"dropout": 0.0, "nats_per_token": [7.0, 4.0, 3.5, 3.7, 4.1], "train_loss": [7.0, 4.0, 3.0, 2.0, 1.0]},
+            {"dropout": 0.3, "nats_per_token": [7.0, 4.2, 3.6, 3.4, 3.3], "train_loss": [7.0, 4.4, 4.0, 3.5, 3.2]}]},
+    },
+    "scaling": {
+        "law": {name: {"value": v, "low": v - 0.1, "high": v + 0.1}
+                for name, v in (("E", 0.75), ("alpha", 0.4), ("beta", 0.5))},
+        "exact": 0.704, "flops_per_parameter": 6.4,
+        "best": [{"flops": 3e12, "parameters": 210000.0, "low": 150000.0, "high": 300000.0, "tokens": 2.2e6,
+                  "bits_per_byte": 1.1}],
+        "points": [{"model": "transformer", "parameters": 100000, "tokens": 40000, "bits_per_byte": 1.9}],
     },
     "study": {
         "axes": [
@@ -168,7 +185,16 @@ JSONS = {
     },
     "timings/training": {
         "seconds": 141.0, "tokens_per_second": 10638.0, "peak_memory_mb": 1210.0,
-        "peak_gflops": {"float32": 120.0, "bfloat16": 300.0}, "utilisation": 0.31,
+        "peak_gflops": {"float32": 120.0, "bfloat16": 300.0}, "utilisation": 0.31, "joules": None, "overhead": 0.011,
+        "phases": {"data": 1.0, "forward": 40.0, "backward": 80.0, "optimizer": 19.0, "bookkeeping": 1.0,
+                   "validation": 20.0, "checkpoint": 0.5},
+    },
+    "timings/recipe": {
+        "seconds": 9.0, "sprints": [8.0, 141.0],
+        "ladder": [{"change": change, "equal_seconds": loss, "tokens_per_second": 20000.0}
+                   for change, loss in (("2017", 1.81), ("nanoGPT's recipe", 1.69), ("Muon for matrices", 1.45))],
+        "branches": [{"change": change, "equal_seconds": 0.01}
+                     for change in ("cosine to zero", "average of weights", "batch grows")],
     },
     "timings/mamba": {
         "models": {

@@ -29,7 +29,7 @@ TRANSFORMERS = [
         ("rope", "learned"),
         ("rmsnorm", "layernorm"),
         ("pre", "post"),
-        ("swiglu", "gelu", "relu"),
+        ("swiglu", "gelu", "relu2"),
         (True, False),
         (True, False),
         ({}, {"attention": "linear", "d_ff": 24}),
@@ -38,6 +38,7 @@ TRANSFORMERS = [
 NEO = {"window": 4, "window_layers": "alternate", "attention_scale": False}
 TRANSFORMERS += [TransformerConfig(**SIZES, bias=b, qkv_bias=q) for b, q in itertools.product((True, False), repeat=2)]
 TRANSFORMERS += [TransformerConfig(**SIZES, position="learned", bias=True, qkv_bias=False, **NEO)]
+TRANSFORMERS += [TransformerConfig(**SIZES, qk_norm=True, n_kv_heads=kv) for kv in (None, 2)]
 TRANSFORMERS += [TransformerConfig(**SIZES, position=position, window=4) for position in ("sinusoidal", "none")]
 MAMBAS = [
     MambaConfig(37, 10, 16, 3, d_state=n, expand=expand, d_conv=k, dt_rank=rank, tied_embeddings=tied)

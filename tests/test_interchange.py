@@ -12,6 +12,7 @@ from pn_lib.models.transformer import Transformer, TransformerConfig
 
 CLASSES = {
     "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+    "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
     "gpt2": (transformers.GPT2Config, transformers.GPT2LMHeadModel),
     "gpt_neo": (transformers.GPTNeoConfig, transformers.GPTNeoForCausalLM),
     "mamba": (transformers.MambaConfig, transformers.MambaForCausalLM),
@@ -25,6 +26,10 @@ MODELS = {
     "llama": TransformerConfig(**LLAMA),
     "llama, grouped": TransformerConfig(**LLAMA, n_kv_heads=2, tied_embeddings=False),
     "llama, multi-query": TransformerConfig(**LLAMA, n_kv_heads=1, d_ff=48, norm_eps=1e-3),
+    "qwen3": TransformerConfig(**LLAMA, qk_norm=True),
+    "qwen3, grouped": TransformerConfig(
+        **LLAMA, qk_norm=True, n_kv_heads=2, tied_embeddings=False, initialisation="zero"
+    ),
     "gpt2": TransformerConfig(**GPT2),
     "gpt2, untied": TransformerConfig(**GPT2, tied_embeddings=False, d_ff=40, norm_eps=1e-3),
     "gpt_neo": TransformerConfig(**NEO, window=5, window_layers="alternate"),

@@ -163,9 +163,30 @@ def test_timings_closer_than_ten_percent_are_called_the_same(example: Example) -
     assert "The two train about equally fast" in example.text()
 
 
-def test_warm_up_tells_of_divergence(example: Example) -> None:
-    example.jsons["training"]["warmup"][-2]["bits_per_byte"] = None
-    assert "training diverges without a warm-up and ends at 1.520 bpb with one over 10 % of the steps" in example.text()
+def test_the_ladder_is_told_by_its_numbers(example: Example) -> None:
+    text = example.text()
+    assert "goes from 1.800" in text and "The largest single gain is that of *Muon for matrices*, 0.300 bpb" in text
+    assert "seeds: *batch grows*. Worse: *cosine to zero*. Not distinguishable from it: *average of weights*" in text
+    assert "lowest after 4.0 epochs and rose from there by 0.60" in text and "was still falling at the end" in text
+    example.jsons["recipe"]["seeds"] = 1
+    assert "With one seed each they rank nothing." in example.text()
+    example.jsons["timings/recipe"]["ladder"].pop()
+    with pytest.raises(InputError, match="no rung 'Muon for matrices'"):
+        example.text()
+
+
+def test_the_scaling_law_is_compared_with_the_source(example: Example) -> None:
+    assert "the fitted $E$ is not distinguishable from it" in example.text()
+    example.jsons["scaling"]["exact"] = 0.5
+    assert "the fitted $E$ is higher than it" in example.text()
+    example.jsons["scaling"] |= {"law": {}, "best": []}
+    assert "too few for a scaling law" in example.text()
+
+
+def test_energy_is_told_where_the_machine_tells_it(example: Example) -> None:
+    assert "The processor took" not in example.text()
+    example.jsons["timings/training"]["joules"] = 2310.0
+    assert "The processor took 2.31 kJ meanwhile" in example.text()
 
 
 def test_text_of_stories_cannot_break_the_markup(example: Example) -> None:

@@ -16,7 +16,7 @@ from pn_lib.evaluation.intervals import Interval
 from pn_lib.evaluation.likelihood import likelihood
 from pn_lib.files import write_json
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.training.loop import TrainingConfig
+from pn_lib.training.config import TrainingConfig
 from pn_lib.workflow import publish as publish_module
 from pn_lib.workflow import run as run_module
 from pn_lib.workflow.models import keep_model

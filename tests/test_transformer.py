@@ -17,7 +17,7 @@ SMALL = {"vocab_size": 31, "context": 12, "d_model": 16, "n_layers": 2, "n_heads
 # softmax, softmax in a window shorter than the sequence, GPT-Neo's (unscaled, every second layer in a window), linear:
 # crossed with heads, positions, norms, activations
 NEO = {"window": 3, "window_layers": "alternate", "attention_scale": False}
-ATTENTIONS = ({}, {"window": 3}, NEO, {"attention": "linear"})
+ATTENTIONS = ({}, {"window": 3}, NEO, {"attention": "linear"}, {"qk_norm": True})
 COMBINATIONS = [
     {**attention, "n_kv_heads": kv, "position": position, "norm": norm, "norm_position": place, "activation": act}
     for attention, kv, position, norm, place, act in itertools.product(
@@ -26,7 +26,7 @@ COMBINATIONS = [
         ("rope", "learned", "sinusoidal", "none"),
         ("rmsnorm", "layernorm"),
         ("pre", "post"),
-        ("swiglu", "gelu", "relu"),
+        ("swiglu", "gelu", "relu", "relu2"),
     )
 ]
 SWITCHES = [
@@ -53,7 +53,8 @@ def by_attention(combinations: list[dict]) -> list[tuple[str, list[dict]]]:
     """One test per attention and number of heads: one per combination would say no more and take longer to collect."""
     groups: dict[str, list[dict]] = {}
     for options in combinations:
-        key = options.get("attention") or f"window={options.get('window')} {options.get('window_layers', '')}".strip()
+        window = f"window={options.get('window')} {options.get('window_layers', '')}".strip()
+        key = options.get("attention") or ("qk_norm" if "qk_norm" in options else window)
         groups.setdefault(f"{key}, {options.get('n_kv_heads')} kv heads", []).append(options)
     return list(groups.items())
 
@@ -182,7 +183,7 @@ def test_sinusoids_are_the_papers():
 @torch.no_grad()
 def test_softmax_attention_equals_the_equation():
     torch.manual_seed(0)
-    attention = SoftmaxAttention(8, 2, 2, bias=False, dropout=0.0)
+    attention = SoftmaxAttention(8, 2, 2, bias=False)
     x = torch.randn(1, 5, 8)
     q, k, v = attention.qkv(x)[0].view(5, 3, 2, 4).unbind(1)
     out = torch.zeros(5, 2, 4)
@@ -203,6 +204,58 @@ def test_initialisation():
         assert (into_stream.bias == 0).all()
     logits = model(torch.randint(256, (2, 64)))
     assert F.cross_entropy(logits.flatten(0, 1), torch.randint(256, (128,))) == pytest.approx(math.log(256), rel=0.02)
+
+
+@torch.no_grad()
+def test_initialisation_zero_begins_as_the_identity():
+    model = make_fresh(initialisation="zero", d_model=128, n_heads=4, tied_embeddings=False)
+    for block in model.blocks:
+        assert (block.attention.out.weight == 0).all() and (block.mlp.down.weight == 0).all()
+        assert block.attention.qkv.weight.std() == pytest.approx(128**-0.5, rel=0.05)
+    torch.testing.assert_close(model._hidden(ids()), model.norm(model.embedding(ids())))
+    assert (model(ids()) == 0).all()  # all tokens equally likely
+    assert model.embedding.weight.std() == pytest.approx(0.02, rel=0.1)
+
+
+def make_fresh(**options) -> Transformer:
+    torch.manual_seed(0)
+    return Transformer(TransformerConfig(**{**SMALL, **options}))
+
+
+@torch.no_grad()
+def test_qk_norm_bounds_the_scores():
+    model = make({"qk_norm": True})
+    large = make({"qk_norm": True})
+    for block in large.blocks:
+        block.attention.qkv.weight[:32] *= 50  # queries and keys
+    torch.testing.assert_close(large(ids()), model(ids()), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(make({})(ids()), model(ids()), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"window": 3}, {"n_kv_heads": 2}, {"qk_norm": True, "position": "none"}], ids=str
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_within_stories_equals_each_story_alone(options, dtype):
+    """Rotary scores depend on distances only: a story in the middle of a window is as good as one at its beginning."""
+    model, x = make({"position": "rope", **options}), ids(rows=2)
+    stories = torch.tensor([[0] * 5 + [1] * 7, [0] * 3 + [1] * 4 + [2] * 5])
+    model.train()  # without dropout no different; gradients are wanted, which chooses the blocked attention
+    with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        whole = model._hidden(x, stories=stories)
+        for row, lengths in ((0, (5, 7)), (1, (3, 4, 5))):
+            alone = [model._hidden(piece[None])[0] for piece in x[row].split(lengths)]
+            tolerance = 1e-5 if dtype == torch.float32 else 0.1
+            torch.testing.assert_close(whole[row], torch.cat(alone), rtol=tolerance, atol=tolerance)
+        assert (whole - model._hidden(x)).abs().max() > 0.3  # it does make a difference
+    loss = model(x, x, stories)
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_linear_attention_cannot_keep_within_stories():
+    with pytest.raises(InputError, match="linear attention cannot keep within stories"):
+        make({"attention": "linear"})(ids(), stories=torch.zeros(2, 12))
 
 
 def test_tied_embeddings_are_one_parameter():
@@ -227,6 +280,8 @@ def test_dropout_is_active_in_training_only():
         ({"n_heads": 16}, "rope"),
         ({"d_model": 15, "n_heads": 3, "position": "sinusoidal"}, "sinusoidal"),
         ({"window": 2, "attention": "linear"}, "window"),
+        ({"qk_norm": True, "attention": "linear"}, "qk_norm"),
+        ({"initialisation": "xavier"}, "initialisation"),
         ({"window": 0}, "window"),
         ({"window_layers": "alternate"}, "window_layers='alternate' needs a window"),
         ({"window": 2, "window_layers": "odd"}, "window_layers"),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pn_lib.errors import InputError
 from pn_lib.models.blocked import blocked_attention, pays
 
 Rotation = tuple[Tensor, Tensor]
@@ -95,11 +96,10 @@ class Attention(nn.Module):
     """What both kinds share: the projections of x (B, T, D) to heads and of the heads back to (B, T, D)."""
 
     def __init__(
-        self, d_model: int, n_heads: int, n_kv_heads: int, bias: bool, dropout: float, qkv_bias: bool | None = None
+        self, d_model: int, n_heads: int, n_kv_heads: int, bias: bool, qkv_bias: bool | None = None
     ):
         super().__init__()
         self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, d_model // n_heads
-        self.dropout = dropout
         qkv_bias = bias if qkv_bias is None else qkv_bias
         self.qkv = nn.Linear(d_model, (n_heads + 2 * n_kv_heads) * self.head_dim, bias=qkv_bias)
         self.out = nn.Linear(d_model, d_model, bias=bias)
@@ -113,38 +113,60 @@ class Attention(nn.Module):
         """y (B, H, T, d) -> (B, T, D)"""
         return self.out(y.transpose(1, 2).flatten(2))
 
-    def _drop(self) -> float:
-        return self.dropout if self.training else 0.0
-
 
 class SoftmaxAttention(Attention):
     """softmax(q k^T / sqrt(d)) v over the past (Vaswani et al., 2017, eq. 1), or its last ``window`` tokens.
 
-    Not ``scaled``: without the division by sqrt(d), as in GPT-Neo, which leaves that to the weights.
+    Not ``scaled``: without the division by sqrt(d), as in GPT-Neo, which leaves that to the weights. With a
+    ``qk_norm_eps`` each query and key head goes through an RMSNorm before it is rotated (Henry et al., 2020; the form
+    is Qwen3's), so that no score can grow out of bounds; the gain of either norm is shared by its heads.
     """
 
-    def __init__(self, *args, window: int | None = None, scaled: bool = True, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        n_kv_heads: int,
+        bias: bool,
+        qkv_bias: bool | None = None,
+        window: int | None = None,
+        scaled: bool = True,
+        qk_norm_eps: float | None = None,
+    ):
+        super().__init__(d_model, n_heads, n_kv_heads, bias, qkv_bias)
         self.window = window
         self.divisor = self.head_dim**0.5 if scaled else 1.0
+        normed = qk_norm_eps is not None
+        self.q_norm = nn.RMSNorm(self.head_dim, eps=qk_norm_eps) if normed else None
+        self.k_norm = nn.RMSNorm(self.head_dim, eps=qk_norm_eps) if normed else None
 
-    def forward(self, x: Tensor, rotation: Rotation | None = None, cache: KVCache | None = None) -> Tensor:
-        """x (B, T, D), from the beginning -> (B, T, D). A cache, empty so far, takes the keys and values."""
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        cache: KVCache | None = None,
+        stories: Tensor | None = None,
+    ) -> Tensor:
+        """x (B, T, D), from the beginning -> (B, T, D). A cache, empty so far, takes the keys and values.
+
+        With ``stories`` (B, T), the number of each token's story, a token sees its own story only.
+        """
         q, k, v = self._project(x, rotation)
         if cache is not None:
             k, v = cache.extend(k, v)
         mask = self._window_mask(q.shape[2], q.device)
-        if mask is None and not self._drop() and pays(q, k):
-            return self._join(blocked_attention(q, k, v, 1 / self.divisor))
+        if mask is None and pays(q, k):
+            return self._join(blocked_attention(q, k, v, 1 / self.divisor, stories))
+        if stories is not None:
+            past = q.new_ones(q.shape[2], q.shape[2], dtype=torch.bool).tril() if mask is None else mask
+            mask = past & (stories[:, None, :, None] == stories[:, None, None, :])  # (B, 1, T, T)
         grouped, causal, scale = self.n_kv_heads < self.n_heads, mask is None, 1 / self.divisor
-        y = F.scaled_dot_product_attention(q, k, v, mask, self._drop(), causal, scale=scale, enable_gqa=grouped)
+        y = F.scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale=scale, enable_gqa=grouped)
         return self._join(y)
 
     def step(self, x: Tensor, rotation: Rotation | None, cache: KVCache) -> Tensor:
         """One token for each row, x (B, D), behind those in the cache -> (B, D)."""
-        qk, v = self._heads(x)
-        if rotation is not None:
-            qk = rotate(qk, rotation)
+        qk, v = self._prepared(x, rotation)
         q, k = qk.split((self.n_heads, self.n_kv_heads), dim=1)
         cache.append(k, v)
         seen = slice(0 if self.window is None else max(0, cache.length - self.window), cache.length)
@@ -164,11 +186,18 @@ class SoftmaxAttention(Attention):
         return scores.masked_fill(~mask, -torch.inf).softmax(-1)
 
     def _project(self, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
-        qk, v = self._heads(x)
-        if rotation is not None:
-            qk = rotate(qk, rotation)
+        qk, v = self._prepared(x, rotation)
         q, k = qk.split((self.n_heads, self.n_kv_heads), dim=2)
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+    def _prepared(self, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor]:
+        """As ``_heads``, the queries and keys normed and rotated."""
+        qk, v = self._heads(x)
+        if self.q_norm is not None:
+            gains = (self.q_norm.weight.expand(self.n_heads, -1), self.k_norm.weight.expand(self.n_kv_heads, -1))
+            normed = F.rms_norm(qk, (self.head_dim,), eps=self.q_norm.eps)
+            qk = normed * torch.cat(gains).to(qk.dtype)  # (H + K, d): one pass over both
+        return (qk if rotation is None else rotate(qk, rotation)), v
 
     def _window_mask(self, length: int, device: torch.device) -> Tensor | None:
         """True where the query (row) may see the key (column); None if plain causality, which is faster, will do."""
@@ -186,12 +215,24 @@ class LinearAttention(Attention):
     Inside, query heads are grouped by their key head: (B, K, H/K, T, d), keys and values (B, K, 1, T, d).
     """
 
-    def forward(self, x: Tensor, rotation: Rotation | None = None, cache: LinearCache | None = None) -> Tensor:
-        """x (B, T, D), from the beginning -> (B, T, D). A cache, empty so far, takes the sums."""
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        cache: LinearCache | None = None,
+        stories: Tensor | None = None,
+    ) -> Tensor:
+        """x (B, T, D), from the beginning -> (B, T, D). A cache, empty so far, takes the sums.
+
+        Raises:
+            InputError: ``stories`` are given.
+        """
+        if stories is not None:
+            raise InputError("linear attention cannot keep within stories: its sums run over all that came before")
         (q, k, v), (plain_q, plain_k) = self._project(x, rotation)
         if cache is not None:  # the sums are kept in float32 whatever the precision of the products
             cache.kv, cache.k = (k.mT @ v).float(), plain_k.sum(-2, keepdim=True, dtype=torch.float32)
-        weights = F.dropout((q @ k.mT).tril(), self._drop())
+        weights = (q @ k.mT).tril()
         return self._join((weights @ v / self._normaliser(plain_q, plain_k)).flatten(1, 2))
 
     def step(self, x: Tensor, rotation: Rotation | None, cache: LinearCache) -> Tensor:

@@ -18,9 +18,9 @@ def pays(q: Tensor, k: Tensor) -> bool:
     return q.is_cpu and q.dtype == torch.bfloat16 and q.requires_grad and q.shape == k.shape and q.shape[2] <= LONGEST
 
 
-def blocked_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """softmax(scale q k^T) v over the past; all (B, H, T, d)."""
-    y = _BlockedAttention.apply(*(x.flatten(0, 1).contiguous() for x in (q * scale, k, v)))
+def blocked_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, stories: Tensor | None = None) -> Tensor:
+    """softmax(scale q k^T) v over the past; all (B, H, T, d). With ``stories`` (B, T): within equal ones."""
+    y = _BlockedAttention.apply(*(x.flatten(0, 1).contiguous() for x in (q * scale, k, v)), stories)
     return y.unflatten(0, q.shape[:2])
 
 
@@ -29,12 +29,15 @@ class _BlockedAttention(torch.autograd.Function):
     P (g v^T - the sum of g y over d): FlashAttention's backward pass (Dao et al., 2022, appendix B.4)."""
 
     @staticmethod
-    def forward(ctx, q, k, v):
+    def forward(ctx, q, k, v, stories):
         y, kept = torch.empty_like(q), []
         future = torch.ones(BLOCK, BLOCK, dtype=torch.bool).triu(1)
         for start, end in _blocks(q.shape[1]):
             scores = q[:, start:end] @ k[:, :end].mT  # (B H, block, end)
             scores[:, :, start:].masked_fill_(future[: end - start, : end - start], -torch.inf)
+            if stories is not None:
+                others = stories[:, start:end, None] != stories[:, None, :end]  # (B, block, end)
+                scores.unflatten(0, (len(stories), -1)).masked_fill_(others.unsqueeze(1), -torch.inf)
             kept.append(scores.softmax(-1))
             torch.bmm(kept[-1], v[:, :end], out=y[:, start:end])
         ctx.save_for_backward(q, k, v, y, *kept)
@@ -52,7 +55,7 @@ class _BlockedAttention(torch.autograd.Function):
             grad_scores = (g @ v[:, :end].mT).sub_(along[:, start:end]).mul_(P)
             torch.bmm(grad_scores, k[:, :end], out=grad_q[:, start:end])
             grad_k[:, :end].baddbmm_(grad_scores.mT, q[:, start:end])
-        return grad_q, grad_k, grad_v
+        return grad_q, grad_k, grad_v, None
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:

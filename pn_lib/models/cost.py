@@ -44,7 +44,7 @@ def _transformer_parameters(c: TransformerConfig) -> dict[str, int]:
         "position embedding": c.context * D if c.position == "learned" else 0,
         "attention": L * (D * projected + D * D + c.has_qkv_bias * projected + c.bias * D),
         "mlp": L * (D * up + c.ff_width * D + c.bias * (up + D)),
-        "norms": norm * (2 * L + (c.norm_position == "pre")),
+        "norms": norm * (2 * L + (c.norm_position == "pre")) + c.qk_norm * L * 2 * c.head_dim,
         "output": 0 if c.tied_embeddings else V * D,
     }
 

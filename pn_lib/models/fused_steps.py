@@ -16,7 +16,7 @@ from pn_lib.models import step_kernels as kernels
 from pn_lib.models.fused import blocked_channels
 from pn_lib.models.lanes import WIDTH
 
-ACTIVATIONS = {"swiglu": kernels.SWIGLU, "gelu": kernels.GELU, "relu": kernels.RELU}
+ACTIVATIONS = {"swiglu": kernels.SWIGLU, "gelu": kernels.GELU, "relu": kernels.RELU, "relu2": kernels.RELU2}
 
 
 class FusedTransformer:
@@ -28,7 +28,7 @@ class FusedTransformer:
         self.options = kernels.TransformerOptions(
             c.n_heads, c.kv_heads, c.head_dim, np.float32(1 / model.blocks[0].attention.divisor),
             np.float32(c.norm_eps), c.norm == "layernorm", c.norm_position == "pre", c.position == "rope",
-            ACTIVATIONS[c.activation])
+            ACTIVATIONS[c.activation], c.qk_norm)
         tables = [model.cos, model.sin] if c.position == "rope" else [torch.zeros(c.context, 1, 0)] * 2
         self.cos, self.sin = (_array(table[:, 0, table.shape[2] // 2 :]) for table in tables)
         shape = (c.n_layers, batch, c.kv_heads, _padded(c.context) // WIDTH, c.head_dim, WIDTH)
@@ -121,6 +121,7 @@ def _transformer_weights(model) -> kernels.TransformerWeights:
         "attention_norm": _stack(_gain(b.attention_norm) for b in blocks),
         "qkv": _stack(_blocked(b.attention.qkv.weight) for b in blocks),
         "qkv_bias": _stack(_bias(b.attention.qkv) for b in blocks),
+        "qk_norm": _stack(_head_gains(b.attention) for b in blocks),
         "out": _stack(_blocked(b.attention.out.weight) for b in blocks),
         "out_bias": _stack(_bias(b.attention.out) for b in blocks),
         "mlp_norm": _stack(_gain(b.mlp_norm) for b in blocks),
@@ -176,6 +177,12 @@ def _gain(norm) -> Tensor:
     """Weight and bias of a norm, (2, D)."""
     bias = getattr(norm, "bias", None)
     return torch.stack([norm.weight, torch.zeros_like(norm.weight) if bias is None else bias])
+
+
+def _head_gains(attention) -> Tensor:
+    """The gains of the norms of query and of key heads, (2, d); nothing is read where there are none."""
+    norms = (attention.q_norm, attention.k_norm)
+    return torch.ones(2, attention.head_dim) if None in norms else torch.stack([norm.weight for norm in norms])
 
 
 def _zeros(*shape: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Weights to and from the ``transformers`` library: Llama, GPT-2, GPT-Neo and Mamba.
+"""Weights to and from the ``transformers`` library: Llama, Qwen3, GPT-2, GPT-Neo and Mamba.
 
 Works on that library's config dictionaries and state dicts and does not import it. In and out:
 
@@ -32,6 +32,9 @@ LLAMA = {
     "blocks.{i}.mlp.up.weight": ("model.layers.{i}.mlp.gate_proj.weight", "model.layers.{i}.mlp.up_proj.weight"),
     "blocks.{i}.mlp.down.weight": ("model.layers.{i}.mlp.down_proj.weight",),
     "norm.weight": ("model.norm.weight",),
+}
+QWEN3 = LLAMA | {  # a Llama whose query and key heads are normed
+    f"blocks.{{i}}.attention.{x}_norm.weight": (f"model.layers.{{i}}.self_attn.{x}_norm.weight",) for x in "qk"
 }
 _BOTH_GPT = {
     "embedding.weight": ("transformer.wte.weight",),
@@ -95,27 +98,44 @@ class Family:
 
 
 COMMON = {"vocab_size": "vocab_size", "tied_embeddings": "tie_word_embeddings"}
-PLAIN = {"norm_position": "pre", "attention": "softmax", "attention_scale": True, "window": None}
-GPT = {"norm_position": "pre", "attention": "softmax", "position": "learned", "norm": "layernorm", "activation": "gelu"}
+ALL = {"norm_position": "pre", "attention": "softmax", "qk_norm": False}
+PLAIN = ALL | {"attention_scale": True, "window": None}
+GPT = ALL | {"position": "learned", "norm": "layernorm", "activation": "gelu"}
+LLAMA_FIELDS = COMMON | {
+    "context": "max_position_embeddings",
+    "d_model": "hidden_size",
+    "n_layers": "num_hidden_layers",
+    "n_heads": "num_attention_heads",
+    "n_kv_heads": "num_key_value_heads",
+    "d_ff": "intermediate_size",
+    "norm_eps": "rms_norm_eps",
+    "rope_theta": "rope_theta",
+}
+LLAMA_OPTIONS = PLAIN | {
+    "position": "rope",
+    "norm": "rmsnorm",
+    "activation": "swiglu",
+    "bias": False,
+    "qkv_bias": False,
+}
 FAMILIES = {
     "llama": Family(
         Transformer,
         "LlamaForCausalLM",
-        COMMON
-        | {
-            "context": "max_position_embeddings",
-            "d_model": "hidden_size",
-            "n_layers": "num_hidden_layers",
-            "n_heads": "num_attention_heads",
-            "n_kv_heads": "num_key_value_heads",
-            "d_ff": "intermediate_size",
-            "norm_eps": "rms_norm_eps",
-            "rope_theta": "rope_theta",
-        },
-        PLAIN | {"position": "rope", "norm": "rmsnorm", "activation": "swiglu", "bias": False, "qkv_bias": False},
+        LLAMA_FIELDS,
+        LLAMA_OPTIONS,
         {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "rope_type": "default"},
         {"num_key_value_heads": None, "rope_theta": 10000.0, "tie_word_embeddings": False},
         LLAMA,
+    ),
+    "qwen3": Family(
+        Transformer,
+        "Qwen3ForCausalLM",
+        LLAMA_FIELDS,
+        LLAMA_OPTIONS | {"qk_norm": True},
+        {"hidden_act": "silu", "attention_bias": False, "use_sliding_window": False, "rope_type": "default"},
+        {"num_key_value_heads": None, "rope_theta": 10000.0, "tie_word_embeddings": False},
+        QWEN3,
     ),
     "gpt2": Family(
         Transformer,
@@ -252,8 +272,10 @@ def _resolved(config: TransformerConfig | MambaConfig) -> dict[str, Any]:
 def _their_config(kind: str, config: TransformerConfig | MambaConfig) -> dict[str, Any]:
     ours = _resolved(config)
     theirs = {key: ours[field] for field, key in FAMILIES[kind].fields.items()} | FAMILIES[kind].fixed
-    if kind == "llama":  # version 4 of transformers looks for rope_theta outside
+    if kind in ("llama", "qwen3"):  # version 4 of transformers looks for rope_theta outside
         theirs["rope_parameters"] = {"rope_type": theirs.pop("rope_type"), "rope_theta": theirs["rope_theta"]}
+    if kind == "qwen3":  # its own default is 128 whatever the width
+        theirs["head_dim"] = config.head_dim
     if kind == "gpt2":  # its own default is 0.1
         theirs |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
     if kind == "gpt_neo":
@@ -272,7 +294,7 @@ def _our_config(kind: str, config: Mapping[str, Any]) -> Any:
     if missing:
         raise InputError(f"the config of this {kind} lacks {', '.join(missing)}")
     fixed = dict(family.fixed)
-    if kind == "llama" and theirs.get("head_dim") is not None:
+    if kind in ("llama", "qwen3") and theirs.get("head_dim") is not None:
         fixed["head_dim"] = theirs["hidden_size"] // theirs["num_attention_heads"]
     for key, value in fixed.items():
         if theirs.get(key, value) != value:

@@ -19,7 +19,7 @@ LOG2_E = np.float32(np.log2(np.e))
 ROWS = 8  # sequences that one task takes through all layers
 LOWEST = np.float32(-1e30)  # a score that no softmax sees, and that arithmetic survives
 GELU_1, GELU_3 = np.float32(2 * np.sqrt(2 / np.pi)), np.float32(2 * np.sqrt(2 / np.pi) * 0.044715)
-SWIGLU, GELU, RELU = 0, 1, 2
+SWIGLU, GELU, RELU, RELU2 = 0, 1, 2, 3
 
 
 @njit
@@ -95,6 +95,7 @@ class TransformerWeights(NamedTuple):
     attention_norm: np.ndarray  # (L, 2, D)
     qkv: np.ndarray
     qkv_bias: np.ndarray
+    qk_norm: np.ndarray  # (L, 2, d), the gains for query and key heads
     out: np.ndarray
     out_bias: np.ndarray
     mlp_norm: np.ndarray  # (L, 2, D)
@@ -116,7 +117,8 @@ class TransformerOptions(NamedTuple):
     centred: bool  # LayerNorm instead of RMSNorm
     pre: bool  # norms before attention and MLP instead of after them
     rope: bool
-    activation: int  # SWIGLU, GELU or RELU
+    activation: int  # SWIGLU, GELU, RELU or RELU2
+    qk_norm: bool
 
 
 @njit(cache=True, parallel=True)
@@ -150,9 +152,12 @@ def attend_layer(x, layer, first, position, first_seen, cos, sin, keys, values, 
         normalise(x, rows, w.attention_norm[layer], o.eps, o.centred, normed)
     product(normed if o.pre else x, rows, w.qkv[layer], w.qkv_bias[layer], heads, False)
     for r in range(rows):
-        if o.rope:
-            for h in range(o.heads + o.kv_heads):
-                rotate_head(heads[r, h * d : (h + 1) * d], cos[position], sin[position])
+        for h in range(o.heads + o.kv_heads):
+            head = heads[r, h * d : (h + 1) * d]
+            if o.qk_norm:
+                normalise_head(head, w.qk_norm[layer, 0 if h < o.heads else 1], o.eps)
+            if o.rope:
+                rotate_head(head, cos[position], sin[position])
         for k in range(o.kv_heads):
             for i in range(d):
                 at = (layer, first + r, k, position // WIDTH, i, position % WIDTH)
@@ -165,6 +170,17 @@ def attend_layer(x, layer, first, position, first_seen, cos, sin, keys, values, 
     product(y, rows, w.out[layer], w.out_bias[layer], x, True)
     if not o.pre:
         normalise(x, rows, w.attention_norm[layer], o.eps, o.centred, x)
+
+
+@njit
+def normalise_head(head, gain, eps):
+    """RMSNorm of the few channels of one head."""
+    s = ZERO
+    for i in range(len(head)):
+        s += head[i] * head[i]
+    scale = ONE / np.sqrt(s / np.float32(len(head)) + eps)
+    for i in range(len(head)):
+        head[i] *= scale * gain[i]
 
 
 @njit
@@ -236,6 +252,8 @@ def mlp_layer(x, layer, w, o, normed, hidden):
                 v = v * sigmoid(v * fma(v * v, splat(GELU_3), splat(GELU_1)))
             else:
                 v = maximum(splat(ZERO), v)
+                if o.activation == RELU2:
+                    v = v * v
             store(hidden, (r, i), v)
     product(hidden, rows, w.down[layer], w.down_bias[layer], x, True)
     if not o.pre:

@@ -35,12 +35,14 @@ class TransformerConfig:
     position: Literal["rope", "learned", "sinusoidal", "none"] = "rope"
     norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
     norm_position: Literal["pre", "post"] = "pre"  # post: the original paper's, and then no final norm
-    activation: Literal["swiglu", "gelu", "relu"] = "swiglu"  # gelu: the tanh form, as GPT-2's
+    activation: Literal["swiglu", "gelu", "relu", "relu2"] = "swiglu"  # gelu: the tanh form, as GPT-2's; relu2: squared
     attention: Literal["softmax", "linear"] = "softmax"
+    qk_norm: bool = False  # each query and key head is divided by its root mean square, times a learned gain
     attention_scale: bool = True  # softmax attention divides q.k by the root of the head width; GPT-Neo does not
     window: int | None = None  # a token sees itself and the window - 1 before it; None: all before it
     window_layers: Literal["all", "alternate"] = "all"  # alternate: the second, fourth, ...; the others see everything
     tied_embeddings: bool = True  # the output layer is the embedding table
+    initialisation: Literal["gpt2", "zero"] = "gpt2"  # zero: each block begins as the identity
     bias: bool = False  # in all linear layers but the output, and in LayerNorm
     qkv_bias: bool | None = None  # in the projections to queries, keys and values; None: as ``bias`` says
     dropout: float = 0.0
@@ -67,6 +69,10 @@ class TransformerConfig:
             (
                 self.attention_scale or self.attention == "softmax",
                 "attention_scale=False needs softmax attention: linear attention has no scale to leave out",
+            ),
+            (
+                not self.qk_norm or self.attention == "softmax",
+                "qk_norm needs softmax attention: linear attention normalises its weights already",
             ),
             (
                 self.window_layers == "all" or self.window is not None,
@@ -127,7 +133,8 @@ def sinusoidal_table(context: int, d_model: int) -> Tensor:
 
 
 class MLP(nn.Module):
-    """The position-wise network: down(relu(up(x))), with gelu, or down(silu(gate(x)) * up(x)) (Shazeer, 2020)."""
+    """The position-wise network: down(relu(up(x))), with gelu or relu squared (So et al., 2021) in relu's place; with
+    swiglu, down(silu(gate(x)) * up(x)) (Shazeer, 2020)."""
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
@@ -150,6 +157,7 @@ class MLP(nn.Module):
             x = F.silu(gate) * x
         else:
             x = F.gelu(x, approximate="tanh") if self.activation == "gelu" else F.relu(x)
+            x = x * x if self.activation == "relu2" else x
         return F.linear(x, self.down.weight, self.down.bias)
 
 
@@ -161,21 +169,28 @@ class Block(nn.Module):
         c = config
         self.pre = c.norm_position == "pre"
         self.attention_norm = make_norm(c)
-        options = (c.d_model, c.n_heads, c.kv_heads, c.bias, c.dropout, c.has_qkv_bias)
+        options = (c.d_model, c.n_heads, c.kv_heads, c.bias, c.has_qkv_bias)
         if c.attention == "softmax":
-            self.attention = SoftmaxAttention(*options, window=c.window_of(layer), scaled=c.attention_scale)
+            qk_norm_eps = c.norm_eps if c.qk_norm else None
+            self.attention = SoftmaxAttention(*options, c.window_of(layer), c.attention_scale, qk_norm_eps)
         else:
             self.attention = LinearAttention(*options)
         self.mlp_norm = make_norm(c)
         self.mlp = MLP(c)
         self.dropout = nn.Dropout(c.dropout)
 
-    def forward(self, x: Tensor, rotation: Rotation | None, cache: KVCache | LinearCache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation | None,
+        cache: KVCache | LinearCache | None = None,
+        stories: Tensor | None = None,
+    ) -> Tensor:
         """x (B, T, D) -> (B, T, D)"""
         if self.pre:
-            x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
+            x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache, stories))
             return x + self.dropout(self.mlp(self.mlp_norm(x)))
-        x = self.attention_norm(x + self.dropout(self.attention(x, rotation, cache)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, rotation, cache, stories)))
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
 
     def step(self, x: Tensor, rotation: Rotation | None, cache: KVCache | LinearCache) -> Tensor:
@@ -218,6 +233,7 @@ class Transformer(LanguageModel):
 
     name = "transformer"
     Config = TransformerConfig
+    takes_stories = True
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
@@ -243,14 +259,16 @@ class Transformer(LanguageModel):
         """The most tokens that ``forward``, or ``prefill`` and ``step`` together, take."""
         return self.config.context
 
-    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, targets: Tensor | None = None, stories: Tensor | None = None) -> Tensor:
         """ids (B, T) -> logits (B, T, V), or with ``targets`` (B, T) the mean cross-entropy in nats.
+
+        With ``stories`` (B, T), the number of each token's story, attention ends at a story's borders.
 
         Raises:
             InputError: T exceeds the context, or an id is outside the vocabulary.
         """
         self._check(ids)
-        x = self._hidden(ids)
+        x = self._hidden(ids, stories=stories)
         return self._logits(x) if targets is None else linear_cross_entropy(x, self.output_weight(), targets)
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, TransformerState]:
@@ -314,11 +332,11 @@ class Transformer(LanguageModel):
             x = block(x, rotation)
         return maps
 
-    def _hidden(self, ids: Tensor, caches: list | None = None) -> Tensor:
+    def _hidden(self, ids: Tensor, caches: list | None = None, stories: Tensor | None = None) -> Tensor:
         """ids (B, T) -> the last block's output (B, T, D), normed; ``caches`` take the tokens."""
         x, rotation = self._embed(ids, 0), self._rotation(slice(ids.shape[1]))
         for i, block in enumerate(self.blocks):
-            x = block(x, rotation, None if caches is None else caches[i])
+            x = block(x, rotation, None if caches is None else caches[i], stories)
         return self.norm(x)
 
     def _embed(self, ids: Tensor, start: int) -> Tensor:
@@ -355,10 +373,14 @@ class Transformer(LanguageModel):
             )
 
     def _initialise(self) -> None:
-        residual = 0.02 / (2 * self.config.n_layers) ** 0.5
+        zero = self.config.initialisation == "zero"
         for name, module in self.named_modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                into_stream = name.endswith((".attention.out", ".mlp.down"))
-                nn.init.normal_(module.weight, std=residual if into_stream else 0.02)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            elif isinstance(module, nn.Linear):
+                std = module.in_features**-0.5 if zero else 0.02
+                if name.endswith((".attention.out", ".mlp.down")) or (zero and name == "head"):
+                    std = 0.0 if zero else std / (2 * self.config.n_layers) ** 0.5
+                nn.init.normal_(module.weight, std=std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)

@@ -2,38 +2,37 @@
 
 Every update is a pure function of (weights, optimizer, seed, step): the batch and the random numbers of dropout are
 derived from seed and step, so nothing needs to be remembered of a random stream, and a resumed run equals an
-uninterrupted one bit for bit on the CPU (with the same number of threads).
+uninterrupted one bit for bit on the CPU (with the same number of threads and processes).
 """
 
 import hashlib
 import logging
 import math
-import resource
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from pn_lib.data.tokens import TokenFile, batch
-from pn_lib.errors import DivergenceError
+from pn_lib.errors import DivergenceError, InputError
 from pn_lib.models.base import LanguageModel
 from pn_lib.progress import progress
+from pn_lib.training import world
+from pn_lib.training.average import Average
 from pn_lib.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint, weights_hash
-from pn_lib.training.optimizer import SCHEDULES, learning_rate, make_optimizer
+from pn_lib.training.config import TrainingConfig
+from pn_lib.training.cost import PHASES, PhaseClock, peak_memory_mb
+from pn_lib.training.faults import Interrupt, SpikeWatch, interrupt_deferred, memory_explained
+from pn_lib.training.optimizer import make_optimizer
 
 HISTORY_COLUMNS = ["step", "tokens", "learning_rate", "train_loss", "nats_per_token", "bits_per_byte"]
-TIMING_COLUMNS = ["step", "seconds", "tokens_per_second", "peak_memory_mb"]
-PRECISIONS = ("auto", "float32", "bfloat16")
+TIMING_COLUMNS = ["step", "seconds", "tokens_per_second", "peak_memory_mb", *PHASES]
+log = logging.getLogger(__name__)
 
 
 class Score(Protocol):
@@ -47,82 +46,22 @@ class Score(Protocol):
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How to train. Budgets are in tokens, never in seconds, so a run means the same on every machine.
-
-    ``evals`` counts the validations, evenly spaced, before the first update and after the last included.
-    ``checkpoint_every`` is in updates; it changes no result.
-    """
-
-    tokens: int = 1_000_000
-    batch_size: int = 16
-    context: int = 256
-    learning_rate: float = 1e-3
-    min_learning_rate_ratio: float = 0.1
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_fraction: float = 0.05
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
-    grad_clip: float = 1.0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = False  # by torch.compile: a minute's wait, then faster steps; needs a C++ compiler
-    evals: int = 10
-    checkpoint_every: int = 50
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for key in ("tokens", "batch_size", "context", "learning_rate", "grad_clip", "checkpoint_every"):
-            if not getattr(self, key) > 0:
-                raise ValueError(f"{key} must be above 0, not {getattr(self, key)}")
-        for key in ("min_learning_rate_ratio", "warmup_fraction"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f"{key} must lie in 0..1, not {getattr(self, key)}")
-        if self.schedule not in SCHEDULES or self.precision not in PRECISIONS:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)} and precision one of "
-                             f"{', '.join(PRECISIONS)}, not {self.schedule!r} and {self.precision!r}")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas must lie in 0..1, 1 excluded, not {self.betas}")
-        if self.weight_decay < 0 or self.evals < 2 or self.seed < 0:
-            raise ValueError(f"weight_decay and seed must be at least 0 and evals at least 2, not "
-                             f"{self.weight_decay}, {self.seed} and {self.evals}")
-
-    @property
-    def tokens_per_step(self) -> int:
-        return self.batch_size * self.context
-
-    @property
-    def steps(self) -> int:
-        """Updates that the token budget pays for, at least one."""
-        return max(1, self.tokens // self.tokens_per_step)
-
-    @property
-    def warmup_steps(self) -> int:
-        return round(self.warmup_fraction * self.steps)
-
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of update ``step`` (0 to steps - 1)."""
-        return learning_rate(step, self.steps, self.learning_rate, self.warmup_steps, self.schedule,
-                             self.min_learning_rate_ratio)
-
-    def eval_steps(self) -> list[int]:
-        """After how many updates to validate: from 0 to ``steps``."""
-        return sorted({round(step) for step in np.linspace(0, self.steps, self.evals)})
-
-
-@dataclass(frozen=True)
 class Training:
     """What a training run leaves, besides the weights in the model.
 
     ``history`` has a row for each validation and is the same however often the run was killed: step (updates made),
     tokens seen, learning_rate of the latest update, train_loss (nats per token, mean since the row before; in the
     first row that of the first batch), and nats_per_token and bits_per_byte on the validation set.
-    ``timings`` has what depends on the machine: seconds of training so far (validation not counted), tokens per second
-    since the row before, and the peak memory of the process (CPU) or of the tensors (CUDA), in MB of 10^6 bytes.
+    ``timings`` has what depends on the machine: seconds of training so far (validation and checkpoints not counted),
+    tokens per second since the row before, the peak memory of the process (CPU) or of the tensors (CUDA), in MB of 10^6
+    bytes, and the seconds so far by phase (see ``PhaseClock``).
+    ``spikes``: updates whose loss jumped, each with step, loss and expected.
     ``resumed_from`` is the step of the checkpoint that the run went on from, 0 if it began anew.
     """
 
     history: pd.DataFrame
     timings: pd.DataFrame
+    spikes: list[dict[str, float]]
     precision: str
     resumed_from: int
 
@@ -150,9 +89,12 @@ def train(model: LanguageModel, train_tokens: TokenFile, config: TrainingConfig,
     ``validate`` must not change the model; ``on_eval`` gets the history after each validation and once on resuming.
     Ctrl-C waits for the update under way, saves a checkpoint and raises KeyboardInterrupt.
 
+    Under torchrun, inside ``world.joined()``, the processes share each batch; the batches are those of one process.
+    The first one validates, shows progress and writes the checkpoints, which any number of processes can go on from.
+
     Raises:
-        DivergenceError: the loss or its gradient is no longer finite.
-        InputError: the checkpoint is damaged.
+        DivergenceError: the loss or its gradient is no longer finite, or has jumped and stays high.
+        InputError: the checkpoints are damaged; the batch cannot be shared; the memory does not suffice.
         OSError: a checkpoint could not be written; the one before it is intact.
     """
     run = _Run(model, train_tokens, config, Path(folder) if folder is not None else None)
@@ -160,13 +102,16 @@ def train(model: LanguageModel, train_tokens: TokenFile, config: TrainingConfig,
     device = run.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):  # the caller's random stream stays as it is
         try:
-            run.go(validate, name, on_eval)
+            with interrupt_deferred() as interrupt:
+                run.go(validate, name, on_eval, interrupt)
         except KeyboardInterrupt:
             run.save()
             raise
         finally:
             model.eval()
-    return Training(run.table(), pd.DataFrame(run.timings, columns=TIMING_COLUMNS), run.precision, run.resumed_from)
+    run.average.take_over()
+    return Training(run.table(), pd.DataFrame(run.timings, columns=TIMING_COLUMNS), run.watch.spikes, run.precision,
+                    run.resumed_from)
 
 
 class _Run:
@@ -174,92 +119,145 @@ class _Run:
 
     def __init__(self, model: LanguageModel, data: TokenFile, config: TrainingConfig, folder: Path | None):
         self.model, self.data, self.config, self.folder = model, data, config, folder
-        self.forward = torch.compile(model) if config.compile else model
         self.device = next(model.parameters()).device
         self.precision = resolve_precision(config.precision, self.device)
-        self.optimizer = make_optimizer(model, config.learning_rate, config.weight_decay, config.betas)
+        if config.within_stories and not model.takes_stories:
+            raise InputError(f"a {model.name} cannot be kept within stories: set within_stories = false")
+        for phase in config.phases:
+            if phase.batch_size // (config.micro_batch or 1) % world.size():
+                raise InputError(f"{world.size()} processes cannot share a batch of {phase.batch_size} in parts of "
+                                 f"{config.micro_batch or 1}: change batch_size, micro_batch or their number")
+        self.parallel = world.together(torch.compile(model) if config.compile else model, self.device)
+        matrix_rate = config.matrix_learning_rate if config.optimizer == "muon" else None
+        self.optimizer = make_optimizer(model, config.learning_rate, config.weight_decay, config.betas, matrix_rate)
+        self.average = Average(model, config.ema_decay)
+        self.watch, self.clock = SpikeWatch(), PhaseClock()
         self.step = self.saved_step = self.resumed_from = 0
-        self.loss_sum = self.seconds = 0.0  # losses since the last validation; seconds since the beginning
+        self.loss_sum = 0.0  # of the losses since the last validation
         self.history: list[dict[str, Any]] = []
         self.timings: list[dict[str, Any]] = []
         self.identity = {"fingerprint": "", "initial_weights": ""}
+        self.stop = False
 
     def go(self, validate: Callable[[LanguageModel], Score], name: str,
-           on_eval: Callable[[pd.DataFrame], None] | None) -> None:
-        config, eval_steps = self.config, set(self.config.eval_steps())
-        if on_eval and self.history:
-            on_eval(self.table())
-        with progress(description=name, total=config.steps * config.tokens_per_step, unit="tok") as bar:
-            bar.initial = bar.n = self.step * config.tokens_per_step  # so that the rate counts this process only
+           on_eval: Callable[[pd.DataFrame], None] | None, interrupt: Interrupt) -> None:
+        config, eval_steps, first = self.config, set(self.config.eval_steps()), world.rank() == 0
+        report = on_eval if first and on_eval else lambda history: None
+        if self.history:
+            report(self.table())
+        with progress(description=name, total=config.planned_tokens, unit="tok", quiet=not first) as bar:
+            bar.initial = bar.n = config.tokens_at(self.step)  # so that the rate counts this process only
             while True:
                 if self.step in eval_steps and (not self.history or self.history[-1]["step"] < self.step):
                     self.evaluate(validate)
-                    if on_eval:
-                        on_eval(self.table())
+                    report(self.table())
                 if self.step == config.steps:
                     break
-                with _interrupt_deferred():
-                    loss = self.update()
+                loss = self.update(interrupt)
                 bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-                bar.update(config.tokens_per_step)
+                bar.update(config.phase_at(self.step - 1).tokens)
+                if self.stop:
+                    raise KeyboardInterrupt
                 if self.step % config.checkpoint_every == 0:
                     self.save()
         if self.saved_step < config.steps:
             self.save()
 
-    def update(self) -> float:
-        """One step of AdamW on one batch; the loss before it."""
-        began, rate = time.perf_counter(), self.config.learning_rate_at(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def update(self, interrupt: Interrupt) -> float:
+        """One step of the optimizers on one batch; the loss before it."""
         self.optimizer.zero_grad()
-        loss = self.loss()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
-        value = loss.item()
-        if not (math.isfinite(value) and math.isfinite(norm.item())):
-            raise DivergenceError(f"training diverged at step {self.step}: the loss ({value:g}) or its gradient is no "
-                                  f"longer finite at learning rate {rate:g}; lower learning_rate or raise "
-                                  "warmup_fraction")
-        self.optimizer.step()
+        loss = self.loss(backward=True)
+        with self.clock("bookkeeping"):
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+            # one exchange for both: all processes must stop at the same step
+            told = world.mean(torch.stack((loss, loss.new_tensor(float(interrupt.pressed)))))
+            value, pressed = told.tolist()
+            self.stop = pressed > 0
+            if not (math.isfinite(value) and math.isfinite(norm.item())):
+                raise DivergenceError(f"training diverged at step {self.step}: the loss ({value:g}) or its gradient is "
+                                      f"no longer finite at learning rate {self.rate(self.step):g}; lower "
+                                      "learning_rate or raise warmup_fraction")
+            skip = self.notice_spike(value)
+        with self.clock("optimizer"):
+            if not skip:
+                self.optimizer.step(self.config.rate_at(self.step))
+                self.average.update(self.step)
         self.step += 1
         self.loss_sum += value
-        self.seconds += time.perf_counter() - began
         return value
 
-    def loss(self) -> Tensor:
-        """Mean cross-entropy, nats per token, of the batch that belongs to this step."""
-        config = self.config
-        torch.manual_seed(int(np.random.SeedSequence([config.seed, self.step]).generate_state(1)[0]))  # for dropout
-        x, y = (t.to(self.device) for t in batch(self.data, config.batch_size, config.context, config.seed, self.step))
+    def loss(self, backward: bool = False) -> torch.Tensor:
+        """Mean cross-entropy, nats per token, of this process's share of the batch that belongs to this step."""
+        config, phase, total = self.config, self.config.phase_at(self.step), torch.zeros((), device=self.device)
+        with self.clock("data"):
+            x, y = batch(self.data, phase.batch_size, phase.context, config.seed, self.step)
+            micro = config.micro_batch or phase.batch_size // world.size()
+            parts = range(phase.batch_size // micro // world.size())  # for each process
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self.forward(x, y)
+        for part in parts:
+            index = world.rank() * len(parts) + part
+            with memory_explained(micro, phase.context):
+                loss = self.forward(*(t[index * micro : (index + 1) * micro] for t in (x, y)), index) / len(parts)
+                if backward:
+                    with self.clock("backward"), world.without_exchange(self.parallel, part == parts[-1]):
+                        loss.backward()
+            total += loss.detach()
+        return total
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, index: int) -> torch.Tensor:
+        """The loss of part ``index`` of the batch; its dropout is the same whichever process works on it."""
+        with self.clock("data"):
+            torch.manual_seed(int(np.random.SeedSequence([self.config.seed, self.step, index]).generate_state(1)[0]))
+            if self.device.type == "cuda":
+                x, y = (t.pin_memory().to(self.device, non_blocking=True) for t in (x, y))
+            x, y = x.to(self.device), y.to(self.device)
+            # the stream begins with its separator; a story begins there
+            stories = [(x == int(self.data.tokens[0])).cumsum(1)] if self.config.within_stories else []
+        with self.clock("forward"), torch.autocast(self.device.type, torch.bfloat16,
+                                                   enabled=self.precision == "bfloat16"):
+            return self.parallel(x, y, *stories)
+
+    def notice_spike(self, loss: float) -> bool:
+        """Whether to leave out this update."""
+        if not self.watch.sees(self.step, loss):
+            return False
+        what = "its update is left out" if self.config.skip_spikes else "set skip_spikes to leave such updates out"
+        log.warning("the loss of step %d jumped to %.2f, from %.2f before; %s", self.step, loss,
+                    self.watch.spikes[-1]["expected"], what)
+        return self.config.skip_spikes
+
+    def rate(self, step: int) -> float:
+        return self.config.learning_rate * self.config.rate_at(step)
 
     def evaluate(self, validate: Callable[[LanguageModel], Score]) -> None:
         """Append a row to the history and one to the timings."""
         self.model.eval()
+        score, began = None, time.perf_counter()
         with torch.no_grad():
-            score = validate(self.model)
-            train_loss = self.loss_sum / (self.step - self.history[-1]["step"]) if self.history else self.loss().item()
-        if not math.isfinite(score.nats_per_token):
+            if world.rank() == 0:
+                with self.average.in_place():
+                    found = validate(self.model)
+                score = float(found.nats_per_token), float(found.bits_per_byte)
+            nats_per_token, bits_per_byte = world.from_first(score)
+            self.clock.add("validation", time.perf_counter() - began)
+            train_loss = (self.loss_sum / (self.step - self.history[-1]["step"]) if self.history
+                          else world.mean(self.clock.unheard(self.loss)).item())
+        if not math.isfinite(nats_per_token):
             raise DivergenceError(f"training diverged by step {self.step}: the validation loss is "
-                                  f"{score.nats_per_token:g}; lower learning_rate or raise warmup_fraction")
-        row = {"step": self.step, "tokens": self.step * self.config.tokens_per_step,
-               "learning_rate": self.config.learning_rate_at(max(0, self.step - 1)), "train_loss": train_loss,
-               "nats_per_token": float(score.nats_per_token), "bits_per_byte": float(score.bits_per_byte)}
-        with _interrupt_deferred():
-            if self.history:
-                self.timings.append(self.timing())
-            self.history.append(row)
-            self.loss_sum = 0.0
+                                  f"{nats_per_token:g}; lower learning_rate or raise warmup_fraction")
+        if self.history:
+            self.timings.append(self.timing())
+        self.history.append({"step": self.step, "tokens": self.config.tokens_at(self.step),
+                             "learning_rate": self.rate(max(0, self.step - 1)), "train_loss": train_loss,
+                             "nats_per_token": nats_per_token, "bits_per_byte": bits_per_byte})
+        self.loss_sum = 0.0
 
     def timing(self) -> dict[str, Any]:
         seconds_before = self.timings[-1]["seconds"] if self.timings else 0.0
-        tokens = (self.step - self.history[-1]["step"]) * self.config.tokens_per_step
-        return {"step": self.step, "seconds": self.seconds,
-                "tokens_per_second": tokens / (self.seconds - seconds_before),
-                "peak_memory_mb": peak_memory_mb(self.device)}
+        tokens = self.config.tokens_at(self.step) - self.history[-1]["tokens"]
+        seconds = self.clock.training_seconds
+        return {"step": self.step, "seconds": seconds, "tokens_per_second": tokens / (seconds - seconds_before),
+                "peak_memory_mb": peak_memory_mb(self.device), **self.clock.seconds}
 
     def table(self) -> pd.DataFrame:
         return pd.DataFrame(self.history, columns=HISTORY_COLUMNS)
@@ -267,10 +265,14 @@ class _Run:
     def save(self) -> None:
         if self.folder is None:
             return
-        save_checkpoint(self.folder, {
-            **self.identity, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "loss_sum": self.loss_sum, "seconds": self.seconds,
-            "history": self.history, "timings": self.timings})
+        with self.clock("checkpoint"):
+            if world.rank() == 0:
+                save_checkpoint(self.folder, self.step, {
+                    **self.identity, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                    "average": self.average.state_dict(), "watch": self.watch.state_dict(), "step": self.step,
+                    "loss_sum": self.loss_sum, "seconds": self.clock.seconds,
+                    "history": self.history, "timings": self.timings})
+            world.wait()
         self.saved_step = self.step
 
     def restore(self) -> None:
@@ -282,17 +284,19 @@ class _Run:
         saved = load_checkpoint(self.folder, self.device)
         if saved is None:
             return
-        # The model given is where the run began or, when a notebook cell is run again, where it was interrupted.
-        known = weights in (saved["initial_weights"], weights_hash(saved["model"]))
-        if saved["fingerprint"] != self.identity["fingerprint"] or not known:
-            logging.getLogger(__name__).info("%s holds a checkpoint of another run: training starts anew", self.folder)
+        # The model given is where the run began or, when a notebook cell is run again, where it stopped.
+        known = (saved["initial_weights"], weights_hash(saved["model"]), self.average.hash_of(saved["average"]))
+        if saved["fingerprint"] != self.identity["fingerprint"] or weights not in known:
+            log.info("%s holds a checkpoint of another run: training starts anew", self.folder)
             return
         self.identity["initial_weights"] = saved["initial_weights"]
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
+        self.average.load_state_dict(saved["average"])
+        self.watch = SpikeWatch(**saved["watch"])
+        self.clock.seconds.update(saved["seconds"])
         self.step = self.saved_step = self.resumed_from = saved["step"]
-        self.loss_sum, self.seconds = saved["loss_sum"], saved["seconds"]
-        self.history, self.timings = saved["history"], saved["timings"]
+        self.loss_sum, self.history, self.timings = saved["loss_sum"], saved["history"], saved["timings"]
 
     def fingerprint(self) -> str:
         settings = asdict(self.config)
@@ -300,22 +304,6 @@ class _Run:
         data = hashlib.sha256(np.ascontiguousarray(self.data.tokens)).hexdigest()
         return fingerprint({"model": self.model.name, "model_config": asdict(self.model.config), "training": settings,
                             "precision": self.precision, "data": data})
-
-
-@contextmanager
-def _interrupt_deferred() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is over: an update stopped half-way would leave weights that no step has."""
-    if threading.current_thread() is not threading.main_thread():  # elsewhere no Ctrl-C arrives
-        yield
-        return
-    arrived: list[int] = []
-    earlier = signal.signal(signal.SIGINT, lambda number, frame: arrived.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-    if arrived:
-        signal.raise_signal(signal.SIGINT)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -326,11 +314,3 @@ def resolve_precision(precision: str, device: torch.device) -> str:
         capable = torch.cpu.get_capabilities()
         return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
     return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """The most memory so far, in MB of 10^6 bytes: of this process (CPU), or of tensors on the device (CUDA)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB, macOS in bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

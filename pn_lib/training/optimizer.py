@@ -1,49 +1,74 @@
-"""AdamW with decay where decay belongs, and the learning rate of every step."""
+"""Which parameters are moved how: Muon for matrices, AdamW for the rest, decay where decay belongs."""
 
-import math
+from typing import Any
 
 import torch
 from torch import nn
 
-SCHEDULES = ("cosine", "linear", "constant")
+from pn_lib.training.muon import Muon
 
 
-def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Split the trainable parameters into those that weight decay shrinks and those that it leaves alone.
+class Optimizers:
+    """Several optimizers that take one step together, each group of parameters at its own peak learning rate."""
 
-    Decay is for matrices and convolution kernels. It spares embedding tables (a rare token's row would be shrunk at
-    every step, though its token seldom comes to pull it back; a tied output matrix is such a table), everything of
-    fewer than two dimensions (biases, norm gains, Mamba's D), and whatever its module marks with
-    ``_no_weight_decay = True`` (Mamba's A_log, a matrix of rates).
+    def __init__(self, optimizers: list[torch.optim.Optimizer]):
+        self.optimizers = optimizers
+        for group in self.param_groups:
+            group["peak"] = group["lr"]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    def step(self, factor: float = 1.0) -> None:
+        """Move the parameters by one step at ``factor`` times the peak learning rates."""
+        for group in self.param_groups:
+            group["lr"] = factor * group["peak"]
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+
+
+def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float = 0.1,
+                   betas: tuple[float, float] = (0.9, 0.95), matrix_learning_rate: float | None = None) -> Optimizers:
+    """AdamW (Loshchilov & Hutter, 2019) for all, or, with a ``matrix_learning_rate``, Muon for the hidden matrices.
+
+    ``weight_decay`` acts on the groups "matrices" and "kernels" of ``parameter_groups`` only.
     """
-    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    decayed, spared = [], []
+    groups = parameter_groups(model)
+    muon = matrix_learning_rate is not None and groups["matrices"]
+    optimizers = [Muon(groups.pop("matrices"), matrix_learning_rate, weight_decay)] if muon else []
+    options = [{"params": parameters, "weight_decay": 0.0 if name == "spared" else weight_decay}
+               for name, parameters in groups.items() if parameters]
+    # fused: one pass over the parameters instead of a dozen, on CPU and GPU alike
+    return Optimizers([*optimizers, torch.optim.AdamW(options, lr=learning_rate, betas=betas, fused=True)])
+
+
+def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """The trainable parameters as "matrices", "kernels" and "spared", each tensor once.
+
+    matrices: the weights of linear layers between the embedding and the output; what Muon is for, and decayed.
+    kernels: other weights of two or more dimensions, such as convolutions; decayed.
+    spared: what decay leaves alone. Embedding tables and the output layer (a rare token's row would be shrunk at every
+    step, though its token seldom comes to pull it back), everything of fewer than two dimensions (biases, norm gains,
+    Mamba's D), and what its module marks with ``_no_weight_decay = True`` (Mamba's A_log, a matrix of rates).
+    """
+    ends = {id(m.weight) for name, m in model.named_modules() if isinstance(m, nn.Embedding) or name == "head"}
+    hidden = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)} - ends
+    groups: dict[str, list[nn.Parameter]] = {"matrices": [], "kernels": [], "spared": []}
     for parameter in model.parameters():  # shared tensors come once
         if parameter.requires_grad:
-            spare = parameter.ndim < 2 or id(parameter) in tables or getattr(parameter, "_no_weight_decay", False)
-            (spared if spare else decayed).append(parameter)
-    return decayed, spared
-
-
-def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float,
-                   betas: tuple[float, float]) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019): decay acts on the weights themselves, apart from the gradient."""
-    decayed, spared = decay_groups(model)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    # fused: one pass over the parameters instead of a dozen, on CPU and GPU alike
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, betas=betas, fused=True)
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup_steps: int = 0, schedule: str = "cosine",
-                  min_ratio: float = 0.1) -> float:
-    """The learning rate of update ``step`` (0 to steps - 1).
-
-    It rises in a line to ``peak`` over the first ``warmup_steps`` updates, then follows the schedule towards
-    ``min_ratio * peak``: half a cosine (Loshchilov & Hutter 2017, equation 5, without restarts), a line, or
-    ``constant``, which stays at the peak.
-    """
-    if step < warmup_steps:
-        return peak * (step + 1) / warmup_steps
-    done = (step - warmup_steps) / max(1, steps - warmup_steps)  # 0 at the end of the warm-up, below 1 at the last step
-    left = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[schedule]
-    return peak * (min_ratio + (1 - min_ratio) * left)
+            spared = parameter.ndim < 2 or id(parameter) in ends or getattr(parameter, "_no_weight_decay", False)
+            name = "spared" if spared else "matrices" if id(parameter) in hidden else "kernels"
+            groups[name].append(parameter)
+    return groups

@@ -15,7 +15,8 @@ from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import DivergenceError
 from pn_lib.models.base import LanguageModel
 from pn_lib.progress import progress
-from pn_lib.training.optimizer import learning_rate, make_optimizer
+from pn_lib.training.optimizer import make_optimizer
+from pn_lib.training.schedule import rate_factor
 
 TEST_SEED = 1 << 32  # far from the seeds that anybody trains with, so that no test batch was a training batch
 
@@ -45,14 +46,12 @@ def train_on_task(model: LanguageModel, task: Task, steps: int, *, lengths: Sequ
     device, losses = next(model.parameters()).device, []
     model.train()
     for step in progress(range(steps), "Training on a task", unit="step"):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, peak_learning_rate, warmup_steps=steps // 20)
         ids, targets = (t.to(device) for t in task.batch(batch_size, int(length_of[step]), seed, step))
         optimizer.zero_grad()
         loss = model(ids, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        optimizer.step(rate_factor(step / steps, (step + 1) / steps, "cosine", warmup=0.05, minimum=0.1))
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise DivergenceError(f"the loss of step {step} is {losses[-1]:g}; lower peak_learning_rate")

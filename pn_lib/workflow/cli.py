@@ -1,4 +1,4 @@
-"""The command line: ``python -m pn_lib run | generate | benchmark | publish | refresh``."""
+"""The command line: ``python -m pn_lib run | train | generate | benchmark | publish | refresh``."""
 
 import argparse
 import errno
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from pn_lib.errors import InputError
+from pn_lib.errors import DivergenceError, InputError
 from pn_lib.workflow.stages import NAMED_CORPORA, output_root
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.command(options)
     except InputError as error:
         return _fail(str(error), EXIT_BAD_INPUT)
-    except StageError as error:
+    except (StageError, DivergenceError) as error:
         return _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         return _fail(f"stopped; {options.stopped}", EXIT_INTERRUPTED)
@@ -48,6 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--corpus", default="pocket",
                      help="pocket, tinystories (the Hub), or a folder or .parquet, .jsonl, .txt file (default: pocket)")
     run.set_defaults(command=_run)
+
+    train = commands.add_parser("train", help="train a profile's Transformer, alone or, by torchrun, in many processes",
+                                description="torchrun --nproc-per-node N -m pn_lib train ... trains in N processes")
+    train.add_argument("--profile", default="quick", help="as for run (default: quick)")
+    train.add_argument("--corpus", default="pocket", help="as for run (default: pocket)")
+    train.add_argument("--size", help="a named size of the profile instead of its own model, such as paper's 8M")
+    train.add_argument("--dry-run", action="store_true", help="say what it would take, after two steps of each size")
+    train.add_argument("--device", help="with --dry-run: hours on it too; t4, l4, rtx4090, a100 or h100")
+    train.set_defaults(command=_train, stopped="the same command goes on from the last checkpoint")
 
     generate = commands.add_parser("generate", help="tell a story with a model of a run")
     generate.add_argument("prompt", nargs="?", default="", help="how the story begins (default: from nothing)")
@@ -89,6 +98,19 @@ def _run(options: argparse.Namespace) -> None:
 
     for path in Pipeline(options.profile, corpus_argument(options.corpus)).run():
         print(path)
+
+
+def _train(options: argparse.Namespace) -> None:
+    if options.dry_run:
+        from pn_lib.workflow.dry_run import dry_run
+
+        print(dry_run(options.profile, options.device))
+        return
+    if options.device:
+        raise InputError("--device goes with --dry-run; training takes the GPU that is there, or the CPU")
+    from pn_lib.workflow.train import train_profile
+
+    print(train_profile(options.profile, corpus_argument(options.corpus), options.size))
 
 
 def _generate(options: argparse.Namespace) -> None:

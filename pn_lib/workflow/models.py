@@ -8,7 +8,7 @@ from pn_lib.evaluation.intervals import Interval
 from pn_lib.evaluation.likelihood import Likelihood
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.export import ModelCard, export_transformers
-from pn_lib.training.loop import TrainingConfig
+from pn_lib.training.config import TrainingConfig
 from pn_lib.workflow.run import Run
 from pn_lib.workflow.stages import NAMED_CORPORA
 
@@ -30,7 +30,7 @@ def keep_model(run: Run, name: str, model: LanguageModel, tokenizer: Tokenizer, 
     card = ModelCard(
         name=f"PocketNarrator {name} ({run.name})", licence="mit" if run.corpus in NAMED_CORPORA else "other",
         corpus=corpus["title"], corpus_source=corpus["source"], corpus_licence=corpus["licence"],
-        corpus_fingerprint=corpus["fingerprint"], tokens=training.steps * training.tokens_per_step,
+        corpus_fingerprint=corpus["fingerprint"], tokens=training.planned_tokens,
         steps=training.steps, batch_size=training.batch_size, context=training.context,
         bits_per_byte=score.bits_per_byte, measured_on=f"{score.stories} validation stories",
         interval=None if interval is None else (interval.low, interval.high),

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import papermill
@@ -22,10 +23,11 @@ from pn_lib.workflow.engine import ENGINE
 from pn_lib.workflow.machine import describe_machine
 from pn_lib.workflow.profiles import load_profile
 from pn_lib.workflow.run import run_name, work_folder
-from pn_lib.workflow.stages import REPOSITORY, Stage, load_stages, output_root, stage_key
+from pn_lib.workflow.stages import REPOSITORY, Stage, load_stages, maker, output_root, stage_key
 
 USER_ERRORS = {InputError.__name__, DivergenceError.__name__}
 REPORT = REPOSITORY / "report"
+NOT_REPORTED = ("stages", "work", "models", "notebooks", "experiments", "sizes")  # of results/<run>/
 FIGURE_ENDINGS = ("svg", "png", "json")
 
 
@@ -63,10 +65,27 @@ class Pipeline:
             InputError: bad input, here or in a notebook; a second pipeline on the same run; a full disk.
             StageError: a notebook or the report failed otherwise.
         """
+        with self._locked(wait=False):
+            self._bring_stages_up_to_date(self.stages)
+            return self._bring_report_up_to_date()
+
+    def prepare(self, artifact: str) -> None:
+        """Bring the stages up to date that lead to ``artifact``. Of several processes one works, the others wait.
+
+        Raises:
+            InputError, StageError: as ``run``.
+        """
+        last = self.stages.index(maker(artifact, self.stages))
+        with self._locked(wait=True):
+            self._bring_stages_up_to_date(self.stages[: last + 1])
+
+    @contextmanager
+    def _locked(self, wait: bool) -> Iterator[None]:
+        """Hold the run: nobody else writes to it meanwhile."""
         self.results.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.results / ".lock")  # the system lets go of it when this process dies, however it dies
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             raise InputError(f"run {self.name} is being made by another process; wait for it to end, "
                              "or stop it, and run the same command again") from None
@@ -76,11 +95,13 @@ class Pipeline:
             card = {"run": self.name, "profile": self.profile.name, "corpus": self.corpus,
                     "settings": self.profile.settings()}
             write_json(self.results / "run.json", card)
-            for number, stage in enumerate(self.stages, start=1):
-                self._bring_up_to_date(stage, f"[{number}/{len(self.stages)}] {stage.name}")
-            return self._bring_report_up_to_date()
+            yield
         finally:
             lock.release()
+
+    def _bring_stages_up_to_date(self, stages: list[Stage]) -> None:
+        for number, stage in enumerate(stages, start=1):
+            self._bring_up_to_date(stage, f"[{number}/{len(self.stages)}] {stage.name}")
 
     # --- one stage ----------------------------------------------------------------------------------------------
 
@@ -198,7 +219,7 @@ class Pipeline:
         """A digest of the report's sources, and of the run's small files and figures."""
         inputs = [p for p in REPORT.iterdir() if p.is_file()]
         inputs += [p for p in self.results.rglob("*") if p.suffix in (".json", ".csv")
-                   and p.relative_to(self.results).parts[0] not in ("stages", "work", "models", "notebooks")]
+                   and p.relative_to(self.results).parts[0] not in NOT_REPORTED]
         inputs += [p for p in self.figures.glob("*") if p.suffix in (".svg", ".json")]
         lines = "\n".join(f"{path.name} {sha256(path)}" for path in sorted(inputs))
         return hashlib.sha256(lines.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from pn_lib.config import parse_config
 from pn_lib.errors import InputError
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.transformer import TransformerConfig
-from pn_lib.training.loop import TrainingConfig
+from pn_lib.training.config import TrainingConfig
 
 Options = dict[str, Any]
+# What a profile's models have unless it says otherwise: what notebook 04 found to help at these sizes.
+RECIPE: dict[type, Options] = {
+    TransformerConfig: {"qk_norm": True, "tied_embeddings": False, "initialisation": "zero"},
+    MambaConfig: {"tied_embeddings": False},
+}
 
 
 def _at_least(low: int, **values: float) -> None:
@@ -54,13 +60,62 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class Sprint:
+    """A short training of notebook 04, to the end of a budget of its own; ``transformer`` overrides the profile's."""
+
+    tokens: int
+    transformer: Options = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _at_least(1, tokens=self.tokens)
+
+
+@dataclass(frozen=True)
+class RecipeSettings:
+    """Notebook 04: one change at a time to the training of a small Transformer.
+
+    ``few_stories`` is how many stories there are where data are few, and ``epochs`` how often they are read;
+    ``processes`` is in how many processes one training is tried, 1 leaving that out.
+    """
+
+    tokens: int = 200_000
+    seeds: int = 3
+    batch_size: int = 8
+    transformer: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "n_heads": 2, "context": 128})
+    few_stories: int = 200
+    epochs: int = 16
+    sprints: tuple[Sprint, ...] = ()
+    processes: int = 2
+
+    def __post_init__(self) -> None:
+        _at_least(1, tokens=self.tokens, seeds=self.seeds, few_stories=self.few_stories, epochs=self.epochs)
+        _at_least(2, batch_size=self.batch_size)
+
+
+@dataclass(frozen=True)
+class ScalingSettings:
+    """Notebook 06: models of several sizes, each after several budgets of tokens."""
+
+    sizes: tuple[Options, ...] = ({"d_model": 32, "n_layers": 2}, {"d_model": 64, "n_layers": 3},
+                                  {"d_model": 96, "n_layers": 4}, {"d_model": 128, "n_layers": 5})
+    tokens: tuple[int, ...] = (100_000, 200_000, 400_000)
+    mamba: tuple[Options, ...] = ({"d_model": 32, "n_layers": 3}, {"d_model": 64, "n_layers": 5},
+                                  {"d_model": 96, "n_layers": 7})
+    batch_size: int = 8
+    context: int = 128
+    head_dim: int = 32
+
+    def __post_init__(self) -> None:
+        _at_least(1, batch_size=self.batch_size, **{f"tokens[{i}]": n for i, n in enumerate(self.tokens)})
+
+
+@dataclass(frozen=True)
 class StudySettings:
     """Notebook 06: one change at a time to a small Transformer."""
 
     tokens: int = 200_000
     seeds: int = 3
     batch_size: int = 16
-    learning_rate: float = 3e-3
     transformer: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "n_heads": 4, "context": 128})
     vocab_sizes: tuple[int, ...] = (512, 4096)
 
@@ -97,17 +152,17 @@ def _induction() -> TaskSettings:
 
 @dataclass(frozen=True)
 class MambaSettings:
-    """Notebook 07: a Mamba and a Transformer of about equal parameters, trained alike.
+    """Notebook 07: a Mamba and a Transformer of about equal parameters, trained alike but for the learning rates.
 
-    ``full`` is the Mamba set beside notebook 04's Transformer, trained on as many tokens, with ``full_learning_rate``.
+    ``full`` is the Mamba set beside notebook 04's Transformer, trained on as many tokens.
     """
 
     tokens: int = 200_000
     seeds: int = 3
     batch_size: int = 16
-    learning_rate: float = 3e-3
+    learning_rate: float = 0.02  # of the Mambas' embeddings, gains, rates; the Transformer has that of [training]
+    matrix_learning_rate: float = 0.02  # of the Mambas' matrices
     full: Options = field(default_factory=lambda: {"d_model": 128, "n_layers": 7, "context": 256})
-    full_learning_rate: float = 3e-3
     mamba: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "context": 128})
     transformer: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "n_heads": 4, "context": 128})
     decode_contexts: tuple[int, ...] = (64, 256, 1024, 4096, 8192)
@@ -129,9 +184,12 @@ class Profile:
     data: DataSettings = field(default_factory=DataSettings)
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     transformer: Options = field(default_factory=dict)  # TransformerConfig without vocab_size
+    sizes: dict[str, Options] = field(default_factory=dict)  # named variants of it, for python -m pn_lib train
     training: TrainingConfig = field(default_factory=TrainingConfig)  # its own seed is that of the batches
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    recipe: RecipeSettings = field(default_factory=RecipeSettings)
     study: StudySettings = field(default_factory=StudySettings)
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
     mamba: MambaSettings = field(default_factory=MambaSettings)
 
     def __post_init__(self) -> None:
@@ -140,6 +198,22 @@ class Profile:
     def transformer_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
         """The Transformer of notebooks 03-05 for a tokenizer of ``vocab_size``; ``changes`` override the profile."""
         return _model_config(TransformerConfig, self.transformer, vocab_size, changes)
+
+    def recipe_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
+        """The small Transformer whose training notebook 04 varies."""
+        return _model_config(TransformerConfig, self.recipe.transformer, vocab_size, changes)
+
+    def scaling_configs(self, vocab_size: int) -> list[TransformerConfig]:
+        """The Transformers of notebook 06's scaling study."""
+        s = self.scaling
+        heads = [max(1, size.get("d_model", 0) // s.head_dim) for size in s.sizes]
+        return [_model_config(TransformerConfig, {"n_heads": n, **size}, vocab_size, {"context": s.context})
+                for size, n in zip(s.sizes, heads, strict=True)]
+
+    def scaling_mambas(self, vocab_size: int) -> list[MambaConfig]:
+        """The Mambas of notebook 06's scaling study."""
+        return [_model_config(MambaConfig, size, vocab_size, {"context": self.scaling.context})
+                for size in self.scaling.mamba]
 
     def study_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
         """The small Transformer that notebook 06 varies."""
@@ -163,7 +237,7 @@ class Profile:
 
 
 def _model_config(cls: type, options: Options, vocab_size: int, changes: Options) -> Any:
-    return parse_config(cls, {"vocab_size": vocab_size, **options, **changes}, cls.__name__)
+    return parse_config(cls, {"vocab_size": vocab_size, **RECIPE[cls], **options, **changes}, cls.__name__)
 
 
 def profile_names() -> list[str]:
@@ -202,9 +276,14 @@ def load_profile(name: str) -> Profile:
 
 def _check_models(profile: Profile, where: str) -> None:
     """Model options meet their dataclass only once the vocabulary is known; find their mistakes now."""
-    makers = {"transformer": profile.transformer_config, "study.transformer": profile.study_config,
+    makers = {"transformer": profile.transformer_config, "recipe.transformer": profile.recipe_config,
+              "scaling.sizes": profile.scaling_configs, "scaling.mamba": profile.scaling_mambas,
+              "study.transformer": profile.study_config,
               "mamba.full": profile.full_mamba_config, "mamba.mamba": profile.mamba_config,
               "mamba.transformer": profile.matched_config}
+    makers |= {f"sizes.{name}": partial(profile.transformer_config, **size) for name, size in profile.sizes.items()}
+    makers |= {f"recipe.sprints[{i}]": partial(profile.transformer_config, **sprint.transformer)
+               for i, sprint in enumerate(profile.recipe.sprints)}
     for section, make in makers.items():
         try:
             make(profile.tokenizer.vocab_size)

@@ -9,7 +9,8 @@ from pn_lib.workflow.stages import load_stages, output_root
 
 BENCHMARK = "benchmark"  # not a run, but published like one: tables only
 BENCHMARK_FILES = ("machine.json", "training.csv", "scan.csv", "decoding.csv", "generation.csv")  # at least
-LARGE = {"stories", "tokens", "models", "notebooks", "work"}  # of results/<run>/: remade by a run, not kept in git
+# of results/<run>/: remade by a run, not kept in git
+LARGE = {"stories", "tokens", "models", "notebooks", "work", "experiments", "sizes"}
 
 
 def publish(run: str) -> list[Path]:

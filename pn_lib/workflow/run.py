@@ -42,6 +42,12 @@ class Run:
         """Scratch of this stage, checkpoints among it; kept until the stage is done, so that training resumes."""
         return work_folder(self.results, self.stage)
 
+    @property
+    def experiments(self) -> Path:
+        """Results of this notebook's experiments, a small file each. They stay, so that a changed sentence in the
+        notebook trains nothing again; what an experiment depends on is known to itself."""
+        return self.results / "experiments" / self.stage.name
+
     def path(self, artifact: str) -> Path:
         """Where an artifact lies that this notebook declares to read or write (``results/<run>/<artifact>``).
 

@@ -1,0 +1,76 @@
+"""``python -m pn_lib train``: a profile's Transformer outside the notebooks, in one process or, by torchrun, in many.
+
+It works on the run that the notebooks work on: it lets notebooks 01 and 02 prepare stories and tokens if need be, and
+trains where notebook 04 would, so that the pipeline afterwards finds the training done. A named size of the profile
+(``[sizes]``, such as TinyStories' 1M to 33M) is kept apart, in ``results/<run>/sizes/<size>/``.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from pn_lib.data.tokenizer import Tokenizer
+from pn_lib.data.tokens import TokenFile
+from pn_lib.errors import InputError
+from pn_lib.evaluation.likelihood import Likelihood, likelihood
+from pn_lib.files import write_json, write_text
+from pn_lib.models.base import LanguageModel
+from pn_lib.models.transformer import Transformer
+from pn_lib.training import world
+from pn_lib.training.loop import train
+from pn_lib.workflow.pipeline import Pipeline
+from pn_lib.workflow.profiles import Profile
+from pn_lib.workflow.run import open_run
+
+NOTEBOOK = "04_transformer_training"
+
+
+def train_profile(profile: str, corpus: str, size: str | None = None, say: Callable[[str], None] = print) -> Path:
+    """Train, or go on training; returns the folder of the result.
+
+    Raises:
+        InputError: bad input, or a size that the profile has not.
+        DivergenceError: training diverged.
+    """
+    pipeline = Pipeline(profile, corpus, say if world.first_to_be() else lambda line: None)
+    if size is not None and size not in pipeline.profile.sizes:
+        raise InputError(f"profile {pipeline.profile.name} has no size {size!r}; it has "
+                         f"{', '.join(pipeline.profile.sizes) or 'none'}")
+    pipeline.prepare("tokens/train")  # before the processes meet: they would not wait for each other for hours
+    with world.joined() as device:
+        if world.rank() == 0:
+            open_run(pipeline.profile_argument, corpus, NOTEBOOK)  # makes the work folder ready, once
+        world.wait()
+        run = open_run(pipeline.profile_argument, corpus, NOTEBOOK)
+        folder = run.work / "transformer" if size is None else run.results / "sizes" / size
+        model, summary = _train(run.profile, run.results, size, folder, device)
+        if world.rank() == 0:
+            if size is not None:
+                model.save(folder)
+            say(summary)
+    return folder
+
+
+def _train(profile: Profile, results: Path, size: str | None, folder: Path,
+           device: torch.device) -> tuple[LanguageModel, str]:
+    tokenizer = Tokenizer.load(results / "tokenizer")
+    train_tokens, validation = (TokenFile(results / "tokens" / part) for part in ("train", "validation"))
+
+    def validate(model: LanguageModel) -> Likelihood:
+        return likelihood(model, validation, context=profile.training.context)
+
+    torch.manual_seed(profile.seed)
+    changes = {} if size is None else profile.sizes[size]
+    model = Transformer(profile.transformer_config(tokenizer.vocab_size, **changes)).to(device)
+    training = train(model, train_tokens, profile.training, validate=validate, folder=folder,
+                     name=f"transformer {size or ''}".strip())
+    if world.rank() == 0:
+        write_text(folder / "curve.csv", training.history.to_csv(index=False))
+        write_json(folder / "training.json", {
+            "size": size, "parameters": model.n_parameters(), "processes": world.size(), "device": str(device),
+            "seconds": training.seconds, "tokens_per_second": training.tokens_per_second,
+            "bits_per_byte": float(training.history["bits_per_byte"].iloc[-1]), "spikes": training.spikes})
+    last = training.history.iloc[-1]
+    return model, (f"{model.n_parameters():,} parameters, {int(last['tokens']):,} tokens, {training.seconds:,.0f} s: "
+                   f"{last['bits_per_byte']:.3f} bits per byte")
