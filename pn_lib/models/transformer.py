@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from pn_lib.errors import InputError
 from pn_lib.models.attention import KVCache, LinearAttention, LinearCache, Rotation, SoftmaxAttention, rotary_table
 from pn_lib.models.base import LanguageModel, check_ids
+from pn_lib.models.dropout import Dropout
 from pn_lib.models.loss import linear_cross_entropy
 from pn_lib.models.support import can_step_fused
 
@@ -177,7 +178,7 @@ class Block(nn.Module):
             self.attention = LinearAttention(*options)
         self.mlp_norm = make_norm(c)
         self.mlp = MLP(c)
-        self.dropout = nn.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
 
     def forward(
         self,
@@ -247,7 +248,7 @@ class Transformer(LanguageModel):
             cos, sin = rotary_table(c.head_dim, c.context, c.rope_theta)
             self.register_buffer("cos", cos, persistent=False)
             self.register_buffer("sin", sin, persistent=False)
-        self.dropout = nn.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
         self.blocks = nn.ModuleList(Block(c, layer) for layer in range(c.n_layers))
         self.norm = make_norm(c) if c.norm_position == "pre" else nn.Identity()
         if not c.tied_embeddings:
