@@ -186,7 +186,7 @@ def test_the_scaling_law_is_compared_with_the_source(example: Example) -> None:
 def test_energy_is_told_where_the_machine_tells_it(example: Example) -> None:
     assert "The processor took" not in example.text()
     example.jsons["timings/training"]["joules"] = 2310.0
-    assert "The processor took 2.31 kJ meanwhile" in example.text()
+    assert "The processor took 2.31 kJ meanwhile" in example.text()
 
 
 def test_text_of_stories_cannot_break_the_markup(example: Example) -> None:

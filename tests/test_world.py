@@ -80,7 +80,7 @@ def assert_close(folder: Path, other: Path, ranks: int) -> None:
     for rank in range(ranks):
         pd.testing.assert_frame_equal(pd.read_csv(folder / f"history-{rank}.csv"), curve, rtol=1e-3)
         for name, value in torch.load(folder / f"weights-{rank}.pt", weights_only=True).items():
-            torch.testing.assert_close(value, expected[name], rtol=0.02, atol=2e-3)
+            assert (value - expected[name]).norm() < 0.01 * expected[name].norm(), name  # Muon's bfloat16 adds its own
 
 
 @pytest.mark.parametrize("n", [2, 4])
