@@ -101,7 +101,8 @@ def scaling(found: Record) -> dict[str, object]:
     best = [{"flops": row.flops, "tokens": row.tokens, "bits_per_byte": row.bits_per_byte,
              "size": interval_of(row, "parameters")} for row in found.best]
     exact = found.optional("exact")
-    return {"law": law, "exact": exact, "best": best, "exact_estimate": None if exact is None else Estimate(exact)}
+    return {"law": law, "misfit": found.optional("misfit"), "best": best, "exact": exact,
+            "exact_estimate": None if exact is None else Estimate(exact)}
 
 
 def diversity_rows(diversity: Record) -> list[tuple[str, int, list[float | None]]]:

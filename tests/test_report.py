@@ -179,7 +179,10 @@ def test_the_scaling_law_is_compared_with_the_source(example: Example) -> None:
     assert "the fitted $E$ is not distinguishable from it" in example.text()
     example.jsons["scaling"]["exact"] = 0.5
     assert "the fitted $E$ is higher than it" in example.text()
-    example.jsons["scaling"] |= {"law": {}, "best": []}
+    assert "take its constants at their word" not in example.text()
+    example.jsons["scaling"]["misfit"] = 0.2
+    assert "That is too much to take its constants at their word" in example.text()
+    example.jsons["scaling"] |= {"law": {}, "best": [], "misfit": None}
     assert "too few for a scaling law" in example.text()
 
 

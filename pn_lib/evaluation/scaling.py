@@ -11,7 +11,7 @@ import numpy as np
 
 from pn_lib.errors import InputError
 
-EXPONENTS = np.linspace(0.04, 1.2, 59)  # tried for alpha and for beta, every pair
+EXPONENTS = np.geomspace(0.05, 2.0, 60)  # tried for alpha and for beta, every pair
 
 
 @dataclass(frozen=True)
