@@ -1,9 +1,15 @@
-"""Fixtures: real data taken in place from where environment variables say; skipped, with the reason, when unset."""
+"""Fixtures: real data taken in place from where environment variables say (skipped, with the reason, when unset), and a
+small training for all who need one."""
 
 import os
 from pathlib import Path
 
 import pytest
+from training_example import CONFIG, STORIES, make_model, scorer
+
+from pn_lib.data.tokenizer import train_tokenizer
+from pn_lib.data.tokens import TokenFile, write_tokens
+from pn_lib.training.loop import train
 
 
 def _folder(variable: str) -> Path:
@@ -34,3 +40,23 @@ def llama2c_run() -> Path:
     if not value:
         pytest.skip("PN_LLAMA2C is not set: it names llama2.c's compiled program `run`, which this test calls")
     return Path(value)
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory) -> Path:
+    """The prefix of a token file of a few stories."""
+    prefix = tmp_path_factory.mktemp("tokens") / "train"
+    write_tokens(prefix, STORIES, train_tokenizer(STORIES, 280))
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def tokens(prefix):
+    return TokenFile(prefix)
+
+
+@pytest.fixture(scope="module")
+def straight(tokens):
+    """A model trained without interruption, and its history."""
+    model = make_model()
+    return model, train(model, tokens, CONFIG, validate=scorer(tokens)).history

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from training_example import CONFIG, assert_same, make_model, scorer
 
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.models.mamba import Mamba, MambaConfig
@@ -14,7 +15,6 @@ from pn_lib.training.checkpoint import checkpoints
 from pn_lib.training.cost import EnergyMeter, PhaseClock
 from pn_lib.training.faults import IN_A_ROW, SpikeWatch, interrupt_deferred, memory_explained
 from pn_lib.training.loop import train
-from tests.test_training import CONFIG, assert_same, make_model, prefix, scorer, straight, tokens  # noqa: F401
 
 
 def watched(losses) -> list[int]:
@@ -54,7 +54,7 @@ class Spiky:
         return 100 * loss if module.training and self.calls == self.at else loss
 
 
-def test_spike_is_told_and_its_update_left_out(tokens, caplog):  # noqa: F811
+def test_spike_is_told_and_its_update_left_out(tokens, caplog):
     config = replace(CONFIG, tokens=30 * 64)
     weights = {}
     for skip in (False, True):
@@ -70,7 +70,7 @@ def test_spike_is_told_and_its_update_left_out(tokens, caplog):  # noqa: F811
     assert not torch.equal(weights[True], weights[False])
 
 
-def test_spikes_are_remembered_over_a_resume(tokens, tmp_path):  # noqa: F811
+def test_spikes_are_remembered_over_a_resume(tokens, tmp_path):
     config = replace(CONFIG, tokens=40 * 64, skip_spikes=True)
     straight_model = Spiky(at=26).model
     expected = train(straight_model, tokens, config, validate=scorer(tokens))
@@ -87,7 +87,7 @@ def test_spikes_are_remembered_over_a_resume(tokens, tmp_path):  # noqa: F811
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError(
     "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")])
-def test_out_of_memory_names_the_micro_batch(tokens, error):  # noqa: F811
+def test_out_of_memory_names_the_micro_batch(tokens, error):
     def fail(module, _):
         if module.training:
             raise error
@@ -119,7 +119,7 @@ def test_a_second_signal_waits_too():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_micro_batches_give_the_same_training(tokens):  # noqa: F811
+def test_micro_batches_give_the_same_training(tokens):
     results = {}
     for micro in (None, 2, 1):
         model = make_model(dropout=0.0)
@@ -130,7 +130,7 @@ def test_micro_batches_give_the_same_training(tokens):  # noqa: F811
                                    rtol=2e-3, atol=1e-6)
 
 
-def test_average_is_resumed_and_kept_by_the_model(tokens, tmp_path):  # noqa: F811
+def test_average_is_resumed_and_kept_by_the_model(tokens, tmp_path):
     config = replace(CONFIG, ema_decay=0.9, within_stories=True)
     whole = make_model()
     expected = train(whole, tokens, config, validate=scorer(tokens)).history
@@ -148,7 +148,7 @@ def test_average_is_resumed_and_kept_by_the_model(tokens, tmp_path):  # noqa: F8
     assert finished.resumed_from == config.steps and len(checkpoints(tmp_path)) == 2
 
 
-def test_within_stories_needs_attention(tokens):  # noqa: F811
+def test_within_stories_needs_attention(tokens):
     mamba = Mamba(MambaConfig(vocab_size=300, d_model=16, n_layers=1, d_state=4))
     with pytest.raises(InputError, match="a mamba cannot be kept within stories"):
         train(mamba, tokens, replace(CONFIG, within_stories=True), validate=scorer(tokens))

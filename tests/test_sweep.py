@@ -17,16 +17,15 @@ from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.transformer import TransformerConfig
 from pn_lib.training.config import TrainingConfig
 from pn_lib.workflow.sweep import Here, make_executor, run_study
-from tests.test_training import prefix  # noqa: F401
 
-ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent
 TRAINING = TrainingConfig(tokens=12 * 4 * 16, batch_size=4, context=16, precision="float32", evals=3,
                           checkpoint_every=2)
 SAME = ("name", "seed", "parameters", "tokens", "steps", "bits_per_byte", "nats_per_token", "curve")
 
 
 @pytest.fixture
-def experiments(prefix):  # noqa: F811
+def experiments(prefix):
     model = TransformerConfig(vocab_size=300, context=16, d_model=16, n_layers=1, n_heads=2)
     mamba = MambaConfig(vocab_size=300, context=16, d_model=16, n_layers=1, d_state=4)
     both = [Experiment(f"{name}-{seed}", config, replace(TRAINING, seed=seed), str(prefix), str(prefix), stories=6)
@@ -56,7 +55,7 @@ def test_results_and_a_second_run(experiments, expected, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", ["model", "training", "stories", "code", "data"])
-def test_whatever_decides_a_result_is_noticed(experiments, prefix, tmp_path, monkeypatch, change):  # noqa: F811
+def test_whatever_decides_a_result_is_noticed(experiments, prefix, tmp_path, monkeypatch, change):
     first = experiments[0]
     before = first.fingerprint()
     if change == "code":
@@ -90,7 +89,7 @@ def test_elsewhere_the_results_are_the_same(experiments, expected, tmp_path, whe
 KILLED = """
 import sys, time
 from pathlib import Path
-from tests.test_sweep import *
+from test_sweep import *
 from pn_lib.models.transformer import Transformer
 plain = Transformer.forward
 def slow(self, *args, **kwargs):
@@ -102,10 +101,10 @@ run_study(experiments, {folder!r}, "killed", Here())
 """
 
 
-def test_killed_study_goes_on(experiments, expected, prefix, tmp_path, monkeypatch):  # noqa: F811
+def test_killed_study_goes_on(experiments, expected, prefix, tmp_path, monkeypatch):
     folder = tmp_path / "killed"
     script = KILLED.format(prefix=str(prefix), folder=str(folder))
-    child = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=os.environ | {"CI": "1"})
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=HERE, env=os.environ | {"CI": "1"})
     deadline = time.monotonic() + 60
     while not list(folder.glob("transformer-1/checkpoint*")) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)

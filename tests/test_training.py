@@ -13,58 +13,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from training_example import CONFIG, assert_same, make_model, scorer
 
 from pn_lib.config import parse_config
-from pn_lib.data.tokenizer import train_tokenizer
-from pn_lib.data.tokens import TokenFile, batch, write_tokens
+from pn_lib.data.tokens import batch
 from pn_lib.errors import DivergenceError, InputError
-from pn_lib.evaluation.likelihood import likelihood
-from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.models.transformer import Transformer
 from pn_lib.training.checkpoint import checkpoints
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.cost import PHASES
 from pn_lib.training.loop import HISTORY_COLUMNS, TIMING_COLUMNS, resolve_precision, train
 from pn_lib.training.optimizer import parameter_groups
-
-STORIES = [f"Tim had a {colour} {thing}. He lost the {colour} {thing} and found it in the {place}. Tim was happy."
-           for colour in ("red", "blue", "old") for thing in ("ball", "hat", "car") for place in ("park", "box")]
-CONFIG = TrainingConfig(tokens=20 * 4 * 16, batch_size=4, context=16, learning_rate=3e-3, evals=5, checkpoint_every=3,
-                        precision="float32", seed=7)
-
-
-@pytest.fixture(scope="module")
-def prefix(tmp_path_factory):
-    prefix = tmp_path_factory.mktemp("tokens") / "train"
-    write_tokens(prefix, STORIES, train_tokenizer(STORIES, 280))
-    return prefix
-
-
-@pytest.fixture(scope="module")
-def tokens(prefix):
-    return TokenFile(prefix)
-
-
-def make_model(dropout=0.1) -> Transformer:
-    torch.manual_seed(0)
-    return Transformer(TransformerConfig(vocab_size=300, context=16, d_model=16, n_layers=1, n_heads=2,
-                                         dropout=dropout))
-
-
-def scorer(tokens):
-    return lambda model: likelihood(model, tokens, context=16, stories=4)
-
-
-def assert_same(model, history, other_model, other_history):
-    assert history.equals(other_history), f"{history}\n{other_history}"
-    for (name, a), b in zip(model.state_dict().items(), other_model.state_dict().values(), strict=True):
-        assert torch.equal(a, b), name
-
-
-@pytest.fixture(scope="module")
-def straight(tokens):
-    model = make_model()
-    return model, train(model, tokens, CONFIG, validate=scorer(tokens)).history
-
 
 # --- what is computed ---------------------------------------------------------------------------------------------
 
@@ -232,7 +191,7 @@ def test_cell_run_again_after_an_interrupt(tokens, straight, tmp_path):
 KILLED = """
 import sys, time
 sys.path[:0] = {path!r}
-from tests.test_training import CONFIG, make_model, scorer
+from training_example import CONFIG, make_model, scorer
 from pn_lib.data.tokens import TokenFile
 from pn_lib.training.loop import train
 tokens = TokenFile({prefix!r})
@@ -243,9 +202,9 @@ train(model, tokens, CONFIG, validate=scorer(tokens), folder={folder!r})
 
 
 def test_killed_and_resumed_bit_for_bit(prefix, tokens, straight, tmp_path):
-    root = os.path.dirname(os.path.dirname(__file__))
-    script = KILLED.format(path=[root], prefix=str(prefix), folder=str(tmp_path))
-    child = subprocess.Popen([sys.executable, "-c", script], cwd=root)
+    here = os.path.dirname(__file__)
+    script = KILLED.format(path=[here], prefix=str(prefix), folder=str(tmp_path))
+    child = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 60
     while not checkpoints(tmp_path) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
