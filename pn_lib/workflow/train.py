@@ -33,7 +33,9 @@ def train_profile(profile: str, corpus: str, size: str | None = None, say: Calla
         InputError: bad input, or a size that the profile has not.
         DivergenceError: training diverged.
     """
-    pipeline = Pipeline(profile, corpus, say if world.first_to_be() else lambda line: None)
+    first = world.first_to_be()
+    # whichever process comes to the stages first runs them, and says so; that they are unchanged is said once
+    pipeline = Pipeline(profile, corpus, lambda line: say(line) if first or not line.endswith("unchanged") else None)
     if size is not None and size not in pipeline.profile.sizes:
         raise InputError(f"profile {pipeline.profile.name} has no size {size!r}; it has "
                          f"{', '.join(pipeline.profile.sizes) or 'none'}")
