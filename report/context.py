@@ -101,7 +101,8 @@ def scaling(found: Record) -> dict[str, object]:
     best = [{"flops": row.flops, "tokens": row.tokens, "bits_per_byte": row.bits_per_byte,
              "size": interval_of(row, "parameters")} for row in found.best]
     exact = found.optional("exact")
-    return {"law": law, "misfit": found.optional("misfit"), "best": best, "exact": exact,
+    off_by_two = max((row.off_by_two for row in found.best), default=None)
+    return {"law": law, "misfit": found.optional("misfit"), "best": best, "off_by_two": off_by_two, "exact": exact,
             "exact_estimate": None if exact is None else Estimate(exact)}
 
 
