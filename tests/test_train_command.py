@@ -11,11 +11,13 @@ from pn_lib.files import read_json
 from pn_lib.models.base import load_model
 from pn_lib.models.cost import training_flops_per_token
 from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.training.checkpoint import load_checkpoint
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.cost import saved_bytes
 from pn_lib.workflow.cli import main
 from pn_lib.workflow.dry_run import DEVICES, UTILISATION, memory_gb
 from pn_lib.workflow.profiles import load_profile
+from pn_lib.workflow.run import open_run
 
 SMALL = """
 [data]
@@ -61,6 +63,10 @@ def test_torchrun_trains_from_nothing_and_one_process_finds_it_done(profile, tmp
     assert main(["train", "--profile", str(profile), "--size", "wide"]) == 0
     assert "4,096 tokens" in capsys.readouterr().out
     assert all(torch.equal(weights[name], value) for name, value in load_model(folder).state_dict().items())
+    # the profile's own model: trained where notebook 04 looks, and still there when it has opened the run
+    assert main(["train", "--profile", str(profile)]) == 0
+    run = open_run(str(profile), "pocket", "04_transformer_training")
+    assert load_checkpoint(run.work / "transformer")["step"] == run.profile.training.steps
 
 
 def test_a_size_the_profile_has_not(profile, capsys):

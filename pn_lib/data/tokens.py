@@ -36,7 +36,7 @@ class TokenFile:
     """
 
     def __init__(self, path_prefix: Path | str):
-        stream, index = _paths(path_prefix)
+        stream, index = token_paths(path_prefix)
         if not (stream.is_file() and index.is_file()):
             raise InputError(f"{stream} and {index.name} do not exist; the tokenizer notebook (02) makes them")
         again = "delete it and encode the stories again (notebook 02)"
@@ -68,7 +68,7 @@ def write_tokens(path_prefix: Path | str, texts: Iterable[str], tokenizer: Token
     if tokenizer.vocab_size > LARGEST_VOCABULARY:
         raise InputError(f"a vocabulary of {tokenizer.vocab_size:,} tokens does not fit token files; "
                          f"{LARGEST_VOCABULARY:,} is the largest that does")
-    stream, index = _paths(path_prefix)
+    stream, index = token_paths(path_prefix)
     index.unlink(missing_ok=True)  # a run killed between the two writes must not leave an old index on a new stream
     lengths, story_bytes = array("q"), array("q")
     separator = np.array([tokenizer.separator_id], np.uint16)
@@ -109,5 +109,6 @@ def _encoded(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[str, 
         yield from zip(group, tokenizer.encode_batch(group), strict=True)
 
 
-def _paths(prefix: Path | str) -> tuple[Path, Path]:
+def token_paths(prefix: Path | str) -> tuple[Path, Path]:
+    """The two files of a token file: the stream, and where its stories are."""
     return Path(f"{prefix}.bin"), Path(f"{prefix}.npz")

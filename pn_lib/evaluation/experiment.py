@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pn_lib.data.tokens import TokenFile
+from pn_lib.data.tokens import TokenFile, token_paths
 from pn_lib.errors import DivergenceError
 from pn_lib.evaluation.likelihood import Likelihood, likelihood
 from pn_lib.files import read_json, sha256, write_json
@@ -22,6 +22,7 @@ from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.training.checkpoint import checkpoints, fingerprint
 from pn_lib.training.config import TrainingConfig
+from pn_lib.training.cost import PHASES
 from pn_lib.training.loop import Training, train
 
 RESULT = "result.json"
@@ -48,7 +49,8 @@ class Experiment:
 
     def fingerprint(self) -> str:
         """Changes with every setting, with the stories, and with the code that trains and judges."""
-        files = {prefix: [sha256(f"{prefix}.bin"), sha256(f"{prefix}.npz")] for prefix in (self.train, self.validation)}
+        files = {prefix: [_digest(path, path.stat().st_mtime_ns) for path in token_paths(prefix)]
+                 for prefix in (self.train, self.validation)}
         settings = asdict(self) | {"kind": type(self.model).__name__, "train": files[self.train],
                                    "validation": files[self.validation], "code": _code()}
         return fingerprint(settings)
@@ -100,13 +102,11 @@ def _judge(experiment: Experiment, model: LanguageModel, stories: int | None) ->
 def _result(model: LanguageModel, experiment: Experiment, training: Training) -> dict[str, Any]:
     score = _judge(experiment, model, experiment.stories)
     last = training.timings.iloc[-1]
-    phases = [name for name in training.timings.columns if name not in ("step", "seconds", "tokens_per_second",
-                                                                        "peak_memory_mb")]
     return {"name": experiment.name, "seed": experiment.training.seed, "parameters": model.n_parameters(),
             "tokens": int(training.history["tokens"].iloc[-1]), "steps": training.steps,
             "bits_per_byte": score.bits_per_byte, "nats_per_token": score.nats_per_token,
             "seconds": training.seconds, "tokens_per_second": training.tokens_per_second,
-            "peak_memory_mb": float(last["peak_memory_mb"]), "phases": {name: float(last[name]) for name in phases},
+            "peak_memory_mb": float(last["peak_memory_mb"]), "phases": {name: float(last[name]) for name in PHASES},
             "curve": training.history.to_dict("records"), "curve_seconds": [0.0, *training.timings["seconds"].tolist()]}
 
 
@@ -115,4 +115,11 @@ def _code() -> str:
     """A digest of the rooms whose code decides a result."""
     root = Path(importlib.util.find_spec("pn_lib").origin).parent
     files = sorted(path for room in ("data", "models", "training") for path in (root / room).glob("*.py"))
-    return hashlib.sha256("".join(sha256(path) for path in [*files, Path(__file__)]).encode()).hexdigest()
+    files += [root / "evaluation" / "likelihood.py", Path(__file__)]
+    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
+
+
+@cache
+def _digest(path: Path, _modified: int) -> str:
+    """A study asks for its token files' digests again and again; they may be large."""
+    return sha256(path)

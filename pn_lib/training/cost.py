@@ -32,10 +32,7 @@ class PhaseClock:
         try:
             yield
         finally:
-            self.add(phase, time.perf_counter() - began)
-
-    def add(self, phase: str, seconds: float) -> None:
-        self.seconds[phase] += seconds
+            self.seconds[phase] += time.perf_counter() - began
 
     def unheard(self, function: Callable[[], T]) -> T:
         """Call ``function`` and forget what it took."""

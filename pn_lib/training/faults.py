@@ -56,24 +56,15 @@ class SpikeWatch:
         return {"recent": self.recent, "spikes": self.spikes, "in_a_row": self.in_a_row}
 
 
-class Interrupt:
-    """Whether Ctrl-C was pressed."""
-
-    pressed = False
-
-
 @contextmanager
-def interrupt_deferred() -> Iterator[Interrupt]:
-    """Hold Ctrl-C back and note it: an update stopped half-way would leave weights that no step has."""
-    interrupt = Interrupt()
+def interrupt_deferred() -> Iterator[threading.Event]:
+    """Hold Ctrl-C back and set the event instead: an update stopped half-way would leave weights that no step has."""
+    interrupt = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # elsewhere no Ctrl-C arrives
         yield interrupt
         return
 
-    def note(number, frame):
-        interrupt.pressed = True
-
-    earlier = signal.signal(signal.SIGINT, note)
+    earlier = signal.signal(signal.SIGINT, lambda number, frame: interrupt.set())
     try:
         yield interrupt
     finally:

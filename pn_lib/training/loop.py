@@ -8,10 +8,10 @@ uninterrupted one bit for bit on the CPU (with the same number of threads and pr
 import hashlib
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,8 +27,8 @@ from pn_lib.training.average import Average
 from pn_lib.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint, weights_hash
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.cost import PHASES, PhaseClock, peak_memory_mb
-from pn_lib.training.faults import Interrupt, SpikeWatch, interrupt_deferred, memory_explained
-from pn_lib.training.optimizer import make_optimizer
+from pn_lib.training.faults import SpikeWatch, interrupt_deferred, memory_explained
+from pn_lib.training.optimizer import optimizer_for
 
 HISTORY_COLUMNS = ["step", "tokens", "learning_rate", "train_loss", "nats_per_token", "bits_per_byte"]
 TIMING_COLUMNS = ["step", "seconds", "tokens_per_second", "peak_memory_mb", *PHASES]
@@ -128,8 +128,7 @@ class _Run:
                 raise InputError(f"{world.size()} processes cannot share a batch of {phase.batch_size} in parts of "
                                  f"{config.micro_batch or 1}: change batch_size, micro_batch or their number")
         self.parallel = world.together(torch.compile(model) if config.compile else model, self.device)
-        matrix_rate = config.matrix_learning_rate if config.optimizer == "muon" else None
-        self.optimizer = make_optimizer(model, config.learning_rate, config.weight_decay, config.betas, matrix_rate)
+        self.optimizer = optimizer_for(model, config)
         self.average = Average(model, config.ema_decay)
         self.watch, self.clock = SpikeWatch(), PhaseClock()
         self.step = self.saved_step = self.resumed_from = 0
@@ -140,7 +139,7 @@ class _Run:
         self.stop = False
 
     def go(self, validate: Callable[[LanguageModel], Score], name: str,
-           on_eval: Callable[[pd.DataFrame], None] | None, interrupt: Interrupt) -> None:
+           on_eval: Callable[[pd.DataFrame], None] | None, interrupt: Event) -> None:
         config, eval_steps, first = self.config, set(self.config.eval_steps()), world.rank() == 0
         report = on_eval if first and on_eval else lambda history: None
         if self.history:
@@ -163,14 +162,14 @@ class _Run:
         if self.saved_step < config.steps:
             self.save()
 
-    def update(self, interrupt: Interrupt) -> float:
+    def update(self, interrupt: Event) -> float:
         """One step of the optimizers on one batch; the loss before it."""
         self.optimizer.zero_grad()
         loss = self.loss(backward=True)
         with self.clock("bookkeeping"):
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
             # one exchange for both: all processes must stop at the same step
-            told = world.mean(torch.stack((loss, loss.new_tensor(float(interrupt.pressed)))))
+            told = world.mean(torch.stack((loss, loss.new_tensor(float(interrupt.is_set())))))
             value, pressed = told.tolist()
             self.stop = pressed > 0
             if not (math.isfinite(value) and math.isfinite(norm.item())):
@@ -232,14 +231,14 @@ class _Run:
     def evaluate(self, validate: Callable[[LanguageModel], Score]) -> None:
         """Append a row to the history and one to the timings."""
         self.model.eval()
-        score, began = None, time.perf_counter()
+        score = None
         with torch.no_grad():
-            if world.rank() == 0:
-                with self.average.in_place():
-                    found = validate(self.model)
-                score = float(found.nats_per_token), float(found.bits_per_byte)
-            nats_per_token, bits_per_byte = world.from_first(score)
-            self.clock.add("validation", time.perf_counter() - began)
+            with self.clock("validation"):
+                if world.rank() == 0:
+                    with self.average.in_place():
+                        found = validate(self.model)
+                    score = float(found.nats_per_token), float(found.bits_per_byte)
+                nats_per_token, bits_per_byte = world.from_first(score)
             train_loss = (self.loss_sum / (self.step - self.history[-1]["step"]) if self.history
                           else world.mean(self.clock.unheard(self.loss)).item())
         if not math.isfinite(nats_per_token):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pn_lib.training.config import TrainingConfig
 from pn_lib.training.muon import Muon
 
 
@@ -52,6 +53,12 @@ def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float =
                for name, parameters in groups.items() if parameters]
     # fused: one pass over the parameters instead of a dozen, on CPU and GPU alike
     return Optimizers([*optimizers, torch.optim.AdamW(options, lr=learning_rate, betas=betas, fused=True)])
+
+
+def optimizer_for(model: nn.Module, config: TrainingConfig) -> Optimizers:
+    """``make_optimizer`` as a training's settings say."""
+    matrix_rate = config.matrix_learning_rate if config.optimizer == "muon" else None
+    return make_optimizer(model, config.learning_rate, config.weight_decay, config.betas, matrix_rate)
 
 
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -11,7 +11,8 @@ from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.cost import saved_bytes
 from pn_lib.training.loop import resolve_precision
-from pn_lib.training.optimizer import make_optimizer
+from pn_lib.training.optimizer import optimizer_for, parameter_groups
+from pn_lib.training.world import best_device
 from pn_lib.workflow.profiles import load_profile
 
 # Dense bfloat16 matrix products, TFLOP/s, as their makers' data sheets say (float16 for the T4, which has no bfloat16).
@@ -28,7 +29,7 @@ def dry_run(profile_name: str, device: str | None = None) -> str:
     """
     if device is not None and device not in DEVICES:
         raise InputError(f"unknown device {device!r}; known are {', '.join(DEVICES)}")
-    profile, here = load_profile(profile_name), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    profile, here = load_profile(profile_name), best_device()
     V, training = profile.tokenizer.vocab_size, profile.training
     models = {"(the profile's own)": profile.transformer_config(V)}
     models |= {name: profile.transformer_config(V, **options) for name, options in profile.sizes.items()}
@@ -60,8 +61,9 @@ def memory_gb(config: TransformerConfig, training: TrainingConfig) -> float:
     """What training must hold: 4 bytes a parameter for each of weight, gradient and the optimizer's one or two means
     (Muon has one) and the average's copy if there is one; and what the forward pass keeps, measured on one sequence."""
     model = Transformer(config)
-    muon = sum(p.numel() for p in model.blocks.parameters() if p.ndim == 2) if training.optimizer == "muon" else 0
-    copies = 4 * model.n_parameters() - muon + (model.n_parameters() if training.ema_decay else 0)
+    matrices = parameter_groups(model)["matrices"] if training.optimizer == "muon" else []
+    moved_by_muon = sum(p.numel() for p in matrices)  # without the second mean
+    copies = 4 * model.n_parameters() - moved_by_muon + (model.n_parameters() if training.ema_decay else 0)
     ids = torch.zeros(1, training.context, dtype=torch.long)
     kept = saved_bytes(model, ids, resolve_precision(training.precision, torch.device("cpu")))
     return (4 * copies + kept * (training.micro_batch or training.batch_size)) / 1e9
@@ -71,8 +73,7 @@ def two_steps(config: TransformerConfig, training: TrainingConfig, here: torch.d
     """The losses of two updates on random tokens, and tokens/s of the second; the first gets everything ready."""
     torch.manual_seed(training.seed)
     model = Transformer(config).to(here)
-    muon = training.matrix_learning_rate if training.optimizer == "muon" else None
-    optimizer = make_optimizer(model, training.learning_rate, training.weight_decay, training.betas, muon)
+    optimizer = optimizer_for(model, training)
     ids = torch.randint(config.vocab_size, (SEQUENCES, training.context + 1), device=here)
     losses, seconds, half = [], 0.0, resolve_precision(training.precision, here) == "bfloat16"
     for _ in range(2):

@@ -12,7 +12,7 @@ changes where a study runs and, but for rounding, nothing that it finds:
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +101,16 @@ def run_study(experiments: Sequence[Experiment], folder: Path | str, description
     """
     if len({experiment.name for experiment in experiments}) < len(experiments):
         raise InputError(f"two experiments of {description!r} have the same name")
-    todo = [experiment for experiment in experiments if finished(experiment, folder) is None]
+    results = [finished(experiment, folder) for experiment in experiments]
+    todo = [i for i, result in enumerate(results) if result is None]
     executor = executor or make_executor(folder=folder)
     try:
         with progress(description=description, total=len(todo), unit="run") as bar:
-            futures = []
-            for experiment in todo:
-                futures.append(executor.submit(run_experiment, experiment, str(folder)))
-                futures[-1].add_done_callback(lambda _: bar.update())
-            errors = [future.exception() for future in futures]
+            futures = {}
+            for i in todo:
+                futures[i] = executor.submit(run_experiment, experiments[i], str(folder))
+                futures[i].add_done_callback(lambda _: bar.update())
+            wait(futures.values())
     finally:
         executor.shutdown(cancel_futures=True)
-    for error in errors:
-        if error is not None:
-            raise error
-    return [run_experiment(experiment, folder) for experiment in experiments]
+    return [futures[i].result() if result is None else result for i, result in enumerate(results)]
