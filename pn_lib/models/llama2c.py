@@ -9,6 +9,7 @@ an int32 length, and the bytes.
 import re
 import struct
 from dataclasses import asdict, replace
+from heapq import heappop, heappush
 from pathlib import Path
 
 import numpy as np
@@ -237,7 +238,8 @@ class Llama2cTokenizer:
         InputError: the file is missing or does not hold ``vocab_size`` tokens.
     """
 
-    bos_id = 1  # also what stands between two stories
+    bos_id = 1
+    separator_id = bos_id  # what stands between two stories
     eos_id = 2
     first_byte_id = 3  # the 256 bytes follow one another
 
@@ -268,24 +270,38 @@ class Llama2cTokenizer:
         for character in " " + text if text else "":
             known = self.ids.get(character.encode())
             ids += [known] if known is not None else [byte + self.first_byte_id for byte in character.encode()]
-        while (best := self._best_merge(ids)) is not None:
-            at, merged = best
-            ids[at : at + 2] = [merged]
-        return ids[1:]
+        return self._merged(ids)[1:]
+
+    def _merged(self, ids: list[int]) -> list[int]:
+        """Neighbours joined again and again, those first whose union scores best, of equals the leftmost."""
+        before, after = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))  # the neighbours of each place
+        queue: list[tuple[float, int, int, int]] = []  # -score, place on the left, and the two tokens then there
+
+        def consider(at: int) -> None:
+            if at >= 0 and after[at] < len(ids):
+                pair = ids[at], ids[after[at]]
+                merged = self.ids.get(self.pieces[pair[0]] + self.pieces[pair[1]])
+                if merged is not None:
+                    heappush(queue, (-self.scores[merged], at, *pair))
+
+        for at in range(len(ids)):
+            consider(at)
+        while queue:
+            _, at, left, right = heappop(queue)
+            end = after[at]
+            if end < len(ids) and (ids[at], ids[end]) == (left, right):  # neither has been joined with another since
+                ids[at], ids[end] = self.ids[self.pieces[left] + self.pieces[right]], -1
+                after[at] = after[end]
+                if after[at] < len(ids):
+                    before[after[at]] = at
+                consider(before[at])
+                consider(at)
+        return [token for token in ids if token >= 0]
 
     def decode(self, ids: list[int]) -> str:
         """Ids -> text, without the space that ``encode`` put first; bos and eos give no text."""
         data = b"".join(self._bytes(token) for token in ids)
         return data.removeprefix(b" ").decode(errors="replace")
-
-    def _best_merge(self, ids: list[int]) -> tuple[int, int] | None:
-        """Position of the first of the neighbours whose union scores best, and the union's id."""
-        best, found = -float("inf"), None
-        for at in range(len(ids) - 1):
-            merged = self.ids.get(self.pieces[ids[at]] + self.pieces[ids[at + 1]])
-            if merged is not None and self.scores[merged] > best:
-                best, found = self.scores[merged], (at, merged)
-        return found
 
     def _bytes(self, token: int) -> bytes:
         if token in (self.bos_id, self.eos_id):
