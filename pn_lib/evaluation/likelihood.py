@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from pn_lib.data.tokens import IGNORED, TokenFile
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.zoo import Coder
+
+ANY_CONTEXT = 512  # tokens read at once by a model without a window of its own, such as the n-gram
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,32 @@ def likelihood(model: LanguageModel, token_file: TokenFile, context: int, storie
     count = len(token_file) if stories is None else min(stories, len(token_file))
     if count < 1:
         raise InputError(f"no story to score: {len(token_file)} in the token file, {stories} asked for")
-    sequences = [token_file.story(i) for i in range(count)]
+    return _likelihood(model, [token_file.story(i) for i in range(count)], token_file.story_bytes[:count], context,
+                       batch_tokens)
+
+
+def text_likelihood(model: LanguageModel, tokenizer: Coder, stories: Sequence[str]) -> Likelihood:
+    """``likelihood`` of stories as text, for any model with its own tokenizer, in windows of the model's context.
+
+    Raises:
+        InputError: there is no story to score.
+    """
+    if not stories:
+        raise InputError("no story to score: there is none")
+    ends = [tokenizer.separator_id]
+    return _likelihood(model, [[*ends, *tokenizer.encode(story), *ends] for story in stories],
+                       [len(story.encode()) for story in stories], context_of(model), 4096)
+
+
+def context_of(model: LanguageModel) -> int:
+    """The longest sequence in tokens that the model takes or, where there is no limit, that it was trained on."""
+    return model.max_length or getattr(model.config, "context", ANY_CONTEXT)
+
+
+def _likelihood(model: LanguageModel, sequences: Sequence[Sequence[int] | np.ndarray], sizes: Sequence[int],
+                context: int, batch_tokens: int) -> Likelihood:
     return Likelihood(sequence_nats(model, sequences, context, batch_tokens=batch_tokens),
-                      np.array([len(s) - 1 for s in sequences]), np.asarray(token_file.story_bytes[:count], np.int64))
+                      np.array([len(s) - 1 for s in sequences]), np.asarray(sizes, np.int64))
 
 
 @torch.no_grad()

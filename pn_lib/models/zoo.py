@@ -1,0 +1,116 @@
+"""Any saved model with its tokenizer: ours, a ``transformers`` folder, llama2.c's file, or a published one on the Hub.
+
+Nothing of what is opened is executed: weights come from safetensors or with ``weights_only``, tokenizers from their
+tables.
+"""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol
+
+import tokenizers
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tokenizers import decoders, models, pre_tokenizers
+from torch import Tensor
+
+from pn_lib.data.tokenizer import SEPARATOR, Tokenizer
+from pn_lib.errors import InputError
+from pn_lib.files import read_json
+from pn_lib.models.base import LanguageModel, load_model
+from pn_lib.models.interchange import from_transformers
+from pn_lib.models.llama2c import Llama2cTokenizer, load_llama2c
+
+HUB_FILES = ["config.json", "*.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.json", "merges.txt"]
+
+
+class Coder(Protocol):
+    """What the evaluation asks of a tokenizer."""
+
+    vocab_size: int
+    separator_id: int  # stands between stories: read first, written last
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: list[int]) -> str: ...
+
+
+def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
+    """The model and tokenizer at ``source``: a folder of ours or of ``transformers``, a llama2.c ``.bin`` with its
+    tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
+
+    Raises:
+        InputError: nothing is there, or it is damaged, or of an architecture that has no equal here.
+    """
+    path = Path(source)
+    if path.suffix == ".bin" and path.is_file():
+        return _llama2c(path)
+    if not path.is_dir():
+        if str(source).count("/") == 1 and not path.exists() and not path.parent.exists():
+            path = _from_hub(str(source))
+        else:
+            raise InputError(f"there is no model at {source}: give the folder of a saved model, a llama2.c .bin file, "
+                             "RUN/NAME of a run, or owner/name on the Hub")
+    config = read_json(path / "config.json")
+    model = load_model(path) if "model" in config else from_transformers(config, _weights(path))
+    tokenizer = _tokenizer(path)
+    if tokenizer.vocab_size > model.config.vocab_size:  # a padded table may have more rows than there are tokens
+        raise InputError(f"the tokenizer beside {path} has {tokenizer.vocab_size:,} tokens, the model knows "
+                         f"{model.config.vocab_size:,}: they do not belong together")
+    return model, tokenizer
+
+
+def _llama2c(path: Path) -> tuple[LanguageModel, Coder]:
+    model = load_llama2c(path)
+    vocab_size = model.config.vocab_size
+    names = [f"tok{vocab_size}.bin", "tokenizer.bin"]
+    found = next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
+    if found is None:
+        raise InputError(f"{path} has no tokenizer beside it: put its {names[0]} or {names[1]} there")
+    return model, Llama2cTokenizer(found, vocab_size)
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """A ``transformers`` state dict, from safetensors or, for older models, pickled tensors and nothing but tensors."""
+    safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
+    try:
+        if safe.exists():
+            return load_file(safe)
+        if pickled.exists():
+            return torch.load(pickled, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the weights in {folder} are damaged ({reason}); fetch them again") from None
+    raise InputError(f"{folder} has a config.json but no weights: model.safetensors or pytorch_model.bin must be there")
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """``tokenizer.json`` of the folder or, for a model of a run, of the run; or GPT-2's pair of tables."""
+    for place in (folder, folder.parent.parent / "tokenizer"):
+        if (place / "tokenizer.json").is_file():
+            return Tokenizer.load(place)
+    vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
+    if not (vocabulary.exists() and merges.exists()):
+        raise InputError(f"{folder} has no tokenizer: put its tokenizer.json, or vocab.json and merges.txt, there")
+    try:
+        backend = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise InputError(f"the tokenizer tables in {folder} are damaged ({error}); fetch them again") from None
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([SEPARATOR])
+    return Tokenizer(backend)
+
+
+def _from_hub(name: str, **options: Any) -> Path:
+    """The folder of a published model, fetched once and then read from the Hub's cache."""
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES, **options))
+    except RepositoryNotFoundError:
+        raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(f"there is no path {name!r}, and the Hugging Face Hub cannot be reached to look for a model "
+                         f"of that name ({type(error).__name__}); check the path or the network") from None
