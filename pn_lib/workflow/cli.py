@@ -1,14 +1,17 @@
-"""The command line: ``python -m pn_lib run | train | generate | benchmark | publish | refresh``."""
+"""The command line: ``python -m pn_lib run | train | generate | evaluate | judge | benchmark | publish | refresh``."""
 
 import argparse
 import errno
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.workflow.stages import NAMED_CORPORA, output_root
 
+MODEL_HELP = ("RUN/NAME of a run, such as quick-pocket/transformer; the folder of a saved model, ours or of "
+              "transformers; a llama2.c .bin file with its tokenizer beside it; or owner/name on the Hub")
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -58,10 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", help="with --dry-run: hours on it too; t4, l4, rtx4090, a100 or h100")
     train.set_defaults(command=_train, stopped="the same command goes on from the last checkpoint")
 
-    generate = commands.add_parser("generate", help="tell a story with a model of a run")
-    generate.add_argument("prompt", nargs="?", default="", help="how the story begins (default: from nothing)")
-    generate.add_argument("--run", default="quick-pocket", help="which run's model (default: quick-pocket)")
-    generate.add_argument("--model", default="transformer", help="which of its models (default: transformer)")
+    generate = commands.add_parser("generate", help="tell a story with any saved model")
+    generate.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    generate.add_argument("prompt", nargs="?", metavar="BEGINNING", help="how the story begins (default: from nothing)")
     generate.add_argument("--max-new-tokens", type=int, default=300)
     generate.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token each time")
     generate.add_argument("--top-k", type=int)
@@ -70,10 +72,42 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--seed", type=int, default=0)
     generate.set_defaults(command=_generate)
 
+    evaluate = commands.add_parser("evaluate", help="measure any saved model: likelihood, probes, its stories")
+    evaluate.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    evaluate.add_argument("--corpus", default="pocket", help="as for run (default: pocket)")
+    evaluate.add_argument("--stories", type=int, default=300, help="validation stories to score (default: 300)")
+    evaluate.add_argument("--train-stories", type=int, default=10_000,
+                          help="training stories to look for copies in (default: 10000)")
+    evaluate.add_argument("--completions", type=int, default=60, help="beginnings to finish (default: 60)")
+    evaluate.add_argument("--repeats", type=int, default=2, help="endings for each of them (default: 2)")
+    evaluate.add_argument("--max-new-tokens", type=int, default=250)
+    evaluate.add_argument("--temperature", type=float, default=1.0)
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--out", metavar="FILE", help="write all figures, with their intervals, to this JSON file")
+    evaluate.set_defaults(command=_evaluate)
+
+    judge = commands.add_parser("judge", help="let large language models grade a run's stories, at any endpoint",
+                                description="Says what it will cost before it starts; what is answered is kept. "
+                                            "A judge is a TOML file: name, base_url, model, api_key_env, ...")
+    judge.add_argument("run", metavar="RUN", help="its name, such as quick-tinystories")
+    judge.add_argument("--judge", action="append", required=True, metavar="FILE", help="a judge; may be repeated")
+    judge.add_argument("--stories", type=int, metavar="N", help="only the first N beginnings (default: all)")
+    judge.add_argument("--pairs", type=int, default=0, metavar="N",
+                       help="compare every two tellers on N beginnings too, in both orders (default: 0)")
+    judge.add_argument("--prompts", metavar="FILE", help="judge what models write from this YAML list of beginnings")
+    judge.add_argument("--model", action="append", default=[], metavar="MODEL",
+                       help=f"with --prompts; may be repeated: {MODEL_HELP}")
+    judge.add_argument("--estimate", action="store_true", help="only say what it would cost")
+    judge.add_argument("--yes", action="store_true",
+                       help="start though the estimate is above max_cost, and stop when that is reached")
+    judge.set_defaults(command=_judge, stopped="what was answered is kept, and the same command goes on from there")
+
     benchmark = commands.add_parser("benchmark", help="measure training, the scan and decoding: speed and memory")
     benchmark.add_argument("--peers", action="store_true",
                            help="beside transformers and mambapy: pip install -e .[peers]")
     benchmark.add_argument("--quick", action="store_true", help="tiny sizes, only to see that it works")
+    benchmark.add_argument("--copies", type=int, metavar="N",
+                           help="the index of training stories too, with N pocket stories: 1000000 take some minutes")
     benchmark.set_defaults(command=_benchmark, stopped="the tables finished so far are saved")
 
     publish = commands.add_parser("publish", help="copy a finished run's small files to the published/ folders")
@@ -114,26 +148,39 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _generate(options: argparse.Namespace) -> None:
-    from pn_lib.data.tokenizer import Tokenizer
-    from pn_lib.models.base import load_model
     from pn_lib.models.generation import generate
+    from pn_lib.models.zoo import open_model
+    from pn_lib.workflow.evaluate import check_prompt, model_source
 
-    results = output_root() / "results" / options.run
-    folder = results / "models" / options.model
-    if not folder.is_dir():
-        raise InputError(f"there is no model {options.model!r} in {results}; make the run with python -m pn_lib run")
-    tokenizer = Tokenizer.load(results / "tokenizer")
-    prompt = [tokenizer.separator_id, *tokenizer.encode(options.prompt)]
-    [completion] = generate(load_model(folder), [prompt], options.max_new_tokens, temperature=options.temperature,
+    prompt = check_prompt(options.prompt) if options.prompt is not None else ""
+    model, tokenizer = open_model(model_source(options.model))
+    ids = [tokenizer.separator_id, *tokenizer.encode(prompt)]
+    [completion] = generate(model, [ids], options.max_new_tokens, temperature=options.temperature,
                             top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
                             stop_id=tokenizer.separator_id, seed=options.seed)
-    print(options.prompt + tokenizer.decode(completion.ids))
+    print(tokenizer.decode([*ids[1:], *completion.ids]))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from pn_lib.workflow.evaluate import Extent, evaluate
+
+    extent = Extent(**{field.name: getattr(options, field.name) for field in fields(Extent)})
+    print(evaluate(options.model, corpus_argument(options.corpus), extent, options.out))
+
+
+def _judge(options: argparse.Namespace) -> None:
+    from pn_lib.workflow.judge import judge_run
+
+    summary = judge_run(options.run, options.judge, options.stories, options.pairs, options.prompts, options.model,
+                        options.estimate, options.yes)
+    if summary is not None:
+        print(summary)
 
 
 def _benchmark(options: argparse.Namespace) -> None:
     from pn_lib.benchmark.command import benchmark
 
-    print(benchmark(options.peers, options.quick))
+    print(benchmark(options.peers, options.quick, options.copies))
 
 
 def _publish(options: argparse.Namespace) -> None:

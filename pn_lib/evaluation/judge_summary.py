@@ -1,0 +1,123 @@
+"""What judges said, in numbers: mean grades, how far judges agree, and their known leanings to length and position.
+
+A table of gradings has a row for each: teller, beginning, ending, repeat, words (length of the ending), the four
+``CRITERIA`` and age_group. Everything follows from the log's records, in an order that does not depend on theirs.
+Shares, correlations and intervals that too few gradings leave undefined are None.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pn_lib.evaluation.diversity import words
+from pn_lib.evaluation.intervals import bootstrap_interval, wilson_interval
+from pn_lib.evaluation.judge import AGE_GROUPS, CRITERIA, Sample, comparison, grading
+from pn_lib.evaluation.judge_client import Judge
+from pn_lib.evaluation.judging import JudgeLog
+
+COLUMNS = ("teller", "beginning", "ending", "repeat", "words", *CRITERIA, "age_group")
+STORY = ["teller", "beginning", "ending"]
+
+
+def gradings_of(judge: Judge, log: JudgeLog, samples: Sequence[Sample]) -> pd.DataFrame:
+    """The table of a judge's valid gradings of these samples."""
+    rows = []
+    for sample in samples:
+        length = len(words(sample.text))
+        for repeat in range(judge.repeats):
+            record = log.valid(grading(sample, repeat).key(judge.fingerprint))
+            if record is not None:
+                rows.append({"teller": sample.teller, "beginning": sample.beginning, "ending": sample.ending,
+                             "repeat": repeat, "words": length, **record.answer})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def teller_summary(gradings: pd.DataFrame) -> dict[str, dict]:
+    """For each teller the number of gradings, mean grades with 95 % intervals, and how often each age was guessed."""
+    return {teller: {"gradings": len(rows),
+                     "grades": {c: clustered_mean(rows[c], rows["beginning"]) for c in CRITERIA},
+                     "age_groups": {group: int((rows["age_group"] == group).sum()) for group in AGE_GROUPS}}
+            for teller, rows in gradings.groupby("teller", sort=False)}
+
+
+def clustered_mean(values: pd.Series, clusters: pd.Series, weights: pd.Series | None = None) -> dict:
+    """sum(values) / sum(weights), by default the mean, and its bootstrap interval over whole clusters.
+
+    Gradings of one beginning are not independent: whole beginnings are drawn. One beginning alone gives no interval.
+    """
+    weights = pd.Series(1.0, values.index) if weights is None else weights
+    sums, totals = values.groupby(clusters).sum(), weights.groupby(clusters).sum()
+    sums, totals = sums[totals > 0], totals[totals > 0]  # one without weight says nothing, and alone is 0 / 0
+    if len(sums) < 2:
+        return {"value": float(sums.sum() / totals.sum()), "low": None, "high": None}
+    return bootstrap_interval(sums.to_numpy(), totals.to_numpy())._asdict()
+
+
+def agreement(pairs: pd.DataFrame) -> dict[str, dict]:
+    """How far two gradings of the same stories agree, by criterion: Spearman's rank correlation and the mean absolute
+    difference in points. ``pairs`` has columns such as plot_x and plot_y, a row for each story."""
+    found = {}
+    for criterion in CRITERIA:
+        x, y = pairs[f"{criterion}_x"].astype(float), pairs[f"{criterion}_y"].astype(float)
+        found[criterion] = {"stories": len(pairs), "spearman": correlation(x.rank(), y.rank()),
+                            "mean_absolute_difference": float((x - y).abs().mean()) if len(pairs) else None}
+    return found
+
+
+def between_judges(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, dict]:
+    """``agreement`` of two judges on the stories that both graded, by their means over repeats."""
+    means = [gradings.groupby(STORY)[list(CRITERIA)].mean().reset_index() for gradings in (first, second)]
+    return agreement(means[0].merge(means[1], on=STORY))
+
+
+def between_repeats(gradings: pd.DataFrame) -> dict[str, dict]:
+    """``agreement`` of a judge with itself: every two repeats of the same story."""
+    pairs = gradings.merge(gradings, on=STORY)
+    return agreement(pairs[pairs["repeat_x"] < pairs["repeat_y"]])
+
+
+def correlation(x: pd.Series, y: pd.Series) -> float | None:
+    """Pearson's correlation; None for fewer than three values, or if either does not vary."""
+    if len(x) < 3 or x.nunique() < 2 or y.nunique() < 2:
+        return None
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def length_bias(gradings: pd.DataFrame) -> dict[str, dict]:
+    """How grades go with the ending's length in words: correlation, and points per word with a 95 % interval.
+
+    Both are within tellers: length and grade less the teller's means, as a better teller may well write longer stories.
+    What is left may still be a merit of longer stories: a slope shows that a judge could lean, not that it does.
+    """
+    found = {}
+    x = (gradings["words"] - gradings.groupby("teller")["words"].transform("mean")).round(9)  # equal lengths give 0
+    for criterion in CRITERIA:
+        y = gradings[criterion] - gradings.groupby("teller")[criterion].transform("mean")
+        # least squares through the teller's means: sum(xy) / sum(xx), a ratio of sums over beginnings
+        slope = clustered_mean(x * y, gradings["beginning"], x * x) if (x * x).sum() > 0 else None
+        found[criterion] = {"correlation": correlation(x, y), "points_per_word": slope}
+    return found
+
+
+def position_bias(judge: Judge, log: JudgeLog, pairs: Sequence[tuple[Sample, Sample]]) -> list[dict]:
+    """For every two tellers, from their endings of the same beginnings compared in both orders:
+
+    ``flips``, how often the verdict changes with the order (95 % Wilson interval; a judge that guesses flips in half of
+    the pairs, so flips alone are no proof of a bias); ``first_wins``, the share of verdicts for whichever stands first
+    (one half without a bias); ``win_rate`` of the first-named teller, corrected: a pair whose verdict flips counts as
+    half a win (95 % bootstrap interval over beginnings).
+    """
+    rows = []
+    for a, b in pairs:
+        records = [log.valid(comparison(*order).key(judge.fingerprint)) for order in ((a, b), (b, a))]
+        if None not in records:
+            firsts = [record.answer["better"] == "first" for record in records]
+            rows.append({"tellers": (a.teller, b.teller), "beginning": a.beginning, "flip": firsts[0] == firsts[1],
+                         "firsts": sum(firsts), "wins": (firsts[0] + (not firsts[1])) / 2})
+    table = pd.DataFrame(rows, columns=["tellers", "beginning", "flip", "firsts", "wins"])
+    return [{"tellers": list(tellers), "pairs": len(group),
+             "flips": wilson_interval(int(group["flip"].sum()), len(group))._asdict(),
+             "first_wins": float(group["firsts"].sum() / (2 * len(group))),
+             "win_rate": clustered_mean(group["wins"], group["beginning"])}
+            for tellers, group in table.groupby("tellers", sort=False)]
