@@ -26,7 +26,9 @@ def failure(capsys, *arguments: str) -> str:
     (["run", "--profile", "smoke", "--corpus", "no/such/folder"], "no/such/folder"),
     (["publish", "quick-pocket"], "there is no run quick-pocket"),
     (["publish", "benchmark"], "the benchmark has no machine.json"),
-    (["generate", "Once"], "there is no model 'transformer'"),
+    (["generate", "quick-pocket/transformer", "Once"], "there is no path 'quick-pocket/transformer'"),
+    (["generate", "no/such/model", "Once"], "there is no model at no/such/model"),
+    (["evaluate", "no/such/model"], "there is no model at no/such/model"),
 ])
 def test_bad_input(root, capsys, arguments, message):
     assert message in failure(capsys, *arguments)
@@ -62,19 +64,36 @@ def small_run(root):
     return results
 
 
+MODEL = "smoke-pocket/transformer"
+
+
 def test_generate_tells_the_same_story_for_the_same_seed(small_run, capsys):
     told = []
     for seed in (1, 1, 2):
-        assert main(["generate", "Once", "--run", "smoke-pocket", "--seed", str(seed)]) == 0
+        assert main(["generate", MODEL, "Once", "--seed", str(seed)]) == 0
         told.append(capsys.readouterr().out)
     assert told[0].startswith("Once") and told[0] == told[1] != told[2]
+    assert main(["generate", str(small_run / "models" / "transformer"), "Once", "--seed", "1"]) == 0
+    assert capsys.readouterr().out == told[0]  # a path names the same model
+    assert main(["generate", MODEL]) == 0  # from nothing
 
 
-def test_generate_refuses_what_cannot_be(small_run, capsys):
-    assert "context" in failure(capsys, "generate", "Once upon a time there was a dog " * 9, "--run", "smoke-pocket")
-    assert "top_p" in failure(capsys, "generate", "Once", "--run", "smoke-pocket", "--top-p", "1.5")
+@pytest.mark.parametrize(("arguments", "message"), [
+    ([MODEL, "Once upon a time there was a dog " * 9], "context"),
+    ([MODEL, "Once", "--top-p", "1.5"], "top_p"),
+    ([MODEL, " "], "the beginning is empty"),
+    ([MODEL, "Once <|endoftext|> upon"], "'<|endoftext|>', which looks like a control token"),
+    ([MODEL, "[INST] Tell"], "control token"),
+    (["smoke-pocket/mamba", "Once"], "run smoke-pocket has no model 'mamba'; it has transformer"),
+])
+def test_generate_refuses_what_cannot_be(small_run, capsys, arguments, message):
+    assert message in failure(capsys, "generate", *arguments)
+
+
+def test_a_damaged_model_is_one_sentence(small_run, capsys):
     (small_run / "models" / "transformer" / "model.safetensors").write_bytes(b"damaged")
-    assert "is damaged" in failure(capsys, "generate", "Once", "--run", "smoke-pocket")
+    for command in (["generate", MODEL, "Once"], ["evaluate", MODEL]):
+        assert "is damaged" in failure(capsys, *command)
 
 
 def test_corpus_paths_are_kept_relative_to_the_root(root, monkeypatch):

@@ -5,11 +5,9 @@ import pytest
 
 from pn_lib.errors import InputError
 from pn_lib.evaluation.diversity import (
-    StoryIndex,
     distinct_n,
-    measure_stories,
+    loops,
     ngrams,
-    quotes_close,
     repetition,
     rouge2_precision,
     self_rouge2,
@@ -50,58 +48,12 @@ def test_distinct_and_repetition():
     assert distinct_n(["", "a"], 2) == 0.0
 
 
-@pytest.mark.parametrize(("text", "closed"), [('"Hi," said Tim.', True), ('"Hi, said Tim.', False), ("“Hi” “Ho”", True),
-                                              ("“Hi “Ho””", False), ("”Hi“", False), ("no quotes, it's fine", True)])
-def test_quotes(text, closed):
-    assert quotes_close(text) is closed
-
-
-STORIES = ["Tim had a red ball. He lost the red ball in the park.", "A cat sat on the mat.", "Tim had a cat."]
-
-
-def test_index_finds_the_nearest_story():
-    index = StoryIndex(STORIES)
-    # 2-grams: tim had*, had a*, a cat, cat sat, sat on -> story 1 has three, story 2 has three (tim had, had a, a cat)
-    assert index.nearest("Tim had a cat sat on") == (1, pytest.approx(3 / 5))
-    assert index.nearest("Tim had a purple cat") == (0, pytest.approx(2 / 4))
-    assert index.nearest("the red ball, the red ball") == (0, pytest.approx(2 / 3))  # repeated 2-grams count once
-    assert index.nearest("nothing alike here") == (-1, 0.0)
-    assert index.nearest("park A cat") == (1, pytest.approx(1 / 2))  # no 2-gram runs from one story into the next
-    assert index.nearest("") == (-1, 0.0)
-
-
-def test_index_finds_the_longest_copy():
-    index = StoryIndex(STORIES)
-    assert index.longest_copied_span("Then Tim had a red ball and the red ball in the park.") == \
-        ["the", "red", "ball", "in", "the", "park"]
-    assert index.longest_copied_span("in the park a cat sat") == ["in", "the", "park"]  # stops where a story ends
-    assert index.longest_copied_span("purple cat") == ["cat"]
-    assert index.longest_copied_span("purple") == [] == index.longest_copied_span("")
-    assert index.known_words("the purple cat") == pytest.approx(2 / 3)
-
-
-def test_longest_copy_agrees_with_plain_search():
-    rng = np.random.default_rng(0)
-    letters = np.array(list("abcd"))
-    texts = [" ".join(rng.choice(letters, 30)) for _ in range(40)]
-    index = StoryIndex(texts)
-    for text in (" ".join(rng.choice(letters, 25)) for _ in range(20)):
-        sequence = text.split()
-        plain = max(k for i in range(25) for k in range(26 - i)
-                    if any(" ".join(sequence[i:i + k]) in t for t in texts))
-        assert len(index.longest_copied_span(text)) == plain
-
-
-def test_measures_together():
-    measures = measure_stories(['Tim said, "I', "A cat"], [' lost the red ball."', " sat on the mat. A dog"],
-                               [' lost the ball."', " sat on the mat."], [True, False], StoryIndex(STORIES))
-    assert measures["quotes_close"] == 1.0  # opened in the beginning, closed in the completion
-    assert measures["ended"] == 0.5
-    assert measures["longest_copy_median"] == 4
-    assert measures["rouge2_reference"] == pytest.approx((1 / 3 + 3 / 5) / 2)
-    assert measures["known_words"] == pytest.approx((1 + 5 / 6) / 2)
-    assert set(measures) == {"rouge2_reference", "self_rouge2", "memorisation_rouge2", "longest_copy_median",
-                             "distinct_2", "repetition", "known_words", "quotes_close", "ended"}
+def test_loops_are_words_said_again_and_again_in_a_row():
+    assert loops("He ran and the dog and the dog and the dog sat")
+    assert not loops("He ran and the dog and the dog sat")  # twice only
+    assert not loops("the dog and a cat and the dog and a bird and the dog")  # not in a row
+    assert loops("very very very very big") and not loops("very, very, very big")  # a single word: four times
+    assert not loops("") and not loops("word")
 
 
 def test_student_quantiles_of_the_tables():

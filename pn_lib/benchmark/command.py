@@ -10,11 +10,13 @@ import pandas as pd
 import torch
 
 from pn_lib.benchmark.contenders import FULL, QUICK, Scale
+from pn_lib.benchmark.copies import measure_copies
 from pn_lib.benchmark.decoding import against_context, decoding_pairs, measure_decoding
 from pn_lib.benchmark.generation import generation_pairs, measure_generation
 from pn_lib.benchmark.scan import measure_scan, scan_pairs
 from pn_lib.benchmark.tables import Pair, as_text, ratios, save_table
 from pn_lib.benchmark.training import measure_training, training_pairs
+from pn_lib.errors import InputError
 from pn_lib.files import write_json
 from pn_lib.models.scan import choose_method
 from pn_lib.workflow.machine import describe_machine
@@ -24,19 +26,22 @@ from pn_lib.workflow.stages import output_root
 Table = tuple[str, Callable[[], pd.DataFrame], list[Pair]]
 
 
-def benchmark(peers: bool, quick: bool, say: Callable[[str], None] = print) -> Path:
+def benchmark(peers: bool, quick: bool, copies: int | None = None, say: Callable[[str], None] = print) -> Path:
     """Measure everything, print each table with its ratios, and save it as soon as it is complete.
 
     Args:
         peers: measure transformers and mambapy too.
         quick: tiny sizes, to see that it works; they say nothing about speed, and are kept apart.
+        copies: measure the index of training stories too, with so many pocket stories.
 
     Returns:
         The folder, ``results/benchmark/`` or ``results/benchmark-quick/``.
 
     Raises:
-        InputError: the peers are asked for and not installed.
+        InputError: the peers are asked for and not installed, or copies are to be found in no story.
     """
+    if copies is not None and copies < 1:
+        raise InputError(f"--copies takes a number of stories from 1 on, not {copies}")
     if peers:
         import_module("pn_lib.benchmark.peers")  # refuses at once where one is missing
     scale = QUICK if quick else FULL
@@ -45,7 +50,7 @@ def benchmark(peers: bool, quick: bool, say: Callable[[str], None] = print) -> P
         old.unlink()
     machine = machine_record(peers)
     write_json(folder / "machine.json", machine)
-    for name, measure, pairs in _tables(scale, peers):
+    for name, measure, pairs in _tables(scale, peers, copies):
         table = measure()
         save_table(table, folder / f"{name}.csv")
         say(f"\n{name}: {caption(machine)}\n{as_text(table)}")
@@ -76,8 +81,9 @@ def caption(machine: dict[str, Any]) -> str:
             f"{', '.join(versions)}; commit {machine['commit']}; medians, alternating")
 
 
-def _tables(scale: Scale, peers: bool) -> list[Table]:
-    return [("training", lambda: measure_training(scale, peers), training_pairs(scale)),
-            ("scan", lambda: measure_scan(scale, peers), scan_pairs()),
-            ("decoding", lambda: measure_decoding(scale), decoding_pairs(scale)),
-            ("generation", lambda: measure_generation(scale, peers), generation_pairs(scale))]
+def _tables(scale: Scale, peers: bool, copies: int | None) -> list[Table]:
+    tables: list[Table] = [("training", lambda: measure_training(scale, peers), training_pairs(scale)),
+                           ("scan", lambda: measure_scan(scale, peers), scan_pairs()),
+                           ("decoding", lambda: measure_decoding(scale), decoding_pairs(scale)),
+                           ("generation", lambda: measure_generation(scale, peers), generation_pairs(scale))]
+    return tables if copies is None else [*tables, ("copies", lambda: measure_copies(copies), [])]

@@ -10,7 +10,9 @@ Reader asks, and so drops hopeless options without running them; the Sampler nev
 """
 
 import math
+import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -149,8 +151,12 @@ class Reader(Enumerator):
             return True
         return self.prefix and text.startswith(self.target[self.position:])
 
+    def covered(self) -> bool:
+        """Whether what has been written is enough."""
+        return self.prefix and self.position >= len(self.target)
+
     def followed(self, count: int, opening: Callable[[int], str]) -> list[int]:
-        if self.prefix and self.position == len(self.target):
+        if self.covered():
             raise Covered
         fitting = [index for index in range(count) if self.fits(opening(index))]
         if not fitting:
@@ -161,12 +167,38 @@ class Reader(Enumerator):
         if not self.fits(text):
             raise Departed
         self.position += len(text)
-        if self.prefix and self.position >= len(self.target):
+        if self.covered():
             raise Covered
 
     def finish(self) -> None:
         if self.position != len(self.target):
             raise Departed
+
+
+class Continuer(Reader):
+    """A Reader that goes on behind the prefix until `enough(text)` of what follows; `text` is that, and `ended`
+    whether the story was over before."""
+
+    def __init__(self, prefix: str, enough: Callable[[str], bool]):
+        super().__init__(prefix, prefix=True)
+        self.enough = enough
+
+    def restart(self) -> None:
+        super().restart()
+        self.text = ""
+        self.ended = False
+
+    def covered(self) -> bool:
+        return self.position >= len(self.target) and self.enough(self.text)
+
+    def write(self, text: str) -> None:
+        self.text += text[max(0, len(self.target) - self.position):]
+        super().write(text)
+
+    def finish(self) -> None:
+        if self.position < len(self.target):
+            raise Departed
+        self.ended = True
 
 
 class Tracer(Reader):
@@ -213,3 +245,36 @@ def log_prob(program: Program, text: str, prefix: bool = False) -> float:
     Exact: the sum over every sequence of choices that yields the text; minus infinity where there is none.
     """
     return log_sum(list(Reader(text, prefix).runs(program)))
+
+
+def next_words(program: Program, prefix: str, split: Callable[[str], list[str]]) -> dict[str, float]:
+    """Return the exact probability of every word that may come after `prefix`, likeliest first; "" is the story's end.
+
+    What a word is says `split`, which cuts a text as GPT-2 does; a word's end is certain once the next character is
+    seen, for an apostrophe the next two. That a word ends where `prefix` ends ("Sam", not "Samuel") is given; the
+    dictionary is empty where this cannot be.
+    """
+    tail = re.search(r"(?:\s+\S*|\S+|)\Z", prefix)[0]  # a space behind anything else is a border, whatever follows
+
+    def enough(text: str) -> bool:
+        word = _word_after(tail, text, split)
+        return len(text) > (1 if word is None else len(word) + (word == "'"))
+
+    reader, weights = Continuer(prefix, enough), defaultdict(list)
+    for weight in reader.runs(program):
+        word = _word_after(tail, reader.text, split)
+        if word is not None:
+            weights[word].append(weight)
+    sums = {word: log_sum(each) for word, each in weights.items()}
+    total = log_sum(list(sums.values()))
+    return {word: math.exp(sums[word] - total) for word in sorted(sums, key=lambda word: (-sums[word], word))}
+
+
+def _word_after(tail: str, text: str, split: Callable[[str], list[str]]) -> str | None:
+    """The word of `tail + text` that begins where `tail` ends, "" if nothing does; None if a word goes across."""
+    start = 0
+    for word in split(tail + text):
+        if start == len(tail):
+            return word
+        start += len(word)
+    return "" if start == len(tail) else None

@@ -5,7 +5,10 @@ exact probability of every story comes the exact entropy of the source: the loss
 """
 
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from random import Random
 
 import numpy as np
@@ -15,6 +18,7 @@ from pn_lib.data.chooser import Reader, Sampler, Tracer
 from pn_lib.data.pocket_grammar import Language, Mention, Telling
 from pn_lib.data.pocket_plots import TEMPLATES
 from pn_lib.data.pocket_words import POOLS
+from pn_lib.data.tokenizer import pre_tokens
 from pn_lib.errors import InputError
 
 CARD_TEXT = ("Children's stories of 120 to 200 words about lost things, stray animals, fears and quarrels, told by a "
@@ -22,6 +26,7 @@ CARD_TEXT = ("Children's stories of 120 to 200 words about lost things, stray an
              "this repository's code.")
 
 STORIES = Language(TEMPLATES, POOLS)
+PRONOUN_FORMS = ("he", "him", "his")
 
 
 def sample_story(seed: int) -> str:
@@ -51,6 +56,14 @@ def prefix_log_prob(text: str) -> float:
     What comes next follows: p(next | text) = exp(prefix_log_prob(text + next) - prefix_log_prob(text)).
     """
     return chooser.log_prob(STORIES, text, prefix=True)
+
+
+def next_words(prefix: str) -> dict[str, float]:
+    """Return the exact probability of every word that may come after `prefix`, likeliest first; "" is the story's end.
+
+    Words are the tokenizer's pre-tokens, a space before them. Empty where no story goes on from `prefix`.
+    """
+    return chooser.next_words(STORIES, prefix, pre_tokens)
 
 
 @dataclass(frozen=True)
@@ -103,42 +116,92 @@ def entropy(n: int, seed: int) -> Entropy:
     return Entropy(float(bits.mean()), float(ratio), float(errors[0]), float(errors[1] / sizes.mean()), n)
 
 
+@dataclass(frozen=True)
+class Gap:
+    """A place where a story must come back to a fact: `right` follows `beginning`, none of `wrong` can.
+
+    `beginning` ends before the space in front of the fact. The wrong ones would be right had the fact been another,
+    have as many words, and have probability 0 here. `distance` is the number of characters since the fact was last
+    spelled out, a pronoun not being counted as that.
+    """
+
+    slot: str
+    beginning: str
+    right: str
+    wrong: tuple[str, ...]
+    distance: int
+
+
 def consistency_probe(seed: int) -> tuple[str, str, str]:
     """Return (beginning, right, wrong): a story up to where it must come back to a fact, the fact, and a wrong one.
 
-    Of the facts repeated in the last third of the story it is the one not heard of for longest. The wrong ending would
-    be right had the fact been another, is as many words long, and has probability 0 here. Both endings bring the space
-    before them.
+    Both endings bring the space before them. The fact may be any but the names of hero and friend (see `fact_gap`).
     """
-    rng = Random(f"probes {seed}")
+    gap = fact_gap(Random(f"probes {seed}"), POOLS.keys() - {"hero", "friend"}, foils=1)
+    space = "" if gap.beginning[-1] in '\n"' else " "
+    return gap.beginning, space + gap.right, space + gap.wrong[0]
+
+
+def fact_gap(rng: Random, slots: Collection[str], foils: int) -> Gap:
+    """Draw stories until one comes back to a fact of `slots` in its last third, with `foils` wrong ones.
+
+    Of several such facts it is the one not heard of for longest. Wrong ones that the beginning mentions come first, as
+    the hero does for the friend; others are drawn as the story draws, so that being common gives little away.
+    """
+    return _gap(rng, foils, lambda telling, mention, heard: mention.slot in slots and mention.form not in PRONOUN_FORMS)
+
+
+def pronoun_gap(rng: Random) -> Gap:
+    """Draw stories until one comes back in its last third to somebody by a pronoun where that of the other gender is
+    impossible, though somebody of that gender has been mentioned too."""
+    return _gap(rng, 1, _ambiguous)
+
+
+def _ambiguous(telling: Telling, mention: Mention, heard: Collection[str]) -> bool:
+    pronoun = telling.facts[mention.slot].get("he")
+    others = {telling.facts[slot].get("he", pronoun) for slot in heard}
+    return mention.form in PRONOUN_FORMS and others != {pronoun}
+
+
+def _gap(rng: Random, foils: int, wanted: Callable[[Telling, Mention, Collection[str]], bool]) -> Gap:
     while True:
         sampler = Sampler(rng)
         telling = STORIES(sampler)
-        for start, mention in _repeated(telling):
-            wrongs = _foils(sampler.text, telling, start, mention)
-            if wrongs:
-                right = mention.spell(telling.facts[mention.slot])
-                space = " " if sampler.text[start - 1] == " " else ""
-                return sampler.text[:start - len(space)], space + right, space + wrongs[int(rng.random() * len(wrongs))]
+        for distance, start, mention in _repeated(telling, wanted):
+            wrong = tuple(islice(_foils(sampler.text[:start], telling, mention, rng), foils))
+            if len(wrong) == foils:
+                return Gap(mention.slot, sampler.text[:start].removesuffix(" "),
+                           mention.spell(telling.facts[mention.slot]), wrong, distance)
 
 
-def _repeated(telling: Telling) -> list[tuple[int, Mention]]:
-    """Where the last third repeats a fact, and how it is spelled there; what was not heard of for longest first."""
+def _repeated(telling: Telling, wanted: Callable) -> list[tuple[int, int, Mention]]:
+    """(distance, start, mention) where the last third repeats a wanted fact; what was not heard of for longest first.
+
+    The break between paragraphs is no fact of the story.
+    """
     heard: dict[str, int] = {}
     found = []
     for start, mention in telling.mentions:
-        # Names and pronouns are heard all the time; the break between paragraphs is no fact of the story.
-        if mention.slot in heard and start > telling.length * 2 / 3 and mention.slot not in ("hero", "friend", "break"):
+        if start > telling.length * 2 / 3 and mention.slot in heard and wanted(telling, mention, heard):
             found.append((start - heard[mention.slot], start, mention))
-        heard[mention.slot] = start
-    return [(start, mention) for _, start, mention in sorted(found, key=lambda item: item[:2], reverse=True)]
+        if mention.slot != "break" and mention.form not in PRONOUN_FORMS:
+            heard[mention.slot] = start
+    return sorted(found, key=lambda item: item[:2], reverse=True)
 
 
-def _foils(text: str, telling: Telling, start: int, mention: Mention) -> list[str]:
-    """What else could be spelled at `start`, had the fact been another, but cannot follow this beginning."""
-    right = mention.spell(telling.facts[mention.slot])
-    others = {slot: record for slot, record in telling.facts.items() if slot != mention.slot}
-    records = telling.pools[mention.slot].given(others)
-    foils = dict.fromkeys(mention.spell(record) for record in records)
-    return [foil for foil in foils if len(foil.split()) == len(right.split())
-            and not foil.startswith(right) and not list(Reader(text[:start] + foil, prefix=True).runs(STORIES))]
+def _foils(beginning: str, telling: Telling, mention: Mention, rng: Random) -> Iterator[str]:
+    """What else could be spelled after `beginning`, had the fact been another, but cannot follow it; one by one."""
+    facts, right = telling.facts, mention.spell(telling.facts[mention.slot])
+    others = {slot: record for slot, record in facts.items() if slot != mention.slot}
+    records = list(telling.pools[mention.slot].given(others))
+    if mention.slot == "friend":
+        records.append(facts["hero"])
+    plain, order = replace(mention, article=False, capital=False), {}
+    for rank, record in enumerate(records):
+        unmentioned = re.search(rf"\b{plain.spell(record)}\b", beginning) is None
+        # Sorted by u^(1 / weight), these are weighted draws without replacement (Efraimidis & Spirakis 2006).
+        order[mention.spell(record)] = (unmentioned, -rng.random() ** (rank + 3))
+    for foil in sorted(order, key=order.__getitem__):
+        if (len(foil.split()) == len(right.split()) and not foil.startswith(right)
+                and not list(Reader(beginning + foil, prefix=True).runs(STORIES))):
+            yield foil

@@ -113,6 +113,12 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     return Tokenizer(backend)
 
 
+def pre_tokens(text: str) -> list[str]:
+    """``text`` cut into GPT-2's pre-tokens, words with the space before them, which no token reaches across."""
+    pieces = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True).pre_tokenize_str(text)
+    return [text[start:end] for _, (start, end) in pieces]
+
+
 def _not_text(texts: list[str]) -> InputError:
     for text in texts:
         try:

@@ -11,12 +11,9 @@ import numpy as np
 from pn_lib.data import pocket
 from pn_lib.data.pocket_plots import TEMPLATES
 from pn_lib.data.pocket_words import POOLS
-from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.errors import InputError
 from pn_lib.evaluation.diversity import words
 from pn_lib.evaluation.intervals import Interval, bits_per_byte_interval, wilson_interval
-from pn_lib.evaluation.likelihood import sequence_nats
-from pn_lib.models.base import LanguageModel
 from pn_lib.progress import progress
 
 PRONOUNS = {"he", "she", "it", "they", "him", "her", "them", "his", "hers", "its", "their"}
@@ -95,26 +92,3 @@ def excess_bits_per_byte(story_nats: np.ndarray, stories: Sequence[str]) -> Inte
         raise InputError(f"{len(outside)} of {len(stories)} stories are no Pocket stories, first number {outside[0]} "
                          f"({stories[outside[0]][:60]!r}); measure the excess on stories of the source")
     return bits_per_byte_interval(story_nats - exact, np.array([len(story.encode()) for story in stories]))
-
-
-def consistency(model: LanguageModel, tokenizer: Tokenizer, context: int, probes: int = 200, seed: int = 0) -> Interval:
-    """How often the model finds the right ending of a story likelier than one with a fact of its beginning exchanged.
-
-    Each probe is scored from the first token in which the two texts differ to its end, which is the end of the fact
-    and not of the story. Guessing gives a half; finding both equally likely counts as wrong. With Wilson's interval.
-    """
-    sequences, starts = [], []
-    for i in range(probes):
-        beginning, right, wrong = pocket.consistency_probe(seed + i)
-        # Encoded whole: the last token of the beginning may reach into the ending.
-        pair = [[tokenizer.separator_id, *tokenizer.encode(beginning + ending)] for ending in (right, wrong)]
-        sequences += pair
-        starts += [_shared(*pair)] * 2
-    right, wrong = sequence_nats(model, sequences, context, starts).reshape(probes, 2).T
-    return wilson_interval(int((right < wrong).sum()), probes)
-
-
-def _shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """Number of tokens at the beginning in which the two agree."""
-    return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
-                min(len(first), len(second)))

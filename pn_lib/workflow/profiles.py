@@ -50,13 +50,19 @@ class TokenizerSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    stories: int = 200  # stories sampled per model
+    """Notebook 05: every model of the zoo finishes ``stories`` held-out beginnings, ``repeats`` times each."""
+
+    stories: int = 200
+    repeats: int = 2
     max_new_tokens: int = 200
     temperature: float = 1.0
     temperatures: tuple[float, ...] = (0.4, 0.7, 1.0, 1.3)  # what notebook 05 compares
+    zoo: tuple[Options, ...] = ({"d_model": 32, "n_layers": 2, "n_heads": 2}, {"d_model": 64, "n_layers": 3})
+    probes: int = 400  # Pocket probes a model, and positions at which its next word is compared with the source's
 
     def __post_init__(self) -> None:
-        _at_least(1, stories=self.stories, max_new_tokens=self.max_new_tokens)
+        _at_least(1, stories=self.stories, repeats=self.repeats, max_new_tokens=self.max_new_tokens,
+                  probes=self.probes)
 
 
 @dataclass(frozen=True)
@@ -199,6 +205,10 @@ class Profile:
         """The Transformer of notebooks 03-05 for a tokenizer of ``vocab_size``; ``changes`` override the profile."""
         return _model_config(TransformerConfig, self.transformer, vocab_size, changes)
 
+    def zoo_configs(self, vocab_size: int) -> list[TransformerConfig]:
+        """The smaller Transformers that notebook 05 sets beside the main one."""
+        return [self.transformer_config(vocab_size, **size) for size in self.evaluation.zoo]
+
     def recipe_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
         """The small Transformer whose training notebook 04 varies."""
         return _model_config(TransformerConfig, self.recipe.transformer, vocab_size, changes)
@@ -276,9 +286,9 @@ def load_profile(name: str) -> Profile:
 
 def _check_models(profile: Profile, where: str) -> None:
     """Model options meet their dataclass only once the vocabulary is known; find their mistakes now."""
-    makers = {"transformer": profile.transformer_config, "recipe.transformer": profile.recipe_config,
-              "scaling.sizes": profile.scaling_configs, "scaling.mamba": profile.scaling_mambas,
-              "study.transformer": profile.study_config,
+    makers = {"transformer": profile.transformer_config, "evaluation.zoo": profile.zoo_configs,
+              "recipe.transformer": profile.recipe_config, "scaling.sizes": profile.scaling_configs,
+              "scaling.mamba": profile.scaling_mambas, "study.transformer": profile.study_config,
               "mamba.full": profile.full_mamba_config, "mamba.mamba": profile.mamba_config,
               "mamba.transformer": profile.matched_config}
     makers |= {f"sizes.{name}": partial(profile.transformer_config, **size) for name, size in profile.sizes.items()}

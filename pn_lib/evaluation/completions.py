@@ -1,0 +1,204 @@
+"""Completions of held-out beginnings, and what can be measured of them without a judge.
+
+The protocol of TinyStories (Eldan & Li 2023): a model gets the beginning of a story it never saw and writes on; the
+true endings, put through the same measures, show what values real stories have.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pn_lib.evaluation import diversity, grammar
+from pn_lib.evaluation.copies import StoryIndex
+from pn_lib.evaluation.diversity import words
+from pn_lib.evaluation.intervals import Interval, bootstrap_interval
+from pn_lib.evaluation.names import names_in
+from pn_lib.models.base import LanguageModel
+from pn_lib.models.generation import generate
+from pn_lib.models.zoo import Coder
+from pn_lib.progress import progress
+
+BATCH = 64  # completions written at once; bounds memory, changes nothing else
+# What `measure` gives, by column; the first eight are shares.
+MEASURES = {
+    "ended": "reached its end within the limit",
+    "finished": "its last sentence is finished",
+    "quotes_close": "every quotation is closed",
+    "loops": "says the same words three times in a row",
+    "sound": "ended, finished, quotes closed, no loop, no unknown word, no fault of grammar",
+    "known_words": "words that training has",
+    "names_kept": "names of the beginning that come again",
+    "words_kept": "content words of the beginning that come again",
+    "names_new": "names that the beginning lacks",
+    "words": "length in words",
+    "repetition": "four-word runs that repeat an earlier one (share)",
+    "grammar_faults": "faults of grammar per 100 words",
+    "distinct_2": "different word pairs among all, over the completions of a beginning",
+    "rouge2_reference": "word pairs shared with the true ending (ROUGE-2 precision)",
+    "self_rouge2": "likeness to the likest completion of another beginning (ROUGE-2 F)",
+    "memorisation_rouge2": "word pairs shared with the closest training story (ROUGE-2 precision)",
+    "longest_copy": "longest run of words copied from training",
+}
+
+
+class Ending(NamedTuple):
+    """What was written after a beginning, and whether it came to its end (or was cut at the limit)."""
+
+    text: str
+    ended: bool
+
+
+def cut_beginning(story: str, share: float = 0.4) -> tuple[str, str]:
+    """``story`` cut at that share of its characters, moved back to a word border: (beginning, ending).
+
+    The ending keeps its space or line break, so the two joined are the story again. A story whose first word is longer
+    than the share is cut inside it.
+    """
+    place = int(share * len(story))
+    border = max(story.rfind(" ", 1, place + 1), story.rfind("\n", 1, place + 1))
+    return (story[:border], story[border:]) if border > 0 else (story[:place], story[place:])
+
+
+def complete(model: LanguageModel, tokenizer: Coder, beginnings: Sequence[str], repeats: int = 1, *,
+             max_new_tokens: int, name: str = "Writing", **sampling: float) -> list[list[Ending]]:
+    """``repeats`` endings for each beginning: (beginnings, repeats). ``sampling`` (temperature, top_p, seed, ...) goes
+    to ``generate``.
+
+    A prompt fills half of the model's window at most, so that there is room to write: a longer beginning loses its
+    first tokens. Row n of the list has random numbers of its own, whatever stands beside it.
+    """
+    prompts = [prompt_of(tokenizer, beginning, model.max_length) for beginning in beginnings for _ in range(repeats)]
+    told = []
+    for first in progress(range(0, len(prompts), BATCH), name, unit="batch"):
+        told += generate(model, prompts[first:first + BATCH], max_new_tokens, stop_id=tokenizer.separator_id,
+                         first_row=first, **sampling)
+    endings = [Ending(_written(tokenizer, prompt, story.ids), story.finish_reason == "stop")
+               for prompt, story in zip(prompts, told, strict=True)]
+    return [endings[i:i + repeats] for i in range(0, len(endings), repeats)]
+
+
+def _written(tokenizer: Coder, prompt: list[int], ids: list[int]) -> str:
+    """The text of ``ids`` behind the prompt; alone, some tokenizers would take its first space away."""
+    return tokenizer.decode([*prompt, *ids])[len(tokenizer.decode(prompt)):]
+
+
+def prompt_of(tokenizer: Coder, beginning: str, max_length: int | None = None) -> list[int]:
+    """The separator and the beginning's tokens, the last of them that fit into half of the window."""
+    ids = [tokenizer.separator_id, *tokenizer.encode(beginning)]
+    return ids if max_length is None else ids[-max(1, max_length // 2):]
+
+
+def true_endings(endings: Sequence[str], tokenizer: Coder, max_new_tokens: int) -> list[list[Ending]]:
+    """Real endings under the limit that the models had: one for each beginning."""
+    encoded = [tokenizer.encode(ending) for ending in endings]
+    return [[Ending(tokenizer.decode(ids[:max_new_tokens]), len(ids) < max_new_tokens)] for ids in encoded]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What the training stories say about completions: their index, their names, and their commonest words."""
+
+    index: StoryIndex
+    names: frozenset[str]
+    common: frozenset[str]
+
+    @classmethod
+    def of(cls, stories: Sequence[str], index: StoryIndex) -> "Yardstick":
+        return cls(index, frozenset(names_in(stories)), common_words(stories))
+
+
+def common_words(stories: Iterable[str], share: float = 0.1) -> frozenset[str]:
+    """Words that stand in more than that share of the stories. What is left of a text without them and without its
+    names are its content words: mostly the things, places and deeds it is about."""
+    counts, n = Counter(), 0
+    for story in stories:
+        n += 1
+        counts.update(set(words(story)))
+    return frozenset(word for word, count in counts.items() if count > share * n)
+
+
+def measure(beginnings: Sequence[str], told: Sequence[Sequence[Ending]], references: Sequence[str],
+            yardstick: Yardstick) -> pd.DataFrame:
+    """Every one of ``MEASURES`` for every completion: a row each, with ``beginning`` and ``repeat``.
+
+    ``references`` are the true endings. NaN where a measure has no value: no name to carry over, or a measure of the
+    set that stands in the first row of its beginning alone (``distinct_2`` over all completions of a beginning,
+    ``self_rouge2`` among the first completions of all).
+    """
+    alike = diversity.self_rouge2([endings[0].text for endings in told])
+    rows = []
+    for b, (beginning, endings, reference) in enumerate(zip(beginnings, told, references, strict=True)):
+        of_set = {"distinct_2": diversity.distinct_n([ending.text for ending in endings], 2), "self_rouge2": alike[b]}
+        for r, ending in enumerate(endings):
+            one = measure_one(beginning, ending, yardstick)
+            one["rouge2_reference"] = diversity.rouge2_precision(ending.text, reference)
+            rows.append({"beginning": b, "repeat": r, **one,
+                         **(of_set if r == 0 else dict.fromkeys(of_set, float("nan")))})
+    return pd.DataFrame(rows, columns=["beginning", "repeat", *MEASURES])
+
+
+def measure_one(beginning: str, ending: Ending, yardstick: Yardstick) -> dict[str, float]:
+    """The measures of a single completion that need no other."""
+    text, story = ending.text, beginning + ending.text
+    one = {
+        "ended": float(ending.ended), "finished": float(finished(text)), "quotes_close": float(quotes_close(story)),
+        "loops": float(diversity.loops(text)), "known_words": yardstick.index.known_words(text),
+        "words": float(len(words(text))), "repetition": diversity.repetition(text),
+        "grammar_faults": grammar.faults_per_100_words(beginning, text),
+        "memorisation_rouge2": yardstick.index.nearest(text)[1],
+        "longest_copy": float(len(yardstick.index.longest_copied_span(text).words)),
+        **carried_over(beginning, text, yardstick),
+    }
+    one["sound"] = float(one["ended"] and one["finished"] and one["quotes_close"] and not one["loops"]
+                         and one["known_words"] == 1 and one["grammar_faults"] == 0)
+    return one
+
+
+def finished(text: str) -> bool:
+    """Whether the text ends as a sentence does: with . ! ? or …, closing quotes and brackets aside."""
+    return re.search(r"[.!?…][\"'”’)\]*]*\s*$", text) is not None
+
+
+def quotes_close(text: str) -> bool:
+    """Whether every quotation is closed: straight quotes in pairs, curly ones in turn."""
+    curly = "".join(re.findall("[“”]", text))
+    return text.count('"') % 2 == 0 and curly.replace("“”", "") == ""
+
+
+def carried_over(beginning: str, text: str, yardstick: Yardstick) -> dict[str, float]:
+    """Which names and content words of the beginning come again, as shares (NaN if it has none), and how many names
+    the completion has of its own."""
+    before, after = (_names(part, yardstick.names) for part in (beginning, text))
+    spelled = {word for name in yardstick.names for word in words(name)}
+    content = set(words(beginning)) - yardstick.common - spelled
+    again = set(words(text))
+    return {"names_kept": len(before & after) / len(before) if before else float("nan"),
+            "words_kept": len(content & again) / len(content) if content else float("nan"),
+            "names_new": float(len(after - before))}
+
+
+def _names(text: str, known: frozenset[str]) -> set[str]:
+    return known.intersection(re.findall(r"[^\W\d_]+", text))
+
+
+def summarise(table: pd.DataFrame) -> dict[str, Interval | None]:
+    """The mean of every measure with its bootstrap interval over beginnings, as the completions of one beginning are
+    not independent; None where no completion has a value, or only one beginning does."""
+    means: dict[str, Interval | None] = {}
+    for name in MEASURES:
+        groups = table.dropna(subset=[name]).groupby("beginning")[name]
+        sums, counts = groups.sum().to_numpy(), groups.count().to_numpy()
+        means[name] = bootstrap_interval(sums, counts) if len(sums) > 1 else None
+    return means
+
+
+def copy_lengths(table: pd.DataFrame, edges: Sequence[int] = (0, 5, 10, 15, 20, 30, 40, 60, 100)) -> list[int]:
+    """Histogram of the longest copied runs: how many completions have edges[i] <= length < edges[i + 1], the last
+    open-ended."""
+    counts, _ = np.histogram(table["longest_copy"], [*edges, np.inf])
+    return counts.tolist()

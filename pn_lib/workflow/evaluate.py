@@ -1,0 +1,182 @@
+"""``python -m pn_lib evaluate``: what can be measured of any saved model without a judge, in one go, as tables.
+
+The model may be ours or not (``pn_lib.models.zoo``), the corpus any. Likelihood, completions of held-out beginnings
+beside their real endings, probes; and on Pocket stories what is exact: the excess over the source, whole stories that
+the source could have told, Pocket probes.
+"""
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pn_lib.data.cleaning import clean
+from pn_lib.data.corpora import Corpus, load_corpus
+from pn_lib.data.stories import iterate
+from pn_lib.errors import InputError
+from pn_lib.evaluation import language
+from pn_lib.evaluation.completions import (
+    MEASURES,
+    Yardstick,
+    complete,
+    copy_lengths,
+    cut_beginning,
+    measure,
+    summarise,
+    true_endings,
+)
+from pn_lib.evaluation.copies import StoryIndex
+from pn_lib.evaluation.intervals import Interval, bits_per_byte_interval
+from pn_lib.evaluation.likelihood import Likelihood, context_of, text_likelihood
+from pn_lib.evaluation.probes import KINDS, accuracy, load_probes, pocket_probes, score_probes
+from pn_lib.files import write_json
+from pn_lib.models.base import LanguageModel
+from pn_lib.models.zoo import Coder, open_model
+from pn_lib.workflow.stages import output_root
+
+POCKET_PROBES = 200  # of each kind
+# Text that some tokenizer takes for one of its control tokens; ours never do, and would read it letter by letter.
+CONTROL = re.compile(r"<\|[^|<>]*\|>|</?s>|<(?:unk|pad|bos|eos|mask)>|\[/?(?:INST|CLS|SEP|MASK|PAD)\]|<0x[0-9A-F]{2}>",
+                     re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: validation stories scored, training stories searched for copies, beginnings finished,
+    endings of each, and how they are sampled."""
+
+    stories: int = 300
+    train_stories: int = 10_000
+    completions: int = 60
+    repeats: int = 2
+    max_new_tokens: int = 250
+    temperature: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"stories": 2, "train_stories": 1, "completions": 2, "repeats": 1,
+                            "max_new_tokens": 1}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
+        if self.completions > self.stories:
+            raise InputError(f"--completions {self.completions} are more than the --stories {self.stories} whose "
+                             "beginnings they finish; ask for fewer")
+
+
+def model_source(name: str) -> Path | str:
+    """Where a model is: ``name`` itself if it is a path; for RUN/NAME the folder of a run's model; else ``name``, which
+    may be on the Hub.
+
+    Raises:
+        InputError: the run is there, but has no such model.
+    """
+    run, _, model = name.partition("/")
+    models = output_root() / "results" / run / "models"
+    if Path(name).exists() or not (model and models.is_dir()):
+        return name
+    if not (models / model).is_dir():
+        there = ", ".join(sorted(folder.name for folder in models.iterdir() if folder.is_dir()))
+        raise InputError(f"run {run} has no model {model!r}; it has {there or 'none'}")
+    return models / model
+
+
+def check_prompt(prompt: str) -> str:
+    """The prompt, if a story can begin so.
+
+    Raises:
+        InputError: it is empty, or holds the spelling of a control token.
+    """
+    if not prompt.strip():
+        raise InputError("the beginning is empty; leave it out to have a story from nothing, or give its first words")
+    control = CONTROL.search(prompt)
+    if control:
+        raise InputError(f"the beginning holds {control[0]!r}, which looks like a control token; models of stories "
+                         "read it as mere letters, so leave it out")
+    return prompt
+
+
+def evaluate(source: str, corpus: str, extent: Extent, out: str | None = None) -> str:
+    """All tables as text; with ``out`` their numbers go to that JSON file too.
+
+    Raises:
+        InputError: a model or corpus that cannot be opened, or ``extent`` asks for more stories than there are.
+    """
+    model, tokenizer = open_model(model_source(source))
+    loaded = load_corpus(corpus, extent.train_stories, extent.stories, extent.seed, output_root())
+    training, validation = (list(iterate(clean(part)[0])) for part in (loaded.train, loaded.validation))
+    result = {"model": {"source": source, "kind": model.name, "parameters": model.n_parameters(),
+                        "context": context_of(model), "vocabulary": tokenizer.vocab_size},
+              "corpus": {"title": loaded.card.title, "fingerprint": loaded.fingerprint,
+                         "training_stories": len(training), "validation_stories": len(validation)}}
+    score = text_likelihood(model, tokenizer, validation)
+    result["likelihood"] = _spread(bits_per_byte_interval(score.story_nats, score.story_bytes))
+    result["completions"] = _completions(model, tokenizer, training, validation[:extent.completions], extent)
+    probes = [probe for kind in KINDS for probe in load_probes(kind)]
+    if corpus == "pocket":
+        probes += pocket_probes(POCKET_PROBES, extent.seed)
+        result["pocket"] = _pocket(model, tokenizer, validation, score, extent)
+    scores = score_probes(model, tokenizer, probes, context_of(model))
+    result["probes"] = accuracy(scores).to_dict("index")
+    if out is not None:
+        write_json(out, result)
+    return _text(result, loaded, extent)
+
+
+def _spread(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else interval._asdict()
+
+
+def _completions(model: LanguageModel, tokenizer: Coder, training: list[str], validation: list[str],
+                 extent: Extent) -> dict:
+    beginnings, references = zip(*map(cut_beginning, validation), strict=True)
+    told = complete(model, tokenizer, beginnings, extent.repeats, max_new_tokens=extent.max_new_tokens,
+                    temperature=extent.temperature, seed=extent.seed)
+    real = true_endings(references, tokenizer, extent.max_new_tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        yardstick = Yardstick.of(training, StoryIndex.build(training, folder))
+        tables = {who: measure(beginnings, endings, references, yardstick)
+                  for who, endings in (("model", told), ("real endings", real))}
+    return {"beginnings": len(beginnings), "repeats": extent.repeats, "temperature": extent.temperature,
+            "measures": {who: {key: _spread(value) for key, value in summarise(table).items()}
+                         for who, table in tables.items()},
+            "copy_lengths": {who: copy_lengths(table) for who, table in tables.items()},
+            "example": {"beginning": beginnings[0], "ending": told[0][0].text}}
+
+
+def _pocket(model: LanguageModel, tokenizer: Coder, validation: list[str], score: Likelihood, extent: Extent) -> dict:
+    blank = complete(model, tokenizer, [""], extent.completions, max_new_tokens=extent.max_new_tokens,
+                     temperature=extent.temperature, seed=extent.seed, name="Telling")
+    stories = [ending.text for ending in blank[0]]
+    return {"excess_bits_per_byte": _spread(language.excess_bits_per_byte(score.story_nats, validation)),
+            "valid_share": _spread(language.valid_share(stories)), "stories": len(stories),
+            "reasons": language.departure_reasons(stories)}
+
+
+def _text(result: dict, corpus: Corpus, extent: Extent) -> str:
+    facts, sizes, completions = result["model"], result["corpus"], result["completions"]
+    lines = [f"{facts['source']}: {facts['kind']}, {facts['parameters']:,} parameters, vocabulary "
+             f"{facts['vocabulary']:,}, context {facts['context']:,}",
+             f"{corpus.card.title}: {sizes['validation_stories']:,} validation stories",
+             "Square brackets hold 95 % intervals.", "",
+             f"bits per byte {_spell(result['likelihood'])}", "",
+             f"Endings of {completions['beginnings']} held-out beginnings, {completions['repeats']} each, temperature "
+             f"{completions['temperature']:g}, at most {extent.max_new_tokens} tokens; copies sought in "
+             f"{sizes['training_stories']:,} training stories",
+             pd.DataFrame({MEASURES[key]: {who: _spell(values[key]) for who, values in completions["measures"].items()}
+                           for key in MEASURES}).T.to_string(), "",
+             "Probes: how often the right continuation is likelier than the wrong ones",
+             pd.DataFrame({kind: {"right": _spell(row), "guessing": f"{row['chance']:.2f}", "probes": row["n"]}
+                           for kind, row in result["probes"].items()}).T.to_string()]
+    if "pocket" in result:
+        pocket = result["pocket"]
+        lines += ["", "Against the exact source of Pocket stories",
+                  f"bits per byte above the source {_spell(pocket['excess_bits_per_byte'])}",
+                  f"whole stories of the language {_spell(pocket['valid_share'])} of {pocket['stories']}"]
+        lines += [f"  {count} leave it for: {reason}" for reason, count in pocket["reasons"]]
+    return "\n".join([*lines, "", f"{completions['example']['beginning']} ***{completions['example']['ending']}"])
+
+
+def _spell(row: dict | None) -> str:
+    return "-" if row is None else f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

@@ -1,0 +1,90 @@
+"""``python -m pn_lib evaluate`` and what it takes for a model."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from pn_lib.data import pocket
+from pn_lib.data.tokenizer import train_tokenizer
+from pn_lib.errors import InputError
+from pn_lib.evaluation.completions import MEASURES
+from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.workflow.cli import main
+from pn_lib.workflow.evaluate import Extent, check_prompt, model_source
+
+SMALL = ["--stories", "12", "--train-stories", "60", "--completions", "4", "--max-new-tokens", "30"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    results = tmp_path / "results" / "smoke-pocket"
+    tokenizer = train_tokenizer(pocket.sample_stories(50, 1), 400)
+    tokenizer.save(results / "tokenizer")
+    torch.manual_seed(0)
+    Transformer(TransformerConfig(tokenizer.vocab_size, context=128, d_model=16, n_layers=1, n_heads=2)).save(
+        results / "models" / "transformer")
+    return tmp_path
+
+
+def test_everything_is_measured_and_the_same_each_time(run, capsys):
+    out = run / "found.json"
+    arguments = ["evaluate", "smoke-pocket/transformer", *SMALL, "--out", str(out)]
+    assert main(arguments) == 0
+    text, found = capsys.readouterr().out, out.read_bytes()
+    assert all(meaning in text for meaning in MEASURES.values())
+    result = json.loads(found)
+    assert result["likelihood"]["low"] < result["likelihood"]["value"] < result["likelihood"]["high"]
+    excess = result["pocket"]["excess_bits_per_byte"]["value"]
+    assert 1 < excess < result["likelihood"]["value"]  # it has learnt nothing
+    assert set(result["probes"]) == {"facts", "reasoning", "tracking", "grammar", "facts of the story", "pronouns"}
+    measures = result["completions"]["measures"]
+    shared = {who: values["rouge2_reference"]["value"] for who, values in measures.items()}
+    assert shared["real endings"] > 0.9 > shared["model"]  # below 1, as the limit may cut a word
+    assert main(arguments) == 0
+    assert out.read_bytes() == found
+
+
+def test_other_corpora_have_no_exact_part(run, capsys):
+    (run / "mine.txt").write_text("\n\n".join(pocket.sample_stories(80, 5)).replace("\n\n", "\n<|endoftext|>\n"))
+    assert main(["evaluate", "smoke-pocket/transformer", "--corpus", str(run / "mine.txt"), *SMALL]) == 0
+    text = capsys.readouterr().out
+    assert "exact source" not in text and "pronouns" not in text and "bits per byte" in text
+
+
+def test_what_a_model_is_called(run, monkeypatch):
+    folder = run / "results" / "smoke-pocket" / "models" / "transformer"
+    assert model_source("smoke-pocket/transformer") == folder
+    assert model_source(str(folder)) == str(folder)
+    assert model_source("roneneldan/TinyStories-1M") == "roneneldan/TinyStories-1M"
+    with pytest.raises(InputError, match="has no model 'mamba'; it has transformer"):
+        model_source("smoke-pocket/mamba")
+
+
+def test_prompts():
+    assert check_prompt("Once upon a time <3 [ok]") == "Once upon a time <3 [ok]"
+    for bad in ("", " \n", "<s>Once", "Once<|im_start|>", "<0x0A>", "[inst]"):
+        with pytest.raises(InputError):
+            check_prompt(bad)
+
+
+def test_extents_that_cannot_be():
+    for bad in ({"stories": 1}, {"completions": 1}, {"repeats": 0}, {"completions": 301}, {"max_new_tokens": 0}):
+        with pytest.raises(InputError, match=next(iter(bad)).replace("_", "-")):
+            Extent(**bad)
+
+
+@pytest.mark.skipif("PN_STORIES260K" not in os.environ or "PN_TINYSTORIES" not in os.environ,
+                    reason="PN_STORIES260K and PN_TINYSTORIES name the folders of the model and the slice")
+def test_a_published_model_on_real_stories(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    model = Path(os.environ["PN_STORIES260K"]) / "stories260K.bin"
+    out = tmp_path / "found.json"
+    assert main(["evaluate", str(model), "--corpus", os.environ["PN_TINYSTORIES"], "--out", str(out), "--stories", "40",
+                 "--train-stories", "100", "--completions", "3", "--max-new-tokens", "60"]) == 0
+    result = json.loads(out.read_text())
+    assert 0.85 < result["likelihood"]["value"] < 1.05 and result["probes"]["grammar"]["value"] > 0.7
+    assert "stories260K.bin: transformer" in capsys.readouterr().out
