@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -25,6 +26,7 @@ from pn_lib.evaluation.completions import (
     true_endings,
 )
 from pn_lib.evaluation.copies import StoryIndex
+from pn_lib.models.ngram import NGram, NGramConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 TRAINING = [f"One day, {name} had a {thing}. {name} lost the {thing} in the park. Then {name} found it. The end."
@@ -73,11 +75,24 @@ def test_a_long_beginning_loses_its_first_tokens_and_leaves_room(model):
 
 def test_real_endings_are_cut_at_the_same_limit(model):
     tokenizer = model[1]
-    ids = tokenizer.encode(TRAINING[0])
-    [[whole]], [[cut]] = (true_endings(TRAINING[:1], tokenizer, limit) for limit in (len(ids) + 1, len(ids) - 3))
-    assert whole == Ending(TRAINING[0], True) and cut == Ending(tokenizer.decode(ids[:-3]), False)
-    # as for a model, the end itself takes a place under the limit
-    assert true_endings(TRAINING[:1], tokenizer, len(ids))[0][0].ended is False
+    n = len(tokenizer.encode(TRAINING[0]))
+
+    def real(limit, window=None):
+        return true_endings([""], TRAINING[:1], tokenizer, limit, window)[0][0]
+
+    assert real(n + 1) == Ending(TRAINING[0], True)
+    assert real(n - 3) == Ending(tokenizer.decode(tokenizer.encode(TRAINING[0])[:-3]), False)
+    assert real(n).ended is False  # as for a model, the end itself takes a place under the limit
+    assert real(999, window=n + 1).ended and not real(999, window=n).ended  # the separator fills a place too
+
+
+def test_a_window_sets_everybody_the_same_limit(model):
+    network, tokenizer = model
+    ngram = NGram(NGramConfig(tokenizer.vocab_size, order=2)).fit(np.array(prompt_of(tokenizer, " ".join(TRAINING))))
+    for teller in (network, ngram):
+        [[ending]] = complete(teller, tokenizer, ["One day, Tim had"], max_new_tokens=50, window=12, temperature=0)
+        assert len(tokenizer.encode(ending.text)) <= 13 - len(prompt_of(tokenizer, "One day, Tim had", 12))
+        assert not ending.ended
 
 
 @pytest.mark.parametrize(("text", "closed"), [('"Hi," said Tim.', True), ('"Hi, said Tim.', False), ("“Hi” “Ho”", True),

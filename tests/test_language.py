@@ -1,27 +1,22 @@
 """Measures against the exact source: the source itself must come out perfect, and every kind of damage be noticed."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import torch
 
 from pn_lib.data import pocket
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.data.tokens import write_tokens
 from pn_lib.errors import InputError
 from pn_lib.evaluation.language import (
-    consistency,
     departure_reasons,
     excess_bits_per_byte,
     source_nats,
     valid_share,
 )
 from pn_lib.evaluation.likelihood import likelihood
-from pn_lib.models.base import LanguageModel
 from pn_lib.models.ngram import NGram, NGramConfig
-from pn_lib.models.transformer import Transformer, TransformerConfig
 
 STORIES = pocket.sample_stories(40, seed=1)
 
@@ -29,29 +24,6 @@ STORIES = pocket.sample_stories(40, seed=1)
 @pytest.fixture(scope="module")
 def tokenizer():
     return train_tokenizer(pocket.sample_stories(300, seed=2), 512)
-
-
-@dataclass(frozen=True)
-class MemoryConfig:
-    vocab_size: int
-
-
-class Memory(LanguageModel):
-    """Expects what it has by heart, and anything at all elsewhere."""
-
-    name = "memory"
-
-    def __init__(self, sequences, vocab_size):
-        super().__init__(MemoryConfig(vocab_size))
-        self.next = {tuple(s[:i]): s[i] for s in sequences for i in range(1, len(s))}
-
-    def forward(self, ids):
-        logits = torch.zeros(*ids.shape, self.config.vocab_size)
-        for b, row in enumerate(ids.tolist()):
-            for t in range(len(row)):
-                if tuple(row[:t + 1]) in self.next:
-                    logits[b, t, self.next[tuple(row[:t + 1])]] = 10.0
-        return logits
 
 
 def test_source_tells_its_own_stories():
@@ -100,35 +72,3 @@ def test_wrong_facts_and_pronouns_are_named():
     pronouns = [story.replace(" He ", " She ", 1) if " He " in story else story.replace(" She ", " He ", 1)
                 for story in STORIES]
     assert dict(departure_reasons(pronouns))["a wrong pronoun"] >= 10
-
-
-def probe_tokens(tokenizer, which):
-    """The probes of seeds 3 to 14 with their right (1) or wrong (2) endings."""
-    probes = [pocket.consistency_probe(seed) for seed in range(3, 15)]
-    return [[tokenizer.separator_id, *tokenizer.encode(probe[0] + probe[which])] for probe in probes]
-
-
-def test_consistency_of_who_knows_the_right_or_the_wrong_endings(tokenizer):
-    for which, share in ((1, 1.0), (2, 0.0)):
-        model = Memory(probe_tokens(tokenizer, which), tokenizer.vocab_size)
-        assert consistency(model, tokenizer, context=512, probes=12, seed=3).value == share
-    with pytest.raises(InputError):
-        consistency(model, tokenizer, context=512, probes=0)
-
-
-def test_consistency_compares_the_whole_texts(tokenizer):
-    torch.manual_seed(0)
-    model = Transformer(TransformerConfig(tokenizer.vocab_size, context=512, d_model=16, n_layers=1, n_heads=2)).eval()
-    with torch.no_grad():
-        model.embedding.weight.mul_(5)  # opinions, though wrong ones
-
-    @torch.no_grad()
-    def log_prob(ids):
-        log_probs = torch.log_softmax(model(torch.tensor([ids[:-1]])).double(), -1)
-        return sum(log_probs[0, t, token].item() for t, token in enumerate(ids[1:]))
-
-    right, wrong = (list(map(log_prob, probe_tokens(tokenizer, which))) for which in (1, 2))
-    expected = sum(r > w for r, w in zip(right, wrong, strict=True)) / 12
-    assert 0 < expected < 1
-    interval = consistency(model, tokenizer, context=512, probes=12, seed=3)
-    assert interval.value == expected and interval.low < expected < interval.high

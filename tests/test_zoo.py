@@ -134,6 +134,11 @@ def test_the_hub_is_asked_for_a_name_and_its_silence_is_one_sentence(model, toke
         open_model("no/such/folder")
 
 
+def test_a_name_that_the_hub_cannot_have_is_one_sentence():
+    with pytest.raises(InputError, match="there is no model"):
+        open_model("$NOT_SET/model.bin")
+
+
 def test_stories260k_against_an_independent_reader(stories260k_dir, tinystories_dir):
     """bits per byte by our code, and by transformers' Llama with the same weights on the same ids, story by story."""
     transformers = pytest.importorskip("transformers")

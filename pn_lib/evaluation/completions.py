@@ -65,21 +65,32 @@ def cut_beginning(story: str, share: float = 0.4) -> tuple[str, str]:
 
 
 def complete(model: LanguageModel, tokenizer: Coder, beginnings: Sequence[str], repeats: int = 1, *,
-             max_new_tokens: int, name: str = "Writing", **sampling: float) -> list[list[Ending]]:
+             max_new_tokens: int, window: int | None = None, name: str = "Writing",
+             **sampling: float) -> list[list[Ending]]:
     """``repeats`` endings for each beginning: (beginnings, repeats). ``sampling`` (temperature, top_p, seed, ...) goes
     to ``generate``.
 
-    A prompt fills half of the model's window at most, so that there is room to write: a longer beginning loses its
-    first tokens. Row n of the list has random numbers of its own, whatever stands beside it.
+    Beginning and ending together fill ``window`` tokens at most, by default the longest sequence that the model takes;
+    give models the same one to compare them. A beginning fills half of it at most, so that there is room to write: a
+    longer one loses its first tokens. Row n of the list has random numbers of its own, whatever stands beside it.
     """
-    prompts = [prompt_of(tokenizer, beginning, model.max_length) for beginning in beginnings for _ in range(repeats)]
+    window = window or model.max_length
+    prompts = [prompt_of(tokenizer, beginning, window) for beginning in beginnings for _ in range(repeats)]
     told = []
     for first in progress(range(0, len(prompts), BATCH), name, unit="batch"):
         told += generate(model, prompts[first:first + BATCH], max_new_tokens, stop_id=tokenizer.separator_id,
                          first_row=first, **sampling)
-    endings = [Ending(_written(tokenizer, prompt, story.ids), story.finish_reason == "stop")
-               for prompt, story in zip(prompts, told, strict=True)]
+    endings = []
+    for prompt, story in zip(prompts, told, strict=True):
+        limit = _room(prompt, max_new_tokens, window)
+        endings.append(Ending(_written(tokenizer, prompt, story.ids[:limit]),
+                              story.finish_reason == "stop" and len(story.ids) < limit))
     return [endings[i:i + repeats] for i in range(0, len(endings), repeats)]
+
+
+def _room(prompt: Sequence[int], max_new_tokens: int, window: int | None) -> int:
+    """How many tokens may follow; the last one written need not be read again, so it stands outside of the window."""
+    return max_new_tokens if window is None else min(max_new_tokens, window + 1 - len(prompt))
 
 
 def _written(tokenizer: Coder, prompt: list[int], ids: list[int]) -> str:
@@ -87,16 +98,21 @@ def _written(tokenizer: Coder, prompt: list[int], ids: list[int]) -> str:
     return tokenizer.decode([*prompt, *ids])[len(tokenizer.decode(prompt)):]
 
 
-def prompt_of(tokenizer: Coder, beginning: str, max_length: int | None = None) -> list[int]:
+def prompt_of(tokenizer: Coder, beginning: str, window: int | None = None) -> list[int]:
     """The separator and the beginning's tokens, the last of them that fit into half of the window."""
     ids = [tokenizer.separator_id, *tokenizer.encode(beginning)]
-    return ids if max_length is None else ids[-max(1, max_length // 2):]
+    return ids if window is None else ids[-max(1, window // 2):]
 
 
-def true_endings(endings: Sequence[str], tokenizer: Coder, max_new_tokens: int) -> list[list[Ending]]:
-    """Real endings under the limit that the models had: one for each beginning."""
-    encoded = [tokenizer.encode(ending) for ending in endings]
-    return [[Ending(tokenizer.decode(ids[:max_new_tokens]), len(ids) < max_new_tokens)] for ids in encoded]
+def true_endings(beginnings: Sequence[str], endings: Sequence[str], tokenizer: Coder, max_new_tokens: int,
+                 window: int | None = None) -> list[list[Ending]]:
+    """Real endings under the limits that ``complete`` sets to models: one for each beginning."""
+    told = []
+    for beginning, ending in zip(beginnings, endings, strict=True):
+        ids = tokenizer.encode(ending)
+        limit = _room(prompt_of(tokenizer, beginning, window), max_new_tokens, window)
+        told.append([Ending(tokenizer.decode(ids[:limit]), len(ids) < limit)])
+    return told
 
 
 @dataclass(frozen=True)

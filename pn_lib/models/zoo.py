@@ -11,7 +11,12 @@ from typing import Any, Protocol
 import tokenizers
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import decoders, models, pre_tokenizers
@@ -109,7 +114,7 @@ def _from_hub(name: str, **options: Any) -> Path:
     """The folder of a published model, fetched once and then read from the Hub's cache."""
     try:
         return Path(snapshot_download(name, allow_patterns=HUB_FILES, **options))
-    except RepositoryNotFoundError:
+    except (RepositoryNotFoundError, HFValidationError):
         raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise InputError(f"there is no path {name!r}, and the Hugging Face Hub cannot be reached to look for a model "

@@ -133,7 +133,7 @@ def _completions(model: LanguageModel, tokenizer: Coder, training: list[str], va
     beginnings, references = zip(*map(cut_beginning, validation), strict=True)
     told = complete(model, tokenizer, beginnings, extent.repeats, max_new_tokens=extent.max_new_tokens,
                     temperature=extent.temperature, seed=extent.seed)
-    real = true_endings(references, tokenizer, extent.max_new_tokens)
+    real = true_endings(beginnings, references, tokenizer, extent.max_new_tokens, model.max_length)
     with tempfile.TemporaryDirectory() as folder:
         yardstick = Yardstick.of(training, StoryIndex.build(training, folder))
         tables = {who: measure(beginnings, endings, references, yardstick)

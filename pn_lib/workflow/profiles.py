@@ -58,6 +58,9 @@ class EvaluationSettings:
     temperature: float = 1.0
     temperatures: tuple[float, ...] = (0.4, 0.7, 1.0, 1.3)  # what notebook 05 compares
     zoo: tuple[Options, ...] = ({"d_model": 32, "n_layers": 2, "n_heads": 2}, {"d_model": 64, "n_layers": 3})
+    # Models by others, asked beside ours where the corpus is not Pocket: llama2.c files, folders, names on the Hub
+    published: tuple[str, ...] = ("$PN_STORIES260K/stories260K.bin", "roneneldan/TinyStories-1M",
+                                  "roneneldan/TinyStories-8M", "roneneldan/TinyStories-33M")
     probes: int = 400  # Pocket probes a model, and positions at which its next word is compared with the source's
 
     def __post_init__(self) -> None:
