@@ -13,6 +13,7 @@ what stands below each fraction has stood above the one before.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -62,60 +63,67 @@ def compare(model: LanguageModel, tokenizer: Tokenizer, prefixes: Sequence[str],
             short for a word.
     """
     check_tokenizer(model, tokenizer)
-    truths = [_truth(prefix) for prefix in progress(prefixes, "Asking the source", unit="place")]
-    table = pd.DataFrame([(place, word, p) for place, truth in enumerate(truths) for word, p in truth.items()],
-                         columns=["place", "word", "p"])
-    spelled = [tokenizer.encode(word) or [tokenizer.separator_id] for word in table["word"]]
-    room = context - max(map(len, spelled))
-    if room < 1:
-        raise InputError(f"a context of {context} tokens does not hold a word and what stands before it; raise it")
-    heads = [[tokenizer.separator_id, *tokenizer.encode(prefix)][-room:] for prefix in prefixes]
-    table["q"], firsts = _model_side(model, _first_kinds(tokenizer), prefixes, heads, table, spelled)
-    for place, tokens, q in zip(table["place"], spelled, table["q"], strict=True):
-        firsts[place, tokens[0]] -= q
-    impossible = [(place, "" if i == tokenizer.separator_id else tokenizer.decode([i]) + "…", 0.0, firsts[place, i])
-                  for place, i in np.argwhere(firsts >= FLOOR).tolist()]
-    table = pd.concat([table, pd.DataFrame(impossible, columns=table.columns)])
-    return table.sort_values("place", kind="stable", ignore_index=True)
-
-
-def _truth(prefix: str) -> dict[str, float]:
-    truth = pocket.next_words(prefix)
-    if not truth:
-        raise InputError(f"no Pocket story has a word that ends with {prefix[-40:]!r}: take prefixes from `places`")
-    return truth
-
-
-def _model_side(model: LanguageModel, first_kinds: np.ndarray, prefixes: Sequence[str], heads: list[list[int]],
-                words: pd.DataFrame, spelled: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """q of each of ``words`` and, for each place, the probability of each token to be the first of the next word,
-    (places, V)."""
-    log_q, firsts = np.zeros(len(words)), np.zeros((len(prefixes), len(first_kinds)))
-    places, texts = words["place"].tolist(), words["word"].tolist()
-    for number, log_p in _read(model, [heads[place] for place in places], spelled):
-        place, word, tokens = places[number], texts[number], spelled[number]
+    candidates = _candidates(tokenizer, prefixes, context)
+    first_kinds, separator = _first_kinds(tokenizer), tokenizer.separator_id
+    q, rest = np.zeros(len(candidates)), np.zeros((len(prefixes), tokenizer.vocab_size))
+    for i, log_p in _read(model, candidates):
+        place, tokens = candidates[i].place, candidates[i].tokens
         begins = _begins(first_kinds, prefixes[place])
-        opens = np.logaddexp.reduce(log_p[0, begins])
-        closes = np.logaddexp.reduce(log_p[-1, _begins(first_kinds, word)]) if word else 0.0
-        log_q[number] = log_p[range(len(tokens)), tokens].sum() + closes - opens
-        firsts[place, begins] = np.exp(log_p[0, begins] - opens)
-    return np.exp(log_q), firsts
+        opens, closes = np.logaddexp.reduce(log_p[0, begins]), 0.0
+        if tokens != [separator]:  # behind which nothing has to end
+            closes = np.logaddexp.reduce(log_p[-1, _begins(first_kinds, candidates[i].word)])
+        q[i] = np.exp(log_p[range(len(tokens)), tokens].sum() + closes - opens)
+        rest[place, begins] = np.exp(log_p[0, begins] - opens)
+    for candidate, its_q in zip(candidates, q, strict=True):
+        rest[candidate.place, candidate.tokens[0]] -= its_q
+    rows = [(each.place, each.word, each.p, its_q) for each, its_q in zip(candidates, q, strict=True)]
+    rows += [(place, "" if i == separator else tokenizer.decode([i]) + "…", 0.0, rest[place, i])
+             for place, i in np.argwhere(rest >= FLOOR).tolist()]
+    return pd.DataFrame(sorted(rows, key=lambda row: row[0]), columns=["place", "word", "p", "q"])
 
 
-def _read(model: LanguageModel, heads: Sequence[list[int]], words: Sequence[list[int]]
-          ) -> Iterator[tuple[int, np.ndarray]]:
-    """The number of each pair of a head and a word, the shortest first, with log p of any token after the head and
-    after each token of the word: float64 (tokens + 1, V), in nats."""
-    order = sorted(range(len(words)), key=lambda i: len(heads[i]) + len(words[i]))
+@dataclass(frozen=True)
+class _Candidate:
+    """A word that may come at a place: the place's number and what the model sees of it, the word and its tokens."""
+
+    place: int
+    head: list[int]
+    word: str
+    tokens: list[int]
+    p: float
+
+
+def _candidates(tokenizer: Tokenizer, prefixes: Sequence[str], context: int) -> list[_Candidate]:
+    found = []
+    for place, prefix in enumerate(progress(prefixes, "Asking the source", unit="place")):
+        truth = pocket.next_words(prefix)
+        if not truth:
+            raise InputError(f"no Pocket story has a word that ends with {prefix[-40:]!r}: take prefixes from `places`")
+        spelled = [tokenizer.encode(word) or [tokenizer.separator_id] for word in truth]
+        room = context - max(map(len, spelled))
+        if room < 1:
+            raise InputError(f"a context of {context} tokens cannot hold {prefix[-40:]!r} and the next word; raise it")
+        head = [tokenizer.separator_id, *tokenizer.encode(prefix)][-room:]
+        found += [_Candidate(place, head, word, tokens, p)
+                  for (word, p), tokens in zip(truth.items(), spelled, strict=True)]
+    return found
+
+
+def _read(model: LanguageModel, candidates: Sequence[_Candidate]) -> Iterator[tuple[int, np.ndarray]]:
+    """The number of each candidate, the shortest first, with log p of every token behind the place and behind each
+    token of the word: float64 (1 + its tokens, V), nats."""
+    sequences = [[*each.head, *each.tokens] for each in candidates]
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    batches = [order[i:i + BATCH] for i in range(0, len(order), BATCH)]
     with reading(model):
-        for batch in progress([order[i:i + BATCH] for i in range(0, len(order), BATCH)], "Reading", unit="batch"):
-            sequences = [[*heads[i], *words[i]] for i in batch]
-            ids = np.zeros((len(batch), len(sequences[-1])), np.int64)  # padded where a causal model cannot see it
-            for row, sequence in zip(ids, sequences, strict=True):
-                row[:len(sequence)] = sequence
+        for batch in progress(batches, "Asking the model", unit="batch"):
+            ids = np.zeros((len(batch), len(sequences[batch[-1]])), np.int64)
+            for row, i in zip(ids, batch, strict=True):
+                row[:len(sequences[i])] = sequences[i]  # padding stands on the right, where no causal model sees it
             logits = model(ids_for(model, ids)[0])  # (B, T, V)
-            for i, row, sequence in zip(batch, logits, sequences, strict=True):
-                yield i, row[len(heads[i]) - 1:len(sequence)].cpu().double().log_softmax(-1).numpy()
+            for row, i in zip(logits, batch, strict=True):
+                asked = row[len(candidates[i].head) - 1:len(sequences[i])].cpu().double().numpy()
+                yield i, asked - np.logaddexp.reduce(asked, axis=1, keepdims=True)
 
 
 def _kind(character: str) -> str:
@@ -145,9 +153,10 @@ def at_places(table: pd.DataFrame) -> pd.DataFrame:
     likeliest row, be that of a possible word or not, and ``truth`` that row's p.
     """
     possible = table[table["p"] > 0]
-    log_p = np.log2(possible["p"])
-    terms = pd.DataFrame({"place": possible["place"], "options": 1, "entropy": -possible["p"] * log_p,
-                          "kl": possible["p"] * (log_p - np.log2(possible["q"])), "leak": possible["q"]})
+    with np.errstate(divide="ignore"):  # infinite where the model rules out what can come
+        log_p, log_q = np.log2(possible["p"]), np.log2(possible["q"])
+    terms = pd.DataFrame({"place": possible["place"], "options": 1, "entropy": possible["p"] * (0 - log_p),
+                          "kl": possible["p"] * (log_p - log_q), "leak": possible["q"]})
     sums = terms.groupby("place").sum()
     sums["leak"] = (1 - sums["leak"]).clip(lower=0)
     top = table.loc[table.groupby("place")["q"].idxmax()].set_index("place")
