@@ -1,7 +1,8 @@
 """From result files to what the template speaks of: the one place that knows the keys of the results."""
 
 from sources import Record, Run
-from wording import Estimate, compare_speed, order, verdict
+from stories import interval_of, stories
+from wording import Estimate, compare_speed, verdict
 
 from pn_lib.errors import InputError
 
@@ -9,20 +10,7 @@ NAMES = {
     "transformer": "Transformer",
     "mamba": "Mamba",
     "ngram": "n-gram",
-    "model": "Transformer",
-    "human": "Real endings",
     "transformer_matched": "Transformer",
-}
-DIVERSITY = {  # key: (words, decimals)
-    "rouge2_reference": ("word pairs shared with the real ending (ROUGE-2 precision)", 3),
-    "self_rouge2": ("likeness to the most similar other story (ROUGE-2 F-measure)", 3),
-    "memorisation_rouge2": ("word pairs shared with the closest training story (ROUGE-2 precision)", 3),
-    "longest_copy_median": ("longest span copied from training (median, words)", 0),
-    "distinct_2": ("distinct word pairs among all pairs", 3),
-    "repetition": ("four-word sequences repeated within a story (share)", 3),
-    "known_words": ("words that training also has (share)", 3),
-    "quotes_close": ("stories whose quotation marks all close (share)", 3),
-    "ended": ("stories that reach their end (share)", 3),
 }
 
 
@@ -33,9 +21,10 @@ def build_context(run: Run) -> dict[str, object]:
         InputError: a file or key is missing, damaged, or two files contradict one another.
     """
     files = ["run", "data", "tokenization", "construction", "training", "recipe", "evaluation", "study", "scaling",
-             "mamba"]
+             "zoo", "mamba"]
     records = {name: run.json(name) for name in files}
-    data, training, evaluation = records["data"], records["training"], records["evaluation"]
+    data, training = records["data"], records["training"]
+    told = stories(run, data, records["evaluation"], records["zoo"])
     context = {
         "name": run.name,
         **records,
@@ -49,18 +38,14 @@ def build_context(run: Run) -> dict[str, object]:
         "entropy": data.optional("entropy"),
         "recipe": recipe(records["recipe"], run.json("timings/recipe")),
         "scaling": scaling(records["scaling"]),
-        "diversity_rows": diversity_rows(evaluation.diversity),
-        "pocket": pocket(data, evaluation),
+        "stories": told,
+        "pocket": told["pocket"],
         "architecture": architecture(run, records["study"]),
         "versus": versus(run, records["mamba"]),
         "settings": settings(records["run"].settings),
         "config_rows": settings(records["construction"].transformer.config),
     }
     return context
-
-
-def interval_of(record: Record, key: str, low: str = "low", high: str = "high") -> Estimate:
-    return Estimate(record[key], record.optional(low), record.optional(high))
 
 
 def recipe(found: Record, timings: Record) -> dict[str, object]:
@@ -104,37 +89,6 @@ def scaling(found: Record) -> dict[str, object]:
     off_by_two = max((row.off_by_two for row in found.best), default=None)
     return {"law": law, "misfit": found.optional("misfit"), "best": best, "off_by_two": off_by_two, "exact": exact,
             "exact_estimate": None if exact is None else Estimate(exact)}
-
-
-def diversity_rows(diversity: Record) -> list[tuple[str, int, list[float | None]]]:
-    """One row a measure: its words, its decimals, its value for the Transformer, the n-gram and the real endings."""
-    return [
-        (words, decimals, [diversity[who].optional(key) for who in ("model", "ngram", "human")])
-        for key, (words, decimals) in DIVERSITY.items()
-    ]
-
-
-def pocket(data: Record, evaluation: Record) -> dict[str, object] | None:
-    """What only a source whose probabilities are known can tell; None for any other corpus."""
-    exact = evaluation.optional("pocket")
-    if (exact is None) != (data.optional("entropy") is None):
-        raise InputError("data.json and evaluation.json disagree on whether the source is known; run 01 and 05 again")
-    if exact is None:
-        return None
-    excess = {who: interval_of(exact.excess_bits_per_byte[who], "value") for who in ("transformer", "ngram")}
-    closed = None
-    if order(excess["transformer"], excess["ngram"]) < 0 < excess["transformer"].value:
-        closed = 1 - excess["transformer"].value / excess["ngram"].value
-    return {
-        "excess": excess,
-        "closed": closed,
-        "valid": {who: interval_of(exact.valid_share[who], "value") for who in ("transformer", "ngram")},
-        "tried": exact.valid_share.transformer.n,
-        "consistency": interval_of(exact.consistency, "accuracy"),
-        "consistency_ngram": interval_of(exact.consistency_ngram, "value"),
-        "probes": exact.consistency.n,
-        "reasons": [tuple(reason) for reason in exact.reasons],
-    }
 
 
 def architecture(run: Run, study: Record) -> dict[str, object]:

@@ -92,7 +92,7 @@ def render_markdown(context: dict[str, object], numbering: Numbering) -> str:
     )
     environment.filters |= {form.__name__: form for form in FILTERS}
     helpers = [wording.compare, wording.interval, wording.order, wording.plural, wording.story]
-    forms = {form.__name__: form for form in (wording.large, wording.percent, wording.signed)}
+    forms = {form.__name__: form for form in (wording.large, wording.percent, wording.signed, wording.tenth)}
     forms |= {"point": wording.Estimate, "thin": wording.THIN}
     environment.globals |= {helper.__name__: helper for helper in helpers} | forms
     environment.globals |= {"figure": numbering.figure, "table": numbering.table, "ref": numbering.ref}

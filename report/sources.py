@@ -98,6 +98,10 @@ class Run:
         path = self.results / f"{name}.json"
         return Record(read_json(path), self._shown(path), "", self.used)
 
+    def optional_json(self, name: str) -> Record | None:
+        """`json`, or None where the run has no such file."""
+        return self.json(name) if (self.results / f"{name}.json").exists() else None
+
     def csv(self, name: str, columns: dict[str, type]) -> Record:
         """``results/<run>/<name>.csv`` as an array of rows with these columns, each turned into its type."""
         path = self.results / f"{name}.csv"

@@ -101,6 +101,11 @@ def signed(value: float) -> str:
 
 
 @number_filter
+def tenth(value: float) -> str:
+    return fixed(value, 1)
+
+
+@number_filter
 def percent(value: float, decimals: int = 1) -> str:
     return f"{fixed(100 * value, decimals)}{THIN}%"
 

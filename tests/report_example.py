@@ -3,7 +3,8 @@
 FIGURES = [
     "story_lengths", "word_frequencies", "vocabulary_sweep", "positions", "training_curve", "recipe_ladder",
     "recipe_branches", "few_stories", "training_phases", "three_axes", "scaling", "isoflop", "scaling_mamba",
-    "attention_maps",
+    "attention_maps", "completions", "copies", "probes", "departures", "next_words",
+    "effective_memory",
     "sampling", "study", "mamba_curves", "decoding", "extrapolation", "parameters", "story_surprise",
 ]
 
@@ -25,12 +26,28 @@ def study_variant(name: str, mean: float, difference: float | None) -> dict:
     }
 
 
+def spread(value: float, width: float = 0.03) -> dict:
+    return {"value": value, "low": value - width, "high": value + width}
+
+
+NAMES = {"ngram": "4-gram", "transformer_48": "Transformer 0.2 M", "transformer": "Transformer 1 M",
+         "mamba": "Mamba 1 M", "human": "real stories"}
+TELLERS = [who for who in NAMES if who != "human"]
+
+
 def measures(shift: float) -> dict:
+    """Means of every measure of endings, better with ``shift``."""
     shares = {
-        "rouge2_reference": 0.21, "self_rouge2": 0.33, "memorisation_rouge2": 0.41, "distinct_2": 0.3,
-        "repetition": 0.12, "known_words": 0.99, "quotes_close": 0.9, "ended": 0.95,
+        "ended": 0.9, "finished": 0.88, "quotes_close": 0.85, "loops": 0.1, "sound": 0.41, "known_words": 0.95,
+        "names_kept": 0.5, "words_kept": 0.2, "repetition": 0.12, "distinct_2": 0.3, "rouge2_reference": 0.21,
+        "self_rouge2": 0.33, "memorisation_rouge2": 0.41,
     }
-    return {key: value - shift for key, value in shares.items()} | {"longest_copy_median": 7.0}
+    numbers = {"names_new": 0.7, "words": 95.0, "grammar_faults": 0.3, "longest_copy": 7.0}
+    return {key: spread(value + shift) for key, value in {**shares, **numbers}.items()}
+
+
+def probe(right: float, chance: float) -> dict:
+    return {**spread(right), "n": 70, "chance": chance}
 
 
 CONFIG = {
@@ -95,27 +112,52 @@ JSONS = {
         "uniform": {"bits_per_byte": 2.57},
         "samples": [{"tokens": 100000 * n, "text": STORY} for n in range(1, 6)],
     },
+    "zoo": {"tokens": 1500000, "models": {
+        who: {"label": NAMES[who], "parameters": parameters, "bits_per_byte": spread(loss, 0.01), "config": {},
+              "difference": None if who == "transformer" else spread(loss - 0.912, 0.01)}
+        for who, parameters, loss in (("ngram", 390000, 1.104), ("transformer_48", 200000, 1.02),
+                                      ("transformer", 1050000, 0.912), ("mamba", 1061000, 0.931))}},
+    "completions": {"beginnings": ["One day Mia"], "temperature": 1.0, "tellers": {}},
     "evaluation": {
-        "sampling": [
-            {"temperature": t, "top_p": p, "distinct_2": 0.1 + 0.2 * t, "repetition": 0.2 - 0.1 * t, "ended": 0.9,
-             "valid_share": 0.8}
-            for t, p in ((0.4, None), (1.0, None), (1.0, 0.9))
-        ],
-        "diversity": {"model": measures(0.0), "ngram": measures(0.05), "human": measures(0.1)},
+        "names": NAMES,
+        "sampling": {
+            label: {"sound": 0.9 - 0.3 * i, "valid": 0.8, "distinct_2": 0.1 + 0.2 * i, "repetition": 0.2, "ended": 0.9}
+            for i, label in enumerate(("τ = 0.4", "τ = 1.0", "top-p 0.9"))
+        },
+        "recall": {"a word doubled": [39, 40], "a full stop left out": [0, 40], "an → a": [20, 40]},
+        "completions": {
+            "beginnings": 60, "repeats": 2, "temperature": 1.0, "training_stories": 10000,
+            "tellers": {who: measures(0.05 * i) for i, who in enumerate(NAMES)}
+            | {"ngram": measures(0.0) | {"names_kept": None}},
+        },
+        "copies": {"edges": [0, 5, 10], "endings": {"transformer": [10, 80, 30]},
+                   "longest": {"ngram": 12, "transformer": 21, "mamba": 19, "human": 17}},
+        "probes": {who: {"facts": probe(0.3 + 0.05 * i, 0.25), "pronouns": probe(0.51 + 0.1 * i, 0.5)}
+                   for i, who in enumerate(TELLERS)},
+        "beyond_ngram": {"facts": spread(0.1), "pronouns": spread(0.01)},
         "pocket": {
             "excess_bits_per_byte": {
-                "transformer": {"value": 0.208, "low": 0.198, "high": 0.218},
-                "ngram": {"value": 0.4, "low": 0.39, "high": 0.41},
+                "transformer": spread(0.208, 0.01), "ngram": spread(0.4, 0.01), "mamba": spread(0.21, 0.01),
             },
             "valid_share": {
-                "transformer": {"value": 0.71, "low": 0.64, "high": 0.78, "n": 60},
-                "ngram": {"value": 0.05, "low": 0.01, "high": 0.12, "n": 60},
+                "transformer": {"value": 0.71, "low": 0.64, "high": 0.78},
+                "ngram": {"value": 0.05, "low": 0.01, "high": 0.12},
             },
+            "tried": 60,
+            "broken_facts": {who: {"no fact": 20, "colour": 9, "place": 0} for who in ("ngram", "transformer")},
+            "next_words": {who: {kind: {"places": 100, "entropy": spread(0.5), "kl": spread(kl), "leak": spread(leak),
+                                        "overconfidence": spread(0.0), "ece": 0.04} for kind in ("all", "determined")}
+                           for who, kl, leak in (("transformer", 0.4, 0.1), ("ngram", 1.4, 0.3))},
             "reasons": [["a name that was not introduced", 9], ["an ending of another plot", 4]],
-            "consistency": {"accuracy": 0.83, "low": 0.77, "high": 0.88, "n": 200},
-            "consistency_ngram": {"value": 0.58, "low": 0.51, "high": 0.65},
         },
-        "samples": [{"prompt": "One day Mia", "text": STORY}] * 3,
+        "inside": {
+            "heads": [{"layer": 1, "head": head, "explained": 0.4 * head, "loss": 0.1 * head, "low": 0.1 * head - 0.15,
+                       "high": 0.1 * head + 0.15} for head in (1, 2)],
+            "induction": {"transformer": {"first": 6.1, "again": 7.0, "gain": spread(-0.9)}},
+            "memory": {"ngram": {"reach": 4}, "transformer": {"reach": None}},
+        },
+        "gallery": [{"beginning": "One day Mia", "endings": dict.fromkeys(NAMES, STORY)}],
+        "failures": [{"title": "repeats itself most", "beginning": "One day Mia", "text": STORY}],
     },
     "recipe": {
         "tokens": 200000, "seeds": 3, "stories": 40,
@@ -221,4 +263,27 @@ CSVS = {
         for model, ms, size in (("transformer", 2.0 / 1.25, 2048), ("mamba", 2.5, 0)) for T in (128, 512, 2048)
         for state in [size * T or 73728]
     ],
+}
+
+
+def graded(name: str, plot: float) -> dict:
+    """A judge of ``judge.json``, which most runs do not have."""
+    grades = {"grammar": 7.25, "creativity": 4.0, "consistency": 6.0, "plot": plot}
+    ages = dict.fromkeys("ABCDEF", 0) | {"C": 9}
+    return {
+        "model": f"model-of-{name}", "host": "127.0.0.1", "requested": 130, "judged": 120, "refused": 2, "invalid": 3,
+        "tellers": {who: {"gradings": 30, "grades": {key: spread(grade, 0.5) for key, grade in grades.items()},
+                          "age_groups": ages} for who in ("transformer", "human")},
+        "length_bias": {key: {"correlation": 0.2, "points_per_word": spread(0.04 if key == "plot" else 0.0, 0.01)}
+                        for key in grades},
+        "pairs": [{"tellers": ["transformer", "human"], "pairs": 20, "flips": spread(0.25), "first_wins": 0.6,
+                   "win_rate": spread(0.3)}],
+    }
+
+
+JUDGED = {
+    "judges": {"one": graded("one", 5.5), "two": graded("two", 6.5)},
+    "between_judges": [{"judges": ["one", "two"],
+                        **{key: {"stories": 60, "spearman": 0.71, "mean_absolute_difference": 1.0}
+                           for key in ("grammar", "creativity", "consistency", "plot")}}],
 }

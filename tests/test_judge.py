@@ -38,6 +38,7 @@ from pn_lib.evaluation.judge_summary import (
     teller_summary,
 )
 from pn_lib.evaluation.judging import JudgeLog, collect, estimate, unfinished
+from pn_lib.files import sha256
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.workflow.cli import main
 
@@ -434,6 +435,7 @@ def test_the_command_end_to_end(run, tmp_path, capsys):
         assert main(arguments) == 0
     assert len(server.requests) == 72 and (run / "judge.json").read_bytes() == written
     summary = json.loads(written)
+    assert summary["completions"] == sha256(run / "completions.json")
     one = summary["judges"]["one"]
     assert (one["host"], one["model"], one["model_served"]) == ("127.0.0.1", "m", ["served-model-1"])
     assert (one["requested"], one["judged"], one["refused"], one["invalid"], one["cost"]) == (36, 36, 0, 0, None)

@@ -17,14 +17,14 @@ sys.path.insert(0, str(REPORT))
 
 import render  # noqa: E402
 import wording  # noqa: E402
-from build import build  # noqa: E402
 from context import build_context  # noqa: E402
-from report_example import CSVS, FIGURES, JSONS  # noqa: E402
+from report_example import CSVS, FIGURES, JSONS, JUDGED, spread  # noqa: E402
 from sources import Run  # noqa: E402
 from wording import THIN, Estimate, compare  # noqa: E402
 
+from build import build  # noqa: E402
 from pn_lib.errors import InputError  # noqa: E402
-from pn_lib.files import write_json, write_text  # noqa: E402
+from pn_lib.files import sha256, write_json, write_text  # noqa: E402
 
 NAME = "quick-pocket"
 
@@ -117,6 +117,33 @@ def test_equal_seconds_and_the_whole_budget_are_ranked_by_their_own_intervals(ex
     assert "whose interval contains zero" in text and "On these stories Mamba has the lower loss" in text
 
 
+def test_copying_is_judged_beside_real_endings(example: Example) -> None:
+    assert "By this measure it writes no closer to its training text" in example.text()
+    example.jsons["evaluation"]["completions"]["tellers"]["transformer"]["memorisation_rouge2"] = spread(0.9)
+    text = example.text()
+    assert "90.0 % [87.0 %, 93.0 %]" in text and "they lean on the training text more" in text
+
+
+def test_probes_count_beyond_guessing_and_beyond_the_n_gram_alone(example: Example) -> None:
+    assert "is the Transformer for facts." in example.text()  # its lead in pronouns may be chance
+    example.jsons["evaluation"]["beyond_ngram"]["facts"] = spread(-0.1)
+    assert "For no kind is the Transformer both" in example.text()
+
+
+def test_a_judge_is_reported_only_where_it_graded_this_runs_endings(example: Example) -> None:
+    assert "No language-model judge was run" in example.text()
+    completions = example.write().results / "completions.json"
+    example.jsons["judge"] = {"completions": sha256(completions), **JUDGED}
+    text = example.text()
+    assert "No language-model judge" not in text and "Grades by model\\-of\\-two" in text
+    assert "| real stories | 30 | 7.2 [6.8, 7.8]" in text.replace("7.3 [", "7.2 [")  # binary 7.25 rounds either way
+    assert "with a correlation (Spearman) of 0.71 for grammar" in text
+    assert "grades go with length for plot (+0.040 [+0.030, +0.050] points a word)" in text
+    assert "the verdict changed with the order in 25.0 %" in text and "| 6–7 |" in text
+    example.jsons["completions"]["beginnings"] = ["Another day"]
+    assert "for endings of another run than this one" in example.text()
+
+
 def test_tasks_say_how_far_each_model_keeps_its_accuracy(example: Example) -> None:
     said = "the Transformer keeps 95 % at the trained length and no further, and Mamba keeps 95 % up to 256 tokens"
     assert f"In selective copying, {said}" in example.text()
@@ -194,7 +221,7 @@ def test_energy_is_told_where_the_machine_tells_it(example: Example) -> None:
 
 
 def test_text_of_stories_cannot_break_the_markup(example: Example) -> None:
-    example.jsons["evaluation"]["samples"][0]["text"] = '*a* [b](c) $d$ | {{ e }} @@fig-x@@ # "f" <g>'
+    example.jsons["evaluation"]["gallery"][0]["endings"]["transformer"] = '*a* [b](c) $d$ | {{ e }} @@fig-x@@ # "f" <g>'
     paths = build(example.write().root, NAME)
     html = paths[0].read_text(encoding="utf-8")
     assert "*a* [b](c) $d$ | {{ e }} @@fig-x@@ # &quot;f&quot; &lt;g&gt;" in html

@@ -2,7 +2,8 @@
 
 What is judged are notebook 05's completions (``results/<run>/completions.json``) or, with ``--prompts``, stories that
 models write from beginnings of one's own. Replies go to ``results/<run>/judge/<judge>.jsonl``, from which the summary
-follows: ``judge.json``, or ``judge_prompts.json``. Given more judges or stories, the same command adds only those.
+follows: ``judge.json``, or ``judge_prompts.json``. It names the completions by their SHA-256, so that a report knows
+grades of other endings from those of its own. Given more judges or stories, the same command adds only those.
 """
 
 import os
@@ -29,7 +30,7 @@ from pn_lib.evaluation.judge_summary import (
     teller_summary,
 )
 from pn_lib.evaluation.judging import CHARACTERS_A_TOKEN, REPLY_TOKENS, JudgeLog, collect, estimate, unfinished
-from pn_lib.files import read_json, write_json
+from pn_lib.files import read_json, sha256, write_json
 from pn_lib.models.zoo import open_model
 from pn_lib.workflow.stages import output_root
 
@@ -102,7 +103,7 @@ def judge_run(run: str, files: Sequence[str], stories: int | None = None, pairs:
             for judge in judges:
                 collect(judge, questions.tasks(judge), logs[judge.name])
         finally:  # whatever ended it, the summary says what the logs hold
-            write_json(summary, summarise(judges, questions, logs))
+            write_json(summary, {"completions": sha256(source), **summarise(judges, questions, logs)})
     return summary
 
 
