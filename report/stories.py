@@ -33,12 +33,15 @@ def stories(run: Run, data: Record, evaluation: Record, zoo: Record) -> dict[str
     return {
         "names": names,
         "zoo": [zoo_row(who, zoo.models[who]) for who in zoo.models],
-        "sampling": [(label, evaluation.sampling[label]) for label in evaluation.sampling],
+        "sampling": [(label, evaluation.sampling[label], estimate(evaluation.sampling[label].sound))
+                     for label in evaluation.sampling],
         "told": told,
         "form": measure_rows(told, names, FORM),
         "content": measure_rows(told, names, CONTENT),
         "measure": {who: {key: estimate(row.optional(key)) for key in row}
                     for who in names for row in [told.tellers[who]]},
+        "ahead": {who: {key: 0 if (one := estimate(rows.optional(key))) is None else verdict(one) for key in rows}
+                  for who in ("ngram", "human") for rows in [evaluation.ahead[who]]},
         "copies": evaluation.copies.longest,
         "recall": recall(evaluation.recall),
         "probes": probe_rows(evaluation.probes, evaluation.beyond_ngram),
@@ -145,7 +148,7 @@ def judges(run: Run, names: dict[str, str]) -> dict[str, object]:
         return {"state": "other"}
     each = [judge(name, found.judges[name], names) for name in found.judges]
     agreement = [{"judges": list(pair.judges), **{c: pair[c].optional("spearman") for c in CRITERIA},
-                  "stories": pair.plot.stories} for pair in found.between_judges]
+                  "stories": pair.plot.pairs} for pair in found.between_judges]
     return {"state": "graded", "judges": each, "agreement": agreement}
 
 
@@ -154,10 +157,12 @@ def judge(name: str, found: Record, names: dict[str, str]) -> dict[str, object]:
              [interval_of(found.tellers[who].grades[c], "value") for c in CRITERIA], common_age(found.tellers[who]))
             for who in found.tellers]
     slopes = {c: found.length_bias[c].optional("points_per_word") for c in CRITERIA}
-    leaning = [c for c, slope in slopes.items() if slope is not None and order(estimate(slope), Estimate(0.0)) != 0]
+    known = {c: estimate(slope) for c, slope in slopes.items()
+             if slope is not None and slope.optional("low") is not None}
+    leaning = [c for c, slope in known.items() if verdict(slope)]
     return {"name": name, "model": found.model, "host": found.host, "judged": found.judged, "asked": found.requested,
-            "refused": found.refused, "invalid": found.invalid, "rows": rows, "leaning": leaning,
-            "slopes": {c: estimate(slopes[c]) for c in leaning},
+            "refused": found.refused, "invalid": found.invalid, "rows": rows, "leaning": leaning, "slopes": known,
+            "lengths_known": len(known) == len(CRITERIA),
             "pairs": [{"tellers": [names.get(who, who) for who in pair.tellers], "n": pair.pairs,
                        "flips": interval_of(pair.flips, "value"), "first": pair.first_wins,
                        "wins": interval_of(pair.win_rate, "value")} for pair in found.pairs]}

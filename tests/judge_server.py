@@ -76,7 +76,8 @@ class JudgeServer:
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        body |= {"key": handler.headers["Authorization"], "at": time.monotonic(), "path": handler.path}
+        body |= {"key": handler.headers["Authorization"], "at": time.monotonic(), "path": handler.path,
+                 "headers": str(handler.headers)}
         with self._lock:
             number = len(self.requests)
             self.requests.append(body)

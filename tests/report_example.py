@@ -121,7 +121,7 @@ JSONS = {
     "evaluation": {
         "names": NAMES,
         "sampling": {
-            label: {"sound": 0.9 - 0.3 * i, "valid": 0.8, "distinct_2": 0.1 + 0.2 * i, "repetition": 0.2, "ended": 0.9}
+            label: {"sound": spread(0.9 - 0.3 * i), "distinct_2": 0.1 + 0.2 * i, "repetition": 0.2, "ended": 0.9}
             for i, label in enumerate(("τ = 0.4", "τ = 1.0", "top-p 0.9"))
         },
         "recall": {"a word doubled": [39, 40], "a full stop left out": [0, 40], "an → a": [20, 40]},
@@ -134,6 +134,8 @@ JSONS = {
                    "longest": {"ngram": 12, "transformer": 21, "mamba": 19, "human": 17}},
         "probes": {who: {"facts": probe(0.3 + 0.05 * i, 0.25), "pronouns": probe(0.51 + 0.1 * i, 0.5)}
                    for i, who in enumerate(TELLERS)},
+        "ahead": {who: {"sound": spread(0.2), "names_kept": None if who == "ngram" else spread(-0.3),
+                        "memorisation_rouge2": spread(-0.1)} for who in ("ngram", "mamba", "human")},
         "beyond_ngram": {"facts": spread(0.1), "pronouns": spread(0.01)},
         "pocket": {
             "excess_bits_per_byte": {
@@ -284,6 +286,6 @@ def graded(name: str, plot: float) -> dict:
 JUDGED = {
     "judges": {"one": graded("one", 5.5), "two": graded("two", 6.5)},
     "between_judges": [{"judges": ["one", "two"],
-                        **{key: {"stories": 60, "spearman": 0.71, "mean_absolute_difference": 1.0}
+                        **{key: {"pairs": 60, "spearman": 0.71, "mean_absolute_difference": 1.0}
                            for key in ("grammar", "creativity", "consistency", "plot")}}],
 }

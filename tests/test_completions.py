@@ -20,6 +20,7 @@ from pn_lib.evaluation.completions import (
     finished,
     measure,
     measure_one,
+    paired,
     prompt_of,
     quotes_close,
     summarise,
@@ -93,6 +94,8 @@ def test_a_window_sets_everybody_the_same_limit(model):
         [[ending]] = complete(teller, tokenizer, ["One day, Tim had"], max_new_tokens=50, window=12, temperature=0)
         assert len(tokenizer.encode(ending.text)) <= 13 - len(prompt_of(tokenizer, "One day, Tim had", 12))
         assert not ending.ended
+    [[ending]] = complete(network, tokenizer, ["One day, Tim had"], max_new_tokens=90, window=99, temperature=0)
+    assert len(prompt_of(tokenizer, "One day, Tim had" + ending.text)) <= 33  # its own window is 32
 
 
 @pytest.mark.parametrize(("text", "closed"), [('"Hi," said Tim.', True), ('"Hi, said Tim.', False), ("“Hi” “Ho”", True),
@@ -151,6 +154,21 @@ def test_the_table_and_its_summary(yardstick):
     assert (means["rouge2_reference"].low, means["rouge2_reference"].high) == (0.0, 1.0)
     assert means["names_kept"].value == 0.0
     assert summarise(table[table["beginning"] == 0])["ended"] is None
+
+
+def test_names_with_an_apostrophe_come_again(yardstick):
+    irish = Yardstick(yardstick.index, frozenset({"O'Brien", "Tim"}), yardstick.common)
+    assert carried_over("Mr. O'Brien saw Tim.", "Then O'Brien's dog ran.", irish)["names_kept"] == 1 / 2
+
+
+def test_two_tellers_are_compared_beginning_by_beginning():
+    first = pd.DataFrame({"beginning": [0, 0, 1, 1, 2], "sound": [1.0, 1.0, 0.0, 1.0, 1.0]})
+    second = pd.DataFrame({"beginning": [0, 1, 2], "sound": [1.0, 0.5, float("nan")]})
+    # beginnings 0 and 1 have both: 1 - 1 and 0.5 - 0.5; a table set beside itself differs by nothing, for certain
+    assert paired(first, second, "sound") == paired(first, first, "sound") == (0.0, 0.0, 0.0)
+    worse = second.assign(sound=[0.0, 0.0, 0.0])
+    assert paired(first, worse, "sound").value == pytest.approx((1 + 0.5 + 1) / 3)
+    assert paired(first[:2], second, "sound") is None
 
 
 def test_histogram_of_copies_is_open_at_its_end():

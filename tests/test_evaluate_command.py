@@ -2,18 +2,21 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from pn_lib.data import pocket
+from pn_lib.data.stories import write_parquet
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.evaluation.completions import MEASURES
+from pn_lib.files import write_json
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.workflow.cli import main
-from pn_lib.workflow.evaluate import Extent, check_prompt, model_source
+from pn_lib.workflow.evaluate import Extent, _stories, check_prompt, evaluate, model_source
 
 SMALL = ["--stories", "12", "--train-stories", "60", "--completions", "4", "--max-new-tokens", "30"]
 
@@ -27,6 +30,7 @@ def run(tmp_path, monkeypatch):
     torch.manual_seed(0)
     Transformer(TransformerConfig(tokenizer.vocab_size, context=128, d_model=16, n_layers=1, n_heads=2)).save(
         results / "models" / "transformer")
+    write_json(results / "run.json", {"corpus": "another"})
     return tmp_path
 
 
@@ -53,6 +57,27 @@ def test_other_corpora_have_no_exact_part(run, capsys):
     assert main(["evaluate", "smoke-pocket/transformer", "--corpus", str(run / "mine.txt"), *SMALL]) == 0
     text = capsys.readouterr().out
     assert "exact source" not in text and "pronouns" not in text and "bits per byte" in text
+
+
+def test_a_runs_model_is_asked_about_the_stories_its_run_held_out(run):
+    results = run / "results" / "smoke-pocket"
+    told = pocket.sample_stories(70, 9)
+    write_parquet(results / "stories" / "train.parquet", told[:50])
+    write_parquet(results / "stories" / "validation.parquet", told[50:])
+    write_json(results / "run.json", {"corpus": "mine.txt"})
+    write_json(results / "data.json", {"corpus": {"title": "Mine"}})
+    (run / "mine.txt").write_text("\n<|endoftext|>\n".join(told[::-1]))
+    extent = Extent(stories=12, train_stories=30, completions=4)
+    assert _stories("smoke-pocket/transformer", "mine.txt", extent) == (told[:30], told[50:62], "Mine")
+    folder = str(results / "models" / "transformer")  # named by its place, it is anybody's
+    split = [_stories(folder, "mine.txt", replace(extent, seed=seed)) for seed in (0, 1)]
+    assert split[0] == split[1] and set(split[0][1]) <= set(told)
+
+
+def test_bad_places_for_the_figures_are_refused_at_once(run):
+    for bad in (run, run / "no" / "such" / "folder.json"):
+        with pytest.raises(InputError, match="--out"):
+            evaluate("smoke-pocket/transformer", "pocket", Extent(), str(bad))
 
 
 def test_what_a_model_is_called(run, monkeypatch):

@@ -134,6 +134,18 @@ def test_the_hub_is_asked_for_a_name_and_its_silence_is_one_sentence(model, toke
         open_model("no/such/folder")
 
 
+def test_a_table_padded_beyond_its_tokens_is_cut(tokenizer, tmp_path):
+    """Some published tables have more rows than there are tokens; a model must not write what nobody can read."""
+    config = TransformerConfig(tokenizer.vocab_size + 9, context=16, d_model=16, n_layers=1, n_heads=2)
+    model = Transformer(config).eval()
+    tokenizer.save(tmp_path)
+    model.save(tmp_path)
+    opened, coder = open_model(tmp_path)
+    assert opened.config.vocab_size == coder.vocab_size
+    ids = torch.randint(coder.vocab_size, (2, 9))
+    torch.testing.assert_close(opened(ids), model(ids)[..., :coder.vocab_size])
+
+
 def test_a_name_that_the_hub_cannot_have_is_one_sentence():
     with pytest.raises(InputError, match="there is no model"):
         open_model("$NOT_SET/model.bin")

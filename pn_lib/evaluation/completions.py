@@ -17,7 +17,7 @@ from pn_lib.evaluation import diversity, grammar
 from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.evaluation.diversity import words
 from pn_lib.evaluation.intervals import Interval, bootstrap_interval
-from pn_lib.evaluation.names import names_in
+from pn_lib.evaluation.names import WORD, names_in
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
 from pn_lib.models.zoo import Coder
@@ -70,11 +70,11 @@ def complete(model: LanguageModel, tokenizer: Coder, beginnings: Sequence[str], 
     """``repeats`` endings for each beginning: (beginnings, repeats). ``sampling`` (temperature, top_p, seed, ...) goes
     to ``generate``.
 
-    Beginning and ending together fill ``window`` tokens at most, by default the longest sequence that the model takes;
-    give models the same one to compare them. A beginning fills half of it at most, so that there is room to write: a
-    longer one loses its first tokens. Row n of the list has random numbers of its own, whatever stands beside it.
+    Beginning and ending together fill ``window`` tokens at most, and never more than the model takes; give models the
+    same window to compare them. A beginning fills half of it at most, so that there is room to write: a longer one
+    loses its first tokens. Row n of the list has random numbers of its own, whatever stands beside it.
     """
-    window = window or model.max_length
+    window = min((limit for limit in (window, model.max_length) if limit is not None), default=None)
     prompts = [prompt_of(tokenizer, beginning, window) for beginning in beginnings for _ in range(repeats)]
     told = []
     for first in progress(range(0, len(prompts), BATCH), name, unit="batch"):
@@ -83,7 +83,7 @@ def complete(model: LanguageModel, tokenizer: Coder, beginnings: Sequence[str], 
     endings = []
     for prompt, story in zip(prompts, told, strict=True):
         limit = _room(prompt, max_new_tokens, window)
-        endings.append(Ending(_written(tokenizer, prompt, story.ids[:limit]),
+        endings.append(Ending(written(tokenizer, prompt, story.ids[:limit]),
                               story.finish_reason == "stop" and len(story.ids) < limit))
     return [endings[i:i + repeats] for i in range(0, len(endings), repeats)]
 
@@ -93,7 +93,7 @@ def _room(prompt: Sequence[int], max_new_tokens: int, window: int | None) -> int
     return max_new_tokens if window is None else min(max_new_tokens, window + 1 - len(prompt))
 
 
-def _written(tokenizer: Coder, prompt: list[int], ids: list[int]) -> str:
+def written(tokenizer: Coder, prompt: list[int], ids: list[int]) -> str:
     """The text of ``ids`` behind the prompt; alone, some tokenizers would take its first space away."""
     return tokenizer.decode([*prompt, *ids])[len(tokenizer.decode(prompt)):]
 
@@ -199,7 +199,7 @@ def carried_over(beginning: str, text: str, yardstick: Yardstick) -> dict[str, f
 
 
 def _names(text: str, known: frozenset[str]) -> set[str]:
-    return known.intersection(re.findall(r"[^\W\d_]+", text))
+    return known.intersection(found[1] for found in WORD.finditer(text))
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Interval | None]:
@@ -213,7 +213,18 @@ def summarise(table: pd.DataFrame) -> dict[str, Interval | None]:
     return means
 
 
-def copy_lengths(table: pd.DataFrame, edges: Sequence[int] = (0, 5, 10, 15, 20, 30, 40, 60, 100)) -> list[int]:
+def paired(first: pd.DataFrame, second: pd.DataFrame, measure: str) -> Interval | None:
+    """By how much a measure is higher for the first teller, paired by beginning: the mean difference of the two means
+    of each beginning, with its bootstrap interval over beginnings. None where fewer than two beginnings have both."""
+    means = [table.groupby("beginning")[measure].mean() for table in (first, second)]
+    differences = (means[0] - means[1]).dropna()
+    return bootstrap_interval(differences.to_numpy()) if len(differences) > 1 else None
+
+
+EDGES = (0, 5, 10, 15, 20, 30, 40, 60, 100)  # of the histogram of copied runs, words
+
+
+def copy_lengths(table: pd.DataFrame, edges: Sequence[int] = EDGES) -> list[int]:
     """Histogram of the longest copied runs: how many completions have edges[i] <= length < edges[i + 1], the last
     open-ended."""
     counts, _ = np.histogram(table["longest_copy"], [*edges, np.inf])

@@ -14,6 +14,7 @@ from random import Random
 
 import harper
 
+from pn_lib.errors import InputError
 from pn_lib.evaluation.diversity import words
 
 RULES = (
@@ -46,7 +47,7 @@ def _linter() -> harper.Linter:
     known = linter.get_lint_config()
     unknown = [rule for rule in RULES if rule not in known]
     if unknown:
-        raise RuntimeError(f"this version of harper-py has no rule {unknown[0]}; install the one of requirements.lock")
+        raise InputError(f"this version of harper-py has no rule {unknown[0]}; install the one of requirements.lock")
     linter.set_lint_config({rule: rule in RULES for rule in known})
     return linter
 
@@ -59,9 +60,13 @@ def faults(text: str) -> list[Fault]:
 
 
 def faults_per_100_words(beginning: str, completion: str) -> float:
-    """Faults that begin in the completion, for each 100 of its words; read with its beginning, which sets the scene."""
+    """Faults that reach into the completion, for each 100 of its words. It is read with its beginning, whose own faults
+    are not the teller's."""
     count = sum(fault.end > len(beginning) for fault in faults(beginning + completion))
     return 100 * count / max(1, len(words(completion)))
+
+
+REGULAR = "ask|clean|cook|follow|help|jump|kick|laugh|look|open|paint|pick|play|pull|push|talk|touch|walk|want|watch"
 
 
 def _swap(pattern: str, replacement: str) -> Callable[[str, Random], str]:
@@ -81,8 +86,8 @@ CORRUPTIONS: dict[str, Callable[[str, Random], str]] = {
     "a word doubled": _swap(r"\b(the|to|and|was|her|his) ", r"\1 \1 "),
     "he was → he were": _swap(r"\b(He|She|he|she) was\b", r"\1 were"),
     "they were → they was": _swap(r"\b(They|they) were\b", r"\1 was"),
-    "did not know → did not knew": _swap(r"\b(did not|didn't|could not) \w+", r"\1 went"),
-    "she played → she play": _swap(r"\b(He|She) (\w+[^e])ed\b", r"\1 \2"),
+    "did not know → did not went": _swap(r"\b(did not|didn't|could not) \w+", r"\1 went"),
+    "she played → she play": _swap(rf"\b(He|She) ({REGULAR})ed\b", r"\1 \2"),
     "he went → him went": _swap(r"\b(He|he) (?=went|said|saw|ran|was)", r"him "),
     "two dogs → two dog": _swap(r"\b(two|three|many) (\w+)s\b", r"\1 \2"),
     "in the park → in park": _swap(r" (in|on|to|at) the (?=\w)", r" \1 "),

@@ -37,8 +37,7 @@ def inputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
 
 def ids_for(model: LanguageModel, sequence: Sequence[int] | np.ndarray) -> Tensor:
     """One sequence of token ids as a batch (1, T), where the model is."""
-    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    return torch.as_tensor(np.asarray(sequence, np.int64), device=device)[None]
+    return torch.as_tensor(np.asarray(sequence, np.int64), device=model.device)[None]
 
 
 def check_sequences(sequences: Sequence) -> None:

@@ -167,6 +167,9 @@ class Client:
         self._notice = notice
         self._key = _key(judge)
         self._client = openai.OpenAI(api_key=self._key, base_url=judge.base_url, timeout=judge.timeout_s, max_retries=0)
+        # Set in the environment for one endpoint, they are no business of another.
+        self._client.organization = self._client.project = None
+        self._client._custom_headers = {}
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._next = 0.0  # when the next request may start, on the monotonic clock

@@ -56,11 +56,11 @@ def clustered_mean(values: pd.Series, clusters: pd.Series, weights: pd.Series | 
 
 def agreement(pairs: pd.DataFrame) -> dict[str, dict]:
     """How far two gradings of the same stories agree, by criterion: Spearman's rank correlation and the mean absolute
-    difference in points. ``pairs`` has columns such as plot_x and plot_y, a row for each story."""
+    difference in points. ``pairs`` has columns such as plot_x and plot_y, a row for each pair of gradings."""
     found = {}
     for criterion in CRITERIA:
         x, y = pairs[f"{criterion}_x"].astype(float), pairs[f"{criterion}_y"].astype(float)
-        found[criterion] = {"stories": len(pairs), "spearman": correlation(x.rank(), y.rank()),
+        found[criterion] = {"pairs": len(pairs), "spearman": correlation(x.rank(), y.rank()),
                             "mean_absolute_difference": float((x - y).abs().mean()) if len(pairs) else None}
     return found
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from pn_lib.data.tokens import IGNORED, TokenFile
 from pn_lib.errors import InputError
+from pn_lib.evaluation.hooks import reading
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.zoo import Coder
 
@@ -90,7 +91,6 @@ def _likelihood(model: LanguageModel, sequences: Sequence[Sequence[int] | np.nda
                       np.array([len(s) - 1 for s in sequences]), np.asarray(sizes, np.int64))
 
 
-@torch.no_grad()
 def sequence_nats(model: LanguageModel, sequences: Sequence[Sequence[int] | np.ndarray], context: int,
                   starts: Sequence[int] | None = None, batch_tokens: int = 4096) -> np.ndarray:
     """-log p(tokens[start:] | tokens[:start]) of each sequence, in nats: float64 (len(sequences),).
@@ -106,22 +106,19 @@ def sequence_nats(model: LanguageModel, sequences: Sequence[Sequence[int] | np.n
     windows = [(i, *window) for i, (sequence, start) in enumerate(zip(sequences, starts, strict=True))
                for window in _windows(len(sequence), start, context)]
     nats = np.zeros(len(sequences))
-    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    was_training = model.training
-    model.eval()
-    for group in _batches(windows, batch_tokens):
-        T = max(end - begin - 1 for _, begin, end, _ in group)
-        ids, targets = np.zeros((len(group), T), np.int64), np.full((len(group), T), IGNORED)
-        for row, (i, begin, end, scored) in enumerate(group):
-            piece = np.asarray(sequences[i][begin:end], np.int64)
-            ids[row, :len(piece) - 1] = piece[:-1]  # padding stands on the right, where a causal model cannot see it
-            targets[row, scored - begin - 1:len(piece) - 1] = piece[scored - begin:]
-        logits = model(torch.from_numpy(ids).to(device)).float()  # (B, T, V)
-        losses = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(targets).to(device).flatten(),
-                                 ignore_index=IGNORED, reduction="none")  # (B T,), 0 where ignored
-        sums = losses.cpu().double().view(len(group), T).sum(1).numpy()
-        np.add.at(nats, [i for i, *_ in group], sums)
-    model.train(was_training)
+    with reading(model):
+        for group in _batches(windows, batch_tokens):
+            T = max(end - begin - 1 for _, begin, end, _ in group)
+            ids, targets = np.zeros((len(group), T), np.int64), np.full((len(group), T), IGNORED)
+            for row, (i, begin, end, scored) in enumerate(group):
+                piece = np.asarray(sequences[i][begin:end], np.int64)
+                ids[row, :len(piece) - 1] = piece[:-1]  # padding on the right: causal models cannot see it
+                targets[row, scored - begin - 1:len(piece) - 1] = piece[scored - begin:]
+            logits = model(torch.from_numpy(ids).to(model.device)).float()  # (B, T, V)
+            losses = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(targets).to(model.device).flatten(),
+                                     ignore_index=IGNORED, reduction="none")  # (B T,), 0 where ignored
+            sums = losses.cpu().double().view(len(group), T).sum(1).numpy()
+            np.add.at(nats, [i for i, *_ in group], sums)
     return nats
 
 

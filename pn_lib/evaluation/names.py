@@ -9,9 +9,9 @@ from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.errors import InputError
 
 # A word with its inner apostrophes ("don't"), of which group 1 leaves out the possessive's: "Tom's" is Tom.
-_WORD = re.compile(r"([^\W\d_]+(?:['’](?!s\b)[^\W\d_]+)*)(?:['’]s\b)?")
+WORD = re.compile(r"([^\W\d_]+(?:['’](?!s\b)[^\W\d_]+)*)(?:['’]s\b)?")
 # Directly behind a word or a comma: no full stop, quotation mark or line break between, which may begin a sentence.
-_MID_SENTENCE = re.compile(rf"(?:(?<=[^\W\d_],[ ])|(?<=[^\W\d_][ ])){_WORD.pattern}")
+_MID_SENTENCE = re.compile(rf"(?:(?<=[^\W\d_],[ ])|(?<=[^\W\d_][ ])){WORD.pattern}")
 # English writes these with a capital too. April, May and June are left out: people are called so.
 _NO_NAME = re.compile(r"I(['’].*)?|Mrs?|Ms|Dr|(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?"
                       r"|January|February|March|July|August|September|October|November|December")
@@ -52,7 +52,7 @@ def word_spans(tokenizer: Tokenizer, sequence: Sequence[int]) -> list[Span]:
     owner = [t for t, piece in enumerate(pieces) for _ in piece]  # the token of each byte
     text = b"".join(pieces).decode("utf-8", "surrogateescape")  # a sequence may be cut inside a character
     spans, position, offset = [], 0, 0  # characters and bytes passed so far
-    for found in _WORD.finditer(text):
+    for found in WORD.finditer(text):
         start = offset + _n_bytes(text[position:found.start(1)])
         offset = start + _n_bytes(found[1])
         position = found.end(1)

@@ -55,6 +55,11 @@ class LanguageModel(nn.Module):
         """The state with these rows (int64) of its batch only; the state passed in may be changed."""
         raise NotImplementedError
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is; the CPU for a model that holds no tensors."""
+        return next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
     def n_parameters(self, embedding: bool = True) -> int:
         """Number of parameters, each shared tensor once; without the token and position embeddings if asked."""
         tables = {id(m.weight) for m in self.modules() if isinstance(m, nn.Embedding)}

@@ -125,7 +125,7 @@ class _Rows:
     """All prompts and what is written after them, on the model's device: one column a position."""
 
     def __init__(self, model: LanguageModel, prompts: list[list[int]], n: int, seed: int, first_row: int):
-        device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        device = model.device
         # the model takes `max_length` tokens and so predicts one more
         room = math.inf if model.max_length is None else model.max_length + 1
         self.starts = [len(prompt) for prompt in prompts]

@@ -4,9 +4,10 @@ Nothing of what is opened is executed: weights come from safetensors or with ``w
 tables.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Protocol
 
 import tokenizers
 import torch
@@ -62,10 +63,22 @@ def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
     config = read_json(path / "config.json")
     model = load_model(path) if "model" in config else from_transformers(config, _weights(path))
     tokenizer = _tokenizer(path)
-    if tokenizer.vocab_size > model.config.vocab_size:  # a padded table may have more rows than there are tokens
+    if tokenizer.vocab_size < model.config.vocab_size:
+        model = _without_padding(model, tokenizer.vocab_size)
+    if tokenizer.vocab_size > model.config.vocab_size:
         raise InputError(f"the tokenizer beside {path} has {tokenizer.vocab_size:,} tokens, the model knows "
                          f"{model.config.vocab_size:,}: they do not belong together")
     return model, tokenizer
+
+
+def _without_padding(model: LanguageModel, vocab_size: int) -> LanguageModel:
+    """The model without the rows of its tables that stand for no token, as some pad these to a round number: it could
+    otherwise write what nobody can read."""
+    cut = type(model)(replace(model.config, vocab_size=vocab_size))
+    state = model.state_dict()
+    cut.load_state_dict({key: state[key][:len(value)] if value.dim() else state[key]
+                         for key, value in cut.state_dict().items()})
+    return cut.eval()
 
 
 def _llama2c(path: Path) -> tuple[LanguageModel, Coder]:
@@ -110,10 +123,10 @@ def _tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer(backend)
 
 
-def _from_hub(name: str, **options: Any) -> Path:
+def _from_hub(name: str) -> Path:
     """The folder of a published model, fetched once and then read from the Hub's cache."""
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES, **options))
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

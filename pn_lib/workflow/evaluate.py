@@ -8,13 +8,14 @@ the source could have told, Pocket probes.
 import re
 import tempfile
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
 from pn_lib.data.cleaning import clean
-from pn_lib.data.corpora import Corpus, load_corpus
-from pn_lib.data.stories import iterate
+from pn_lib.data.corpora import load_corpus
+from pn_lib.data.stories import iterate, read_stories
 from pn_lib.errors import InputError
 from pn_lib.evaluation import language
 from pn_lib.evaluation.completions import (
@@ -31,12 +32,13 @@ from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.evaluation.intervals import Interval, bits_per_byte_interval
 from pn_lib.evaluation.likelihood import Likelihood, context_of, text_likelihood
 from pn_lib.evaluation.probes import KINDS, accuracy, load_probes, pocket_probes, score_probes
-from pn_lib.files import write_json
+from pn_lib.files import read_json, write_json
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.zoo import Coder, open_model
-from pn_lib.workflow.stages import output_root
+from pn_lib.workflow.stages import NAMED_CORPORA, output_root
 
 POCKET_PROBES = 200  # of each kind
+SPLIT_SEED = 0  # of a corpus without a validation split: another seed for sampling must not change what was held out
 # Text that some tokenizer takes for one of its control tokens; ours never do, and would read it letter by letter.
 CONTROL = re.compile(r"<\|[^|<>]*\|>|</?s>|<(?:unk|pad|bos|eos|mask)>|\[/?(?:INST|CLS|SEP|MASK|PAD)\]|<0x[0-9A-F]{2}>",
                      re.IGNORECASE)
@@ -103,13 +105,13 @@ def evaluate(source: str, corpus: str, extent: Extent, out: str | None = None) -
     Raises:
         InputError: a model or corpus that cannot be opened, or ``extent`` asks for more stories than there are.
     """
+    if out is not None and (Path(out).is_dir() or not Path(out).absolute().parent.is_dir()):
+        raise InputError(f"--out {out} must be a file in a folder that exists")
     model, tokenizer = open_model(model_source(source))
-    loaded = load_corpus(corpus, extent.train_stories, extent.stories, extent.seed, output_root())
-    training, validation = (list(iterate(clean(part)[0])) for part in (loaded.train, loaded.validation))
+    training, validation, title = _stories(source, corpus, extent)
     result = {"model": {"source": source, "kind": model.name, "parameters": model.n_parameters(),
                         "context": context_of(model), "vocabulary": tokenizer.vocab_size},
-              "corpus": {"title": loaded.card.title, "fingerprint": loaded.fingerprint,
-                         "training_stories": len(training), "validation_stories": len(validation)}}
+              "corpus": {"title": title, "training_stories": len(training), "validation_stories": len(validation)}}
     score = text_likelihood(model, tokenizer, validation)
     result["likelihood"] = _spread(bits_per_byte_interval(score.story_nats, score.story_bytes))
     result["completions"] = _completions(model, tokenizer, training, validation[:extent.completions], extent)
@@ -121,7 +123,21 @@ def evaluate(source: str, corpus: str, extent: Extent, out: str | None = None) -
     result["probes"] = accuracy(scores).to_dict("index")
     if out is not None:
         write_json(out, result)
-    return _text(result, loaded, extent)
+    return _text(result, extent, ours=model_source(source) != source or corpus in NAMED_CORPORA)
+
+
+def _stories(source: str, corpus: str, extent: Extent) -> tuple[list[str], list[str], str]:
+    """Training stories, validation stories, and what the corpus is called. A model of a run, on that run's corpus, is
+    asked about the stories that the run held out."""
+    results = output_root() / "results" / source.partition("/")[0]
+    if model_source(source) != source and read_json(results / "run.json")["corpus"] == corpus:
+        wanted = {"train": extent.train_stories, "validation": extent.stories}
+        training, validation = (list(islice(read_stories(results / "stories" / f"{part}.parquet"), number))
+                                for part, number in wanted.items())
+        return training, validation, read_json(results / "data.json")["corpus"]["title"]
+    loaded = load_corpus(corpus, extent.train_stories, extent.stories, SPLIT_SEED, output_root())
+    training, validation = (list(iterate(clean(part)[0])) for part in (loaded.train, loaded.validation))
+    return training, validation, loaded.card.title
 
 
 def _spread(interval: Interval | None) -> dict[str, float] | None:
@@ -149,16 +165,20 @@ def _pocket(model: LanguageModel, tokenizer: Coder, validation: list[str], score
     blank = complete(model, tokenizer, [""], extent.completions, max_new_tokens=extent.max_new_tokens,
                      temperature=extent.temperature, seed=extent.seed, name="Telling")
     stories = [ending.text for ending in blank[0]]
-    return {"excess_bits_per_byte": _spread(language.excess_bits_per_byte(score.story_nats, validation)),
+    whole = [ending.text for ending in blank[0] if ending.ended]
+    return {"ended": len(whole),
+            "excess_bits_per_byte": _spread(language.excess_bits_per_byte(score.story_nats, validation)),
             "valid_share": _spread(language.valid_share(stories)), "stories": len(stories),
-            "reasons": language.departure_reasons(stories)}
+            "reasons": language.departure_reasons(whole)}
 
 
-def _text(result: dict, corpus: Corpus, extent: Extent) -> str:
+def _text(result: dict, extent: Extent, ours: bool) -> str:
     facts, sizes, completions = result["model"], result["corpus"], result["completions"]
     lines = [f"{facts['source']}: {facts['kind']}, {facts['parameters']:,} parameters, vocabulary "
              f"{facts['vocabulary']:,}, context {facts['context']:,}",
-             f"{corpus.card.title}: {sizes['validation_stories']:,} validation stories",
+             f"{sizes['title']}: {sizes['validation_stories']:,} validation stories",
+             *([] if ours else ["(A model trained on this corpus may have read some of them, unless the corpus has a "
+                                "validation split of its own.)"]),
              "Square brackets hold 95 % intervals.", "",
              f"bits per byte {_spell(result['likelihood'])}", "",
              f"Endings of {completions['beginnings']} held-out beginnings, {completions['repeats']} each, temperature "
@@ -173,7 +193,8 @@ def _text(result: dict, corpus: Corpus, extent: Extent) -> str:
         pocket = result["pocket"]
         lines += ["", "Against the exact source of Pocket stories",
                   f"bits per byte above the source {_spell(pocket['excess_bits_per_byte'])}",
-                  f"whole stories of the language {_spell(pocket['valid_share'])} of {pocket['stories']}"]
+                  f"whole stories of the language {_spell(pocket['valid_share'])} of {pocket['stories']}; "
+                  f"{pocket['stories'] - pocket['ended']} were cut at the limit"]
         lines += [f"  {count} leave it for: {reason}" for reason, count in pocket["reasons"]]
     return "\n".join([*lines, "", f"{completions['example']['beginning']} ***{completions['example']['ending']}"])
 

@@ -92,18 +92,22 @@ def judge_run(run: str, files: Sequence[str], stories: int | None = None, pairs:
         if prompts is not None:
             source = results / "judge" / "prompts.json"
             write_json(source, complete_prompts(read_prompts(prompts)[:stories], models))
+        digest = sha256(source) if source.exists() else None  # of what is judged, whatever stands there in the end
         samples = read_samples(source, stories)
         questions = Questions(samples, pairings(samples, pairs))
         logs = {judge.name: JudgeLog(results / "judge" / f"{judge.name}.jsonl") for judge in judges}
-        _estimate(judges, questions, logs, past_limit, say)
+        over = _estimate(judges, questions, logs, say)
         if estimate_only:
             return None
+        if over and not past_limit:
+            raise InputError(f"{'; '.join(over)}; judge fewer --stories, raise the limit, or start with --yes and stop "
+                             "where it is reached")
         summary = results / ("judge.json" if prompts is None else "judge_prompts.json")
         try:
             for judge in judges:
                 collect(judge, questions.tasks(judge), logs[judge.name])
         finally:  # whatever ended it, the summary says what the logs hold
-            write_json(summary, {"completions": sha256(source), **summarise(judges, questions, logs)})
+            write_json(summary, {"completions": digest, **summarise(judges, questions, logs)})
     return summary
 
 
@@ -183,9 +187,10 @@ def complete_prompts(prompts: Sequence[str], models: Sequence[str]) -> dict:
     return {"beginnings": list(prompts), "tellers": tellers, "temperature": 1.0}
 
 
-def _estimate(judges: Sequence[Judge], questions: Questions, logs: dict[str, JudgeLog], past_limit: bool,
-              say: Callable[[str], None]) -> None:
-    """Say what each judge will cost, before any of them is asked."""
+def _estimate(judges: Sequence[Judge], questions: Questions, logs: dict[str, JudgeLog],
+              say: Callable[[str], None]) -> list[str]:
+    """Say what each judge will cost, before any of them is asked; returns what is above a limit."""
+    over = []
     say(f"Estimate, at {CHARACTERS_A_TOKEN} characters a token and {REPLY_TOKENS} tokens a reply, no text asked twice:")
     for judge in judges:
         log, tasks = logs[judge.name], questions.tasks(judge)
@@ -196,10 +201,10 @@ def _estimate(judges: Sequence[Judge], questions: Questions, logs: dict[str, Jud
         limit = f", at most {judge.max_cost:g} in all" if judge.max_cost is not None else ""
         say(f"{judge.name}: {usage.requests:,} of {len(tasks):,} requests to go, {usage.tokens_in:,} tokens in, "
             f"{usage.tokens_out:,} tokens out; {money}{limit}")
-        if judge.max_cost is not None and spent + more > judge.max_cost and not past_limit:
-            raise InputError(f"judge {judge.name} would cost {spent + more:.4g} in all, above its max_cost of "
-                             f"{judge.max_cost:g}; judge fewer --stories, raise the limit, or start with --yes and "
-                             "stop where it is reached")
+        if judge.max_cost is not None and spent + more > judge.max_cost:
+            over.append(f"judge {judge.name} would cost {spent + more:.4g} in all, above its max_cost of "
+                        f"{judge.max_cost:g}")
+    return over
 
 
 def summarise(judges: Sequence[Judge], questions: Questions, logs: dict[str, JudgeLog]) -> dict:

@@ -12,7 +12,7 @@ import torch
 from IPython.display import display
 
 from pn_lib.errors import InputError
-from pn_lib.evaluation.completions import prompt_of
+from pn_lib.evaluation.completions import prompt_of, written
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import Sampling, generate, next_token_probabilities
 from pn_lib.models.zoo import Coder
@@ -72,8 +72,7 @@ class Playground:
     def _spell(coder: Coder, token: int) -> str:
         if token == coder.separator_id:
             return "(the end)"
-        return coder.decode([coder.separator_id, token]).removeprefix(coder.decode([coder.separator_id])).replace(
-            "\n", "↵").replace(" ", "·")
+        return written(coder, [coder.separator_id], [token]).replace("\n", "↵").replace(" ", "·")
 
     def _write(self, tokens: int) -> None:
         try:
@@ -84,7 +83,7 @@ class Playground:
             self.chances.value = html.escape(str(error))
             return
         self.seed.value += 1  # another draw next time
-        self.text.value += coder.decode([*prompt, *told.ids])[len(coder.decode(prompt)):]
+        self.text.value += written(coder, prompt, told.ids)
 
 
 def show_playground(zoo: Mapping[str, tuple[LanguageModel, Coder]], beginning: str) -> None:

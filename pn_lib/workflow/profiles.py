@@ -64,8 +64,8 @@ class EvaluationSettings:
     probes: int = 400  # Pocket probes a model, and positions at which its next word is compared with the source's
 
     def __post_init__(self) -> None:
-        _at_least(1, stories=self.stories, repeats=self.repeats, max_new_tokens=self.max_new_tokens,
-                  probes=self.probes)
+        _at_least(1, repeats=self.repeats, max_new_tokens=self.max_new_tokens)
+        _at_least(2, stories=self.stories, probes=self.probes)  # or there are no intervals
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pn_lib.workflow.stages import load_stages, output_root
 BENCHMARK = "benchmark"  # not a run, but published like one: tables only
 BENCHMARK_FILES = ("machine.json", "training.csv", "scan.csv", "decoding.csv", "generation.csv")  # at least
 # of results/<run>/: remade by a run, not kept in git
-LARGE = {"stories", "tokens", "models", "notebooks", "work", "experiments", "sizes"}
+LARGE = {"stories", "tokens", "models", "notebooks", "work", "experiments", "sizes", "completions.json", "judge"}
 
 
 def publish(run: str) -> list[Path]:
