@@ -41,6 +41,7 @@ from pn_lib.evaluation.judging import JudgeLog, collect, estimate, unfinished
 from pn_lib.files import sha256
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.workflow.cli import main
+from pn_lib.workflow.judge import read_prompts
 
 KEY = "sk-secret-0123456789"
 SAMPLES = [Sample(teller, b, e, f"Once there was a {animal} who", f" liked {teller} food{' a lot' * e}.")
@@ -520,6 +521,27 @@ def test_models_finish_ones_own_beginnings(tmp_path):
     written = json.loads((tmp_path / "results" / "new" / "judge" / "prompts.json").read_text())
     assert written["beginnings"] == ["Once upon", "There was a cat.\n\nIt"] and list(written["tellers"]) == ["small"]
     assert json.loads((tmp_path / "results" / "new" / "judge_prompts.json").read_text())["stories"] == {"small": 2}
+
+
+def test_the_datasets_own_beginnings(tmp_path, monkeypatch):
+    (tmp_path / "Evaluation prompts.yaml").write_text("- Once upon\n- There was\n")
+    assert read_prompts(str(tmp_path)) == ["Once upon", "There was"]
+    monkeypatch.setattr("pn_lib.workflow.judge.hf_hub_download", lambda *_, **__: str(
+        tmp_path / "Evaluation prompts.yaml"))
+    assert read_prompts("tinystories") == ["Once upon", "There was"]
+
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("pn_lib.workflow.judge.hf_hub_download", offline)
+    with pytest.raises(InputError, match="cannot be fetched"):
+        read_prompts("tinystories")
+
+
+@pytest.mark.skipif("PN_TINYSTORIES" not in os.environ, reason="PN_TINYSTORIES names the folder of the slice")
+def test_the_slices_beginnings():
+    prompts = read_prompts(os.environ["PN_TINYSTORIES"])
+    assert len(prompts) == 44 and all(prompt.strip() for prompt in prompts)
 
 
 def test_killed_and_resumed_every_story_is_graded_once(run, tmp_path):

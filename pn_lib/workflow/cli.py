@@ -94,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--stories", type=int, metavar="N", help="only the first N beginnings (default: all)")
     judge.add_argument("--pairs", type=int, default=0, metavar="N",
                        help="compare every two tellers on N beginnings too, in both orders (default: 0)")
-    judge.add_argument("--prompts", metavar="FILE", help="judge what models write from this YAML list of beginnings")
+    judge.add_argument("--prompts", metavar="FILE",
+                       help="judge what models write from this YAML list of beginnings; tinystories: the dataset's 44")
     judge.add_argument("--model", action="append", default=[], metavar="MODEL",
                        help=f"with --prompts; may be repeated: {MODEL_HELP}")
     judge.add_argument("--estimate", action="store_true", help="only say what it would cost")

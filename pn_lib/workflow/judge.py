@@ -15,8 +15,10 @@ from pathlib import Path
 
 import yaml
 from filelock import FileLock, Timeout
+from huggingface_hub import hf_hub_download
 from pydantic import TypeAdapter, ValidationError
 
+from pn_lib.data.corpora import TINYSTORIES, TINYSTORIES_REVISION
 from pn_lib.errors import InputError
 from pn_lib.evaluation.completions import complete
 from pn_lib.evaluation.judge import CRITERIA, GRADES, PAIRS, Sample, Task, comparison, grading, pairings
@@ -34,6 +36,7 @@ from pn_lib.files import read_json, sha256, write_json
 from pn_lib.models.zoo import open_model
 from pn_lib.workflow.stages import output_root
 
+PROMPTS_FILE = "Evaluation prompts.yaml"
 PROMPT_TOKENS = 300  # at most, of a story written from a prompt
 SEED = 0
 
@@ -159,10 +162,18 @@ def read_samples(path: Path, stories: int | None = None) -> list[Sample]:
     return samples
 
 
-def read_prompts(path: str) -> list[str]:
-    """A YAML list of beginnings, such as TinyStories' ``Evaluation prompts.yaml``."""
+def read_prompts(source: str) -> list[str]:
+    """A YAML list of beginnings: that file, TinyStories' ``Evaluation prompts.yaml`` in a folder of the dataset, or,
+    for ``source`` "tinystories", the same from the Hub.
+
+    Raises:
+        InputError: there is none, it is no list of texts, or the Hub cannot be reached.
+    """
+    path = _hub_prompts() if source == "tinystories" else Path(source)
+    if path.is_dir():
+        path = path / PROMPTS_FILE
     try:
-        prompts = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        prompts = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"prompts file {path} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -170,6 +181,14 @@ def read_prompts(path: str) -> list[str]:
     if not (isinstance(prompts, list) and prompts and all(isinstance(p, str) and p.strip() for p in prompts)):
         raise InputError(f"prompts file {path} must be a YAML list of beginnings, each of them a text")
     return prompts
+
+
+def _hub_prompts() -> Path:
+    try:
+        return Path(hf_hub_download(TINYSTORIES, PROMPTS_FILE, repo_type="dataset", revision=TINYSTORIES_REVISION))
+    except Exception as error:  # huggingface_hub and httpx share no class of network error
+        raise InputError(f"TinyStories' {PROMPTS_FILE!r} cannot be fetched from the Hugging Face Hub "
+                         f"({type(error).__name__}); go online, or give the path of a YAML list") from None
 
 
 def complete_prompts(prompts: Sequence[str], models: Sequence[str]) -> dict:
