@@ -12,7 +12,7 @@ from pn_lib.workflow.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_s
 STAGES = load_stages()
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {"04_transformer_training": (135, 500_000),  # the loop, and then a recipe found by measuring
-          "05_story_evaluation": (170, 600_000),  # a zoo, measured from outside and from inside
+          "05_story_evaluation": (180, 900_000),  # a zoo, measured from outside and from inside, in twelve figures
           "06_architecture_study": (130, 450_000),  # the ablations, and a scaling law
           "07_mamba_comparison": (160, 500_000)}  # a model built from nothing, its kernel, and five comparisons
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")

@@ -27,6 +27,10 @@ def test_the_finding_is_the_published_runs():
     assert f"{round(speed['seconds'])} seconds" in finding
     for model in ("mamba", "transformer"):
         assert f"{mamba['models'][model]['bits_per_byte_mean']:.3f}" in finding
+    told = published("evaluation")["completions"]["tellers"]
+    assert f"{told['transformer']['sound']['value']:.0%}".replace("%", " % of the Transformer's endings") in finding
+    assert f"against {told['ngram']['sound']['value']:.0%}".replace("%", " %") in finding
+    assert f"names in a beginning {told['transformer']['names_kept']['value']:.0%}".replace("%", " %") in finding
 
 
 def ratio(table: str, **row: str) -> float:
