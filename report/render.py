@@ -30,6 +30,7 @@ FILTERS = [
     wording.named,
     wording.percent,
     wording.power,
+    wording.quoted,
     wording.setting,
     wording.si,
     wording.signed,

@@ -105,9 +105,9 @@ def pocket(data: Record, evaluation: Record) -> dict[str, object] | None:
         closed = 1 - excess["transformer"].value / excess["ngram"].value
     told = exact.next_words
     next_words = {who: {kind: next_word(told[who][kind]) for kind in told[who]} for who in told}
-    broken = {fact: n for fact, n in broken_facts(exact.broken_facts.transformer) if fact != "no fact" and n}
+    broken = [(fact, n) for fact, n in broken_facts(exact.broken_facts.transformer) if fact != "no fact" and n]
     return {"excess": excess, "closed": closed, "valid": estimates(exact.valid_share), "tried": exact.tried,
-            "reasons": [tuple(reason) for reason in exact.reasons], "broken": list(broken)[:3],
+            "reasons": [tuple(reason) for reason in exact.reasons], "broken": broken[:3],
             "places": told.transformer.all.places,
             "words": {who: {"determined": kinds.get("determined")} for who, kinds in next_words.items()},
             "next_words": [{"who": who, "kind": kind, **row} for who, kinds in next_words.items()

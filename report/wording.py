@@ -191,6 +191,10 @@ def named(name: str) -> str:
     return f"*{literal(name)}*"
 
 
+def quoted(text: str) -> str:
+    return f"“{literal(text)}”"
+
+
 def linked(text: str) -> str:
     """`literal`, with an address at its beginning made a link."""
     address = re.match(r"https?://[^\s,;<>]+", text)
