@@ -245,5 +245,14 @@ def settings(record: Record, prefix: str = "") -> list[tuple[str, object]]:
         if isinstance(value, Record) and value.is_object:
             flat += settings(value, f"{prefix}{key}.")
         else:
-            flat.append((f"{prefix}{key}", list(value) if isinstance(value, Record) else value))
+            flat.append((f"{prefix}{key}", plain(value)))
     return flat
+
+
+def plain(value: object) -> object:
+    """An array as a list; an object within one, such as a model's size, as its keys and values in brackets."""
+    if not isinstance(value, Record):
+        return value
+    if value.is_object:
+        return f"({', '.join(f'{key} {plain(value.optional(key))}' for key in value)})"
+    return [plain(item) for item in value]

@@ -1,7 +1,5 @@
 """What the section on stories speaks of: the zoo, its endings, probes, the exact source, what is inside, the judges."""
 
-from collections.abc import Iterable
-
 from sources import Record, Run
 from wording import Estimate, order, verdict
 
@@ -135,8 +133,8 @@ def inside(found: Record) -> dict[str, object]:
             "reach": [(who, found.memory[who].optional("reach")) for who in found.memory]}
 
 
-def estimates(record: Record, keys: Iterable[str] | None = None) -> dict[str, Estimate]:
-    return {key: interval_of(record[key], "value") for key in keys or record}
+def estimates(record: Record) -> dict[str, Estimate]:
+    return {key: interval_of(record[key], "value") for key in record}
 
 
 def judges(run: Run, names: dict[str, str]) -> dict[str, object]:

@@ -61,6 +61,7 @@ JSONS = {
         "run": "quick-pocket", "profile": "quick", "corpus": "pocket",
         "settings": {
             "data": {"train_stories": 10000}, "study": {"seeds": 3, "vocab_sizes": [512, 4096]}, "window": None,
+            "zoo": [{"d_model": 32, "n_layers": 2}, {"tokens": 9, "transformer": {"d_model": 48}}],
         },
     },
     "data": {

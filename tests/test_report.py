@@ -126,6 +126,17 @@ def test_copying_is_judged_beside_real_endings(example: Example) -> None:
     assert "this run cannot tell" in example.text()
 
 
+def test_settings_within_lists_are_spelled_out(example: Example) -> None:
+    text = example.text().replace("\\", "")
+    assert "(d_model 32, n_layers 2), (tokens 9, transformer (d_model 48))" in text and "object at" not in text
+
+
+def test_a_run_without_failures_has_none_to_show(example: Example) -> None:
+    assert "ending that repeats itself most" in example.text()
+    example.jsons["evaluation"]["failures"] = []
+    assert "And the Transformer’s ending that" not in example.text()
+
+
 def test_probes_count_beyond_guessing_and_beyond_the_n_gram_alone(example: Example) -> None:
     assert "is the Transformer for facts." in example.text()  # its lead in pronouns may be chance
     example.jsons["evaluation"]["beyond_ngram"]["facts"] = spread(-0.1)
