@@ -1,6 +1,9 @@
 # make report   all seven notebooks, headless, then the report (HTML and PDF)
 # make test     every test, and the notebooks themselves
 # make lab      JupyterLab on the notebooks
+# make lab-test     every notebook in a real JupyterLab, in a headless browser
+# make site         the course as web pages, with search, in build/site
+# make assignment   the exercises as nbgrader assignments, in build/assignment
 # Choose with PROFILE=smoke|quick|laptop|paper and CORPUS=pocket|tinystories|path.
 
 PROFILE ?= quick
@@ -9,23 +12,25 @@ PYTHON ?= python3
 
 BIN := .venv/bin
 READY := .venv/ready
+DEVELOP := .venv/ready-dev
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 NBVAL_ROOT := build/nbval
 
-.PHONY: report test lint unit-tests notebook-tests lab lock
+.PHONY: report test lint unit-tests notebook-tests lab lab-test site assignment lock
 
 report: $(READY)
 	@$(BIN)/python -m pn_lib run --profile "$(PROFILE)" --corpus "$(CORPUS)"
 
 test: lint unit-tests notebook-tests
 
-lint: $(READY)
+lint: $(DEVELOP)
 	$(BIN)/ruff check .
 
-unit-tests: $(READY)
+unit-tests: $(DEVELOP)
 	$(BIN)/pytest
 
 # In order, in one process: each notebook reads what the ones before it wrote, away from your own runs.
-notebook-tests: $(READY)
+notebook-tests: $(DEVELOP)
 	rm -rf $(NBVAL_ROOT)
 	CI=true PN_ROOT="$(CURDIR)/$(NBVAL_ROOT)" PN_PROFILE=smoke PN_CORPUS=pocket \
 	    $(BIN)/pytest --nbval-lax --nbval-current-env --timeout 600 notebooks notebooks/solutions
@@ -37,15 +42,29 @@ lab: $(READY)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PocketNarrator needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(INSTALL) .
 	@touch $@
 
-# Rewrite requirements.lock from pyproject.toml. torch's own GPU libraries are left out: the standard build of torch
-# names their versions itself, and a CPU build needs none.
+# And what tests, web pages and assignments need besides.
+$(DEVELOP): $(READY)
+	$(INSTALL) '.[dev]'
+	@touch $@
+
+# Needs Chromium: the machine's own, the one named by PN_CHROMIUM, or that of `.venv/bin/playwright install chromium`.
+lab-test: $(DEVELOP)
+	$(BIN)/pytest -m browser tests/browser
+
+site: $(DEVELOP)
+	$(BIN)/python -m pn_lib site
+
+assignment: $(DEVELOP)
+	$(BIN)/python -m pn_lib assignment
+
+# Rewrite requirements.lock from pyproject.toml: the versions of all that any part of the project can need. torch's own
+# GPU libraries are left out: the standard build of torch names their versions itself, and a CPU build needs none.
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	mkdir -p build
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-annotate --no-header \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
 	    --upgrade pyproject.toml --output-file build/all.lock
 	grep -v -E '^(nvidia-|cuda-|triton)' build/all.lock > requirements.lock

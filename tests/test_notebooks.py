@@ -54,6 +54,20 @@ class TestNotebook:
         assert not [o for o in outputs if o.output_type == "error"]
         assert not re.search(r"/(home|root|work|Users|tmp)/\w", text)
 
+    def test_every_stored_picture_has_words_for_those_who_cannot_see_it(self, stage):
+        outputs = [o for c in read(stage.path).cells if c.cell_type == "code" for o in c.outputs]
+        pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+        assert pictures
+        for output in pictures:
+            words = output.metadata["image/png"]["alt"]
+            assert len(words) > 20 and output.data["text/plain"] == words
+
+    def test_the_first_cell_of_code_does_nothing_but_on_colab(self, stage):
+        cell = read(stage.path).cells[2]
+        first, _, condition, *inside = cell.source.splitlines()
+        assert (first, condition.split("  #")[0]) == ("import sys", 'if "google.colab" in sys.modules:')
+        assert inside and all(line.startswith("    ") for line in inside)
+
     def test_size_and_rhythm(self, stage):
         notebook = read(stage.path)
         code = [c for c in notebook.cells if c.cell_type == "code"]
@@ -66,12 +80,16 @@ class TestNotebook:
 
     def test_title_links_and_headings(self, stage):
         cells = read(stage.path).cells
-        assert [i for i, c in enumerate(cells) if NAVIGATION_TAG in tags(c)] == [0, len(cells) - 1]
+        assert [i for i, c in enumerate(cells) if NAVIGATION_TAG in tags(c)] == [0, 2, len(cells) - 1]
         headings = [line for c in cells if c.cell_type == "markdown"
                     for line in re.sub(r"```.*?```", "", c.source, flags=re.S).splitlines() if re.match(r"#+ ", line)]
         levels = [len(line.split()[0]) for line in headings]
         assert levels[0] == 1 and levels.count(1) == 1
         assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+        sections = [match[1] for line in headings if (match := re.match(r"## (\d\.\d+) ", line))]
+        assert sections == [f"{int(stage.name[:2])}.{i + 1}" for i in range(len(sections))] and len(sections) >= 5
+        unnumbered = [line for line in headings if re.match(r"## (?!\d\.)", line)]
+        assert unnumbered == ["## What we found", "## Exercises", "## Further reading"]
         for link in LINK.findall("\n".join(c.source for c in cells if c.cell_type == "markdown")):
             assert (stage.path.parent / link).exists(), f"link to {link} leads nowhere"
 

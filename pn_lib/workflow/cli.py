@@ -1,4 +1,4 @@
-"""The command line: ``python -m pn_lib run | train | generate | evaluate | judge | benchmark | publish | refresh``."""
+"""The command line: ``python -m pn_lib run | train | generate | evaluate | judge | ...``."""
 
 import argparse
 import errno
@@ -115,9 +115,18 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("run", help="its name, such as quick-pocket; or benchmark, for the tables of that command")
     publish.set_defaults(command=_publish)
 
-    refresh = commands.add_parser(
-        "refresh", help="put links, time budgets and the outputs of the run quick-pocket into the notebooks")
+    refresh = commands.add_parser("refresh", help="put links, times and the outputs of the run quick-pocket into the "
+                                                  "notebooks; remake contents, glossary and the README's map")
     refresh.set_defaults(command=_refresh)
+
+    site = commands.add_parser("site", help="make web pages of the notebooks, with search, and check their links")
+    site.add_argument("--out", metavar="FOLDER", default="build/site", help="default: build/site")
+    site.set_defaults(command=_site)
+
+    assignment = commands.add_parser("assignment", help="make nbgrader assignments of the exercises, one a notebook")
+    assignment.add_argument("--out", metavar="FOLDER", default="build/assignment",
+                            help="the course's folder; a gradebook in it stays (default: build/assignment)")
+    assignment.set_defaults(command=_assignment)
     return parser
 
 
@@ -188,6 +197,19 @@ def _publish(options: argparse.Namespace) -> None:
     from pn_lib.workflow.publish import publish
 
     for path in publish(options.run):
+        print(path)
+
+
+def _site(options: argparse.Namespace) -> None:
+    from pn_lib.workflow.site import build_site
+
+    print(build_site(Path(options.out)))
+
+
+def _assignment(options: argparse.Namespace) -> None:
+    from pn_lib.workflow.assignment import build_assignments
+
+    for path in build_assignments(Path(options.out)):
         print(path)
 
 

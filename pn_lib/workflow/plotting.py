@@ -1,23 +1,30 @@
-"""How figures look: one style, colours that the colour-blind tell apart, and a learning curve that grows."""
+"""How figures look: one style, colours that the colour-blind tell apart, words for those who cannot see them."""
 
 import os
+from io import BytesIO
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from cycler import cycler
+from IPython import get_ipython
 from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 # Okabe & Ito (2008), in an order whose neighbours also differ in lightness, so that grey print keeps them apart
 COLOURS = {"blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "vermillion": "#D55E00",
            "sky": "#56B4E9", "purple": "#CC79A7", "black": "#000000", "grey": "#7F7F7F"}
 MODEL_COLOURS = {"transformer": COLOURS["blue"], "mamba": COLOURS["vermillion"], "ngram": COLOURS["grey"],
                  "source": COLOURS["black"], "human": COLOURS["green"]}
+SHARPNESS = 1.5  # pixels of a notebook's picture per pixel of the page: screens have more dots than that counts
 
 
 def use_style() -> None:
-    """Set the house style for all figures drawn from here on; SVG output is the same, byte for byte, each time."""
+    """Set the house style for all figures drawn from here on; SVG output is the same, byte for byte, each time.
+
+    In a notebook, a figure's label (``Run.save_figure`` sets it) becomes the alternative text of its picture.
+    """
     plt.rcParams.update({
         "figure.figsize": (7.0, 3.6), "figure.dpi": 100, "figure.constrained_layout.use": True,
         "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 10,
@@ -27,6 +34,25 @@ def use_style() -> None:
         "axes.prop_cycle": cycler(color=list(COLOURS.values())) , "image.cmap": "cividis",
         "svg.hashsalt": "pocketnarrator", "svg.fonttype": "path", "savefig.facecolor": "white",
     })
+    if shell := get_ipython():
+        plt.switch_backend(plt.get_backend())  # load it now: on the first figure it would set formatters of its own
+        formatters = shell.display_formatter.formatters
+        formatters["image/png"].for_type(Figure, _picture)
+        formatters["text/plain"].for_type(Figure, _words)
+
+
+def _picture(figure: Figure) -> tuple[bytes, dict[str, str | int]]:
+    """The PNG of a figure, with its width on the page and its words; 256 colours do, and take half the space."""
+    drawn, small = BytesIO(), BytesIO()
+    figure.savefig(drawn, format="png", bbox_inches="tight", dpi=SHARPNESS * figure.dpi)
+    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image.save(small, format="png", optimize=True)
+    words = {"alt": figure.get_label()} if figure.get_label() else {}
+    return small.getvalue(), {"width": round(image.width / SHARPNESS)} | words
+
+
+def _words(figure: Figure, printer, _cycle: bool) -> None:
+    printer.text(figure.get_label() or repr(figure))
 
 
 def plot_curve(axes: Axes, history: pd.DataFrame, label: str, colour: str, *, train: bool = False) -> None:

@@ -1,4 +1,5 @@
-"""Keeps the committed notebooks whole: links between them, measured time budgets, outputs of the run quick-pocket."""
+"""Keeps the committed notebooks whole: links between them, measured times, outputs of the run quick-pocket, and the
+pages around them."""
 
 from pathlib import Path
 
@@ -7,69 +8,90 @@ from nbformat import NotebookNode
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json, write_text
-from pn_lib.workflow.profiles import profile_names
-from pn_lib.workflow.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages, output_root
+from pn_lib.workflow.course import (
+    CONTENTS,
+    GLOSSARY,
+    Lesson,
+    binder_link,
+    colab_link,
+    contents_page,
+    duration,
+    glossary_page,
+    hours,
+    load_lessons,
+    readme_map,
+    repository_url,
+)
+from pn_lib.workflow.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, output_root
 
 STORED_RUN = "quick-pocket"  # the run whose outputs the committed notebooks show
-CONTENTS = "../README.md#the-notebooks"
+MAP_BEGIN, MAP_END = "<!-- map -->", "<!-- /map -->"
+COLAB = """import sys
+
+if "google.colab" in sys.modules:  # on Colab: fetch the course and install it; anywhere else this cell does nothing
+    !git clone --quiet --depth 1 {url} /content/pocketnarrator
+    %pip install --quiet --editable /content/pocketnarrator
+    %cd -q /content/pocketnarrator/notebooks
+    sys.path.insert(0, "/content/pocketnarrator")"""
 
 
 def refresh_notebooks() -> list[Path]:
-    """Rewrite the numbered notebooks in place; doing it twice changes nothing more. Returns their paths.
+    """Rewrite the numbered notebooks and the pages around them in place; doing it twice changes nothing more.
+
+    Returns the paths written.
 
     Raises:
         InputError: the run ``quick-pocket`` has not executed a notebook as it now stands.
     """
-    paths = [stage.path for stage in load_stages()]
-    notebooks = {path: nbformat.read(path, as_version=4) for path in paths}
-    titles = {path: _title(notebook) for path, notebook in notebooks.items()}
-    for number, path in enumerate(paths):
-        neighbours = paths[number - 1] if number else None, paths[number + 1] if number + 1 < len(paths) else None
-        _take_outputs(notebooks[path], path)
-        _set_navigation(notebooks[path], _links(neighbours, titles), _budget(path.stem))
-    for path, notebook in notebooks.items():  # only now, when all are known to be good
-        write_text(path, nbformat.writes(notebook) + "\n")
-    return paths
+    lessons = load_lessons()
+    written: dict[Path, str] = {}
+    for lesson, before, after in zip(lessons, [None, *lessons], [*lessons[1:], None], strict=False):
+        notebook = nbformat.read(lesson.path, as_version=4)
+        _take_outputs(notebook, lesson.path)
+        _set_navigation(notebook, lesson, _links(before, after))
+        written[lesson.path] = nbformat.writes(notebook) + "\n"
+    for name, page in ((CONTENTS, contents_page(lessons)), (GLOSSARY, glossary_page(lessons))):
+        written[NOTEBOOKS / name] = nbformat.writes(page) + "\n"
+    written[REPOSITORY / "README.md"] = _readme(lessons)
+    for path, text in written.items():  # only now, when all are known to be good
+        write_text(path, text)
+    return list(written)
 
 
-def _title(notebook: NotebookNode) -> str:
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("# "):
-            return cell.source.splitlines()[0].removeprefix("# ")
-    raise InputError("a notebook has no title cell that begins with '# '")
-
-
-def _links(neighbours: tuple[Path | None, Path | None], titles: dict[Path, str]) -> str:
-    before, after = neighbours
-    parts = [f"[← {titles[before]}]({before.name})" if before else "", f"[Contents]({CONTENTS})",
-             f"[{titles[after]} →]({after.name})" if after else ""]
+def _links(before: Lesson | None, after: Lesson | None) -> str:
+    parts = [f"[← {before.title}]({before.path.name})" if before else "", f"[Contents]({CONTENTS})",
+             f"[Glossary]({GLOSSARY})", f"[{after.title} →]({after.path.name})" if after else ""]
     return " · ".join(part for part in parts if part)
 
 
-def _budget(name: str) -> str:
-    """Measured seconds of this notebook, by profile, in the runs at hand (the local one before the published one)."""
-    known, cores = [], None
-    for profile in profile_names():
-        for results in (output_root() / "results", REPOSITORY / "results" / "published"):
-            path = results / f"{profile}-pocket" / "timings" / "stages.json"
-            rows = {row["notebook"]: row["seconds"] for row in read_json(path)["stages"]} if path.exists() else {}
-            if name in rows:
-                known.append(f"{profile} {_duration(rows[name])}")
-                cores = read_json(path.with_name("machine.json"))["cores"]
-                break
-    return f"Measured time on {cores} CPU cores: {', '.join(known)}." if known else ""
+def _times(lesson: Lesson) -> str:
+    """What the lesson takes: the machine's time as measured, and the reader's."""
+    machine = read_json(output_root() / "results" / STORED_RUN / "timings" / "machine.json")
+    measured = ", ".join(f"{profile} {duration(seconds)}" for profile, seconds in lesson.seconds.items())
+    return (f"Reading: about {hours(lesson.reading_minutes)}. Exercises: {hours(lesson.exercise_minutes)}. "
+            f"Running it, measured on {machine['cores']} CPU cores: {measured}.")
 
 
-def _duration(seconds: float) -> str:
-    return f"{round(seconds)} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+def _set_navigation(notebook: NotebookNode, lesson: Lesson, links: str) -> None:
+    title, *body = [cell for cell in notebook.cells if NAVIGATION_TAG not in cell.metadata.get("tags", [])]
+    tags = {"tags": [NAVIGATION_TAG]}
+    top = f"{links} · open in [Binder]({binder_link(lesson.path)}) or [Colab]({colab_link(lesson.path)})"
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell(f"{top}\n\n{_times(lesson)}", id="navigation-top", metadata=tags),
+        title,
+        nbformat.v4.new_code_cell(COLAB.format(url=repository_url()), id="navigation-colab", metadata=tags),
+        *body,
+        nbformat.v4.new_markdown_cell(links, id="navigation-end", metadata=tags)]
 
 
-def _set_navigation(notebook: NotebookNode, links: str, budget: str) -> None:
-    body = [cell for cell in notebook.cells if NAVIGATION_TAG not in cell.metadata.get("tags", [])]
-    top = f"{links}\n\n{budget}".strip()
-    cells = [nbformat.v4.new_markdown_cell(text, id=name, metadata={"tags": [NAVIGATION_TAG]})
-             for name, text in (("navigation-top", top), ("navigation-end", links))]
-    notebook.cells = [cells[0], *body, cells[1]]
+def _readme(lessons: list[Lesson]) -> str:
+    path = REPOSITORY / "README.md"
+    text = path.read_text(encoding="utf-8")
+    before, found_begin, rest = text.partition(MAP_BEGIN)
+    _, found_end, after = rest.partition(MAP_END)
+    if not (found_begin and found_end):
+        raise InputError(f"{path.name} must hold the marks {MAP_BEGIN} and {MAP_END}, between which the map stands")
+    return f"{before}{MAP_BEGIN}\n{readme_map(lessons)}\n{MAP_END}{after}"
 
 
 def _take_outputs(notebook: NotebookNode, path: Path) -> None:
@@ -78,7 +100,7 @@ def _take_outputs(notebook: NotebookNode, path: Path) -> None:
         raise InputError(f"{executed} does not exist; run python -m pn_lib run (profile quick, corpus pocket) first")
     cells = {cell.id: cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"}
     for cell in notebook.cells:
-        if cell.cell_type != "code":
+        if cell.cell_type != "code" or NAVIGATION_TAG in cell.metadata.get("tags", []):
             continue
         if cell.id not in cells or cells[cell.id].source != cell.source:
             raise InputError(f"{NOTEBOOKS.name}/{path.name} has changed since the run {STORED_RUN}; run it again first")

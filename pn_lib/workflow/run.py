@@ -87,8 +87,9 @@ class Run:
         """Write ``figures/<run>/<name>.svg`` and ``.png``, and a sidecar that says where they come from.
 
         Args:
-            alt: what the figure shows, in words, for those who cannot see it.
+            alt: what the figure shows, in words, for those who cannot see it; the notebook's picture carries it too.
         """
+        figure.set_label(alt)
         folder = self.figures
         sidecar = {"notebook": self.stage.name, "alt": alt, "commit": commit(),
                    "parameters": {"profile": self.profile.name, "corpus": self.corpus}}

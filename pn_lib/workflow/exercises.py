@@ -1,0 +1,108 @@
+"""The exercises as they stand in the notebooks: what is asked, the stub, the check, and the solution beside them.
+
+A lesson's exercise is three cells: a markdown cell that begins ``### Exercise 3.2: Title (10 minutes, 2 points)``,
+a code cell tagged ``exercise`` (the stub, whose last line is ``raise NotImplementedError``), and one tagged ``check``.
+The notebook of the same name in ``solutions/`` has, under ``## Exercise 3.2: Title``, a cell tagged ``exercise`` that
+begins as the stub does, and a check.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from pn_lib.errors import InputError
+from pn_lib.workflow.stages import NOTEBOOKS
+
+HEADING = re.compile(r"#+ Exercise (\d\.\d+): (.+?)(?: \((\d+) minutes?, (\d+) points?\))?\s*$")
+CALL = re.compile(r"checks\.(\w+)\((\w+)\)")
+UNSOLVED = "    raise NotImplementedError"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of a lesson with its solution."""
+
+    number: str  # "3.2"
+    title: str
+    minutes: int
+    points: int
+    task: str  # markdown, without the heading
+    stub: str  # code that ends with UNSOLVED
+    solution: str  # code that begins as the stub does
+    name: str  # of the learner's function, and of its check
+
+    @property
+    def given(self) -> str:
+        """What the learner is given: the stub without its last line."""
+        return self.stub.removesuffix(UNSOLVED)
+
+
+@dataclass(frozen=True)
+class ExerciseSheet:
+    """The exercises of one notebook, and the code that they and their solutions need first."""
+
+    notebook: str  # "03_transformer_construction"
+    imports: str
+    exercises: tuple[Exercise, ...]
+
+
+def load_sheet(lesson: Path) -> ExerciseSheet:
+    """The exercises of a notebook of the course.
+
+    Raises:
+        InputError: an exercise without its stub, check or solution, or one that breaks the form described above.
+    """
+    solutions = lesson.parent / "solutions" / lesson.name
+    asked, solved = _sections(lesson), _sections(solutions)
+    if list(asked) != list(solved):
+        raise InputError(f"{lesson.name} has the exercises {', '.join(asked)}, its solutions {', '.join(solved)}")
+    first = next(cell for cell in _read(solutions).cells if cell.cell_type == "code")
+    exercises = tuple(_exercise(lesson.name, asked[number], solved[number]) for number in asked)
+    return ExerciseSheet(lesson.stem, first.source, exercises)
+
+
+def load_sheets(folder: Path = NOTEBOOKS) -> list[ExerciseSheet]:
+    """All exercises of the course, in order."""
+    return [load_sheet(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
+
+
+def _read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def _sections(path: Path) -> dict[str, list[NotebookNode]]:
+    """The cells of each exercise of a notebook, by its number; the first of them is its heading."""
+    sections: dict[str, list[NotebookNode]] = {}
+    current: list[NotebookNode] | None = None
+    for cell in _read(path).cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("#"):
+            match = HEADING.match(cell.source.splitlines()[0])
+            current = sections.setdefault(match[1], []) if match else None
+        if current is not None:
+            current.append(cell)
+    return sections
+
+
+def _exercise(notebook: str, asked: list[NotebookNode], solved: list[NotebookNode]) -> Exercise:
+    heading, *task = asked[0].source.splitlines()
+    number, title, minutes, points = HEADING.match(heading).groups()
+    if minutes is None:
+        raise InputError(f"{notebook}: exercise {number} must say how long it takes and what it counts, "
+                         "such as (10 minutes, 2 points)")
+    stub, check, solution = _tagged(asked, "exercise"), _tagged(asked, "check"), _tagged(solved, "exercise")
+    call = CALL.search(check or "")
+    if not (stub and solution and call and call[1] == call[2]):
+        raise InputError(f"{notebook}: exercise {number} needs a stub (tagged exercise), a check (tagged check) that "
+                         "calls checks.NAME(NAME), and a solution in the notebook of the same name in solutions/")
+    given = stub.removesuffix(UNSOLVED)
+    if given == stub or UNSOLVED in given or not solution.startswith(given):
+        raise InputError(f"{notebook}: the stub of exercise {number} must end with one line 'raise "
+                         "NotImplementedError', and its solution begin with the lines before it")
+    return Exercise(number, title, int(minutes), int(points), "\n".join(task).strip(), stub, solution, call[1])
+
+
+def _tagged(cells: list[NotebookNode], tag: str) -> str | None:
+    return next((cell.source.rstrip() for cell in cells if tag in cell.metadata.get("tags", [])), None)

@@ -1,0 +1,113 @@
+"""Every exercise of the course: its stub fails, its solution passes, each typical mistake is told what it is."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from pn_lib.errors import InputError
+from pn_lib.workflow.exercises import UNSOLVED, Exercise, ExerciseSheet, load_sheet, load_sheets
+
+SHEETS = load_sheets()
+EXERCISES = [pytest.param(sheet, exercise, id=f"{exercise.number}-{exercise.name}")
+             for sheet in SHEETS for exercise in sheet.exercises]
+MISTAKES = {sheet.notebook: importlib.import_module(f"mistakes.mistakes_{sheet.notebook[:2]}").MISTAKES
+            for sheet in SHEETS}
+
+
+def checks_of(sheet: ExerciseSheet) -> ModuleType:
+    return importlib.import_module(f"pn_lib.checks.{sheet.notebook[3:]}")
+
+
+def attempt(sheet: ExerciseSheet, exercise: Exercise, code: str) -> bool:
+    """Run a learner's cell and the check below it, as the notebook does."""
+    names: dict = {}
+    exec(compile(sheet.imports, "<imports>", "exec"), names)
+    exec(compile(code, "<answer>", "exec"), names)
+    return getattr(checks_of(sheet), exercise.name)(names[exercise.name])
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.notebook)
+def test_a_notebook_has_four_exercises_or_more_from_minutes_to_a_project(sheet):
+    assert len(sheet.exercises) >= 4
+    assert [exercise.number for exercise in sheet.exercises] == [
+        f"{int(sheet.notebook[:2])}.{i + 1}" for i in range(len(sheet.exercises))]
+    minutes = [exercise.minutes for exercise in sheet.exercises]
+    assert min(minutes) <= 5 and max(minutes) >= 60
+
+
+@pytest.mark.parametrize(("sheet", "exercise"), EXERCISES)
+class TestExercise:
+    def test_its_stub_is_not_attempted_yet(self, sheet, exercise, capsys):
+        assert attempt(sheet, exercise, exercise.stub) is False
+        assert capsys.readouterr().out == f"Exercise {exercise.number}: not attempted yet.\n"
+
+    def test_its_solution_passes(self, sheet, exercise, capsys):
+        assert attempt(sheet, exercise, exercise.solution) is True
+        assert capsys.readouterr().out == f"Exercise {exercise.number}: correct.\n"
+
+    def test_an_answer_of_nothing_is_told_so_without_a_traceback(self, sheet, exercise, capsys):
+        assert getattr(checks_of(sheet), exercise.name)(lambda *args, **kwargs: None) is False
+        verdict = capsys.readouterr().out
+        assert "not yet" in verdict and "raised" not in verdict
+
+    def test_at_least_three_typical_mistakes_are_known(self, sheet, exercise):
+        check = getattr(checks_of(sheet), exercise.name)
+        messages = [message for function, _, message in MISTAKES[sheet.notebook] if function is check]
+        assert len(set(messages)) == len(messages) >= 3
+
+    def test_its_check_does_not_hold_the_solution(self, sheet, exercise):
+        body = exercise.solution.removeprefix(exercise.given).splitlines()
+        telling = [line.strip() for line in body if len(line.strip()) > 25 and not line.strip().startswith("#")]
+        source = Path(checks_of(sheet).__file__).read_text(encoding="utf-8")
+        assert not [line for line in telling if line in source]
+
+
+@pytest.mark.parametrize(("check", "answer", "message"), [
+    pytest.param(*case, id=f"{case[0].__name__}-{case[2][:30]}") for cases in MISTAKES.values() for case in cases])
+def test_a_typical_mistake_gets_its_own_message(check, answer, message, capsys):
+    assert check(answer) is False
+    assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    (" (5 minutes, 1 point)", ""),  # no time, no points
+    ('"exercise"', '"another"'),
+    ("raise NotImplementedError", "pass"),
+    ("checks.double(double)", "checks.double(triple)"),
+])
+def test_an_exercise_that_breaks_the_form_is_an_error_that_names_it(tmp_path, old, new):
+    write_course(tmp_path)
+    assert load_sheet(tmp_path / "01_x.ipynb").exercises[0].name == "double"
+    lesson = tmp_path / "01_x.ipynb"
+    text = lesson.read_text(encoding="utf-8")
+    assert old in text
+    lesson.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(InputError, match=r"01_x\.ipynb: .*exercise 1\.1"):
+        load_sheet(lesson)
+
+
+def test_a_lesson_whose_solutions_lack_one_is_an_error_that_says_which(tmp_path):
+    write_course(tmp_path)
+    solutions = tmp_path / "solutions" / "01_x.ipynb"
+    other = solutions.read_text(encoding="utf-8").replace("Exercise 1.1", "Exercise 1.2")
+    solutions.write_text(other, encoding="utf-8")
+    with pytest.raises(InputError, match=r"has the exercises 1\.1, its solutions 1\.2"):
+        load_sheet(tmp_path / "01_x.ipynb")
+
+
+def write_course(folder: Path) -> None:
+    """One lesson with one exercise, and its solution."""
+    def cell(source, *tags):
+        return new_code_cell(source, metadata={"tags": list(tags)})
+
+    lesson = [new_markdown_cell("### Exercise 1.1: Twice (5 minutes, 1 point)\n\nDouble it."),
+              cell(f"def double(x):\n{UNSOLVED}", "exercise"), cell("passed = checks.double(double)", "check")]
+    solution = [cell("import math"), new_markdown_cell("## Exercise 1.1: Twice"),
+                cell("def double(x):\n    return 2 * x", "exercise"), cell("assert checks.double(double)", "check")]
+    (folder / "solutions").mkdir()
+    for path, cells in ((folder / "01_x.ipynb", lesson), (folder / "solutions" / "01_x.ipynb", solution)):
+        nbformat.write(new_notebook(cells=cells), path)

@@ -1,0 +1,57 @@
+"""The course as web pages: built whole, every link good, pictures with words, formulas without a script, a search."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pn_lib.errors import InputError
+from pn_lib.workflow.site import build_site, check_links
+from pn_lib.workflow.stages import NOTEBOOKS
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "pages"
+    assert build_site(folder) == folder / "contents.html"  # it raises if a reference or a link leads nowhere
+    return folder
+
+
+def pages(site: Path) -> dict[str, str]:
+    return {path.relative_to(NOTEBOOKS).with_suffix("").as_posix(): (site / path.relative_to(NOTEBOOKS))
+            .with_suffix(".html").read_text(encoding="utf-8") for path in sorted(NOTEBOOKS.rglob("*.ipynb"))
+            if ".ipynb_checkpoints" not in path.parts}
+
+
+def test_there_is_a_page_for_each_notebook_and_a_menu_that_leads_to_it(site):
+    menu = pages(site)["contents"]
+    for name in pages(site):
+        assert name == "contents" or f'href="{name}.html"' in menu
+
+
+def test_every_picture_has_words_for_those_who_cannot_see_it(site):
+    pictures = [tag for page in pages(site).values() for tag in re.findall(r"<img[^>]*_images[^>]*>", page)]
+    assert len(pictures) > 30
+    assert not [tag for tag in pictures if not re.search(r'alt="[^"]{20,}"', tag) or "_images/" in
+                re.search(r'alt="([^"]*)"', tag)[1]]
+
+
+def test_formulas_need_no_script_and_nothing_comes_from_the_network(site):
+    page = pages(site)["03_transformer_construction"]
+    assert page.count("<math") > 20
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?:[^"]*"', page)
+
+
+def test_the_search_finds_what_a_notebook_says(site):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    assert "03_transformer_construction" in index and "softmax" in index
+
+
+def test_a_broken_link_is_an_error_that_names_it(tmp_path):
+    page = tmp_path / "contents.html"
+    page.write_text('<a href="other.html">there</a>', encoding="utf-8")
+    (tmp_path / "other.html").write_text("here", encoding="utf-8")
+    check_links(page)
+    (tmp_path / "other.html").unlink()
+    with pytest.raises(InputError, match=r"other\.html"):
+        check_links(page)
