@@ -11,10 +11,11 @@ from pn_lib.workflow.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_s
 
 STAGES = load_stages()
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
-LARGER = {"04_transformer_training": (135, 500_000),  # the loop, and then a recipe found by measuring
-          "05_story_evaluation": (180, 900_000),  # a zoo, measured from outside and from inside, in twelve figures
-          "06_architecture_study": (130, 450_000),  # the ablations, and a scaling law
-          "07_mamba_comparison": (160, 500_000)}  # a model built from nothing, its kernel, and five comparisons
+LARGER = {"03_transformer_construction": (122, 400_000),  # a whole model, each part checked
+          "04_transformer_training": (132, 500_000),  # the loop, and then a recipe found by measuring
+          "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
+          "06_architecture_study": (126, 450_000),  # the ablations, and a scaling law
+          "07_mamba_comparison": (142, 500_000)}  # a model built from nothing, its kernel, and five comparisons
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
 
 
@@ -72,7 +73,7 @@ class TestNotebook:
         notebook = read(stage.path)
         code = [c for c in notebook.cells if c.cell_type == "code"]
         lines = sorted(len(c.source.splitlines()) for c in code)
-        cells, size = LARGER.get(stage.name, (115, 400_000))
+        cells, size = LARGER.get(stage.name, (120, 400_000))
         assert 40 <= len(notebook.cells) <= cells
         assert lines[len(lines) // 2] <= 8, "code cells should be short: one idea a cell"
         assert sum(n > 25 for n in lines) <= 2
