@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -10,11 +13,11 @@ from nbformat import NotebookNode
 
 from pn_lib.errors import InputError
 from pn_lib.workflow.course import CONTENTS, repository_url
-from pn_lib.workflow.stages import METADATA_KEY, NOTEBOOKS
+from pn_lib.workflow.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS
 
 STYLE = Path(__file__).with_name("site.css")
 # Links and anchors of all pages; the rest of the web is not asked.
-LINK_CHECK = ["--no-status", "--no-robots", "--ignore-url=^https?:", "--ignore-url=^mailto:", "--no-warnings"]
+LINK_CHECK = ["--no-status", "--no-robots", "--no-warnings", "--ignore-url=^https:", "--ignore-url=^mailto:"]
 
 
 def build_site(folder: Path) -> Path:
@@ -47,19 +50,33 @@ def check_links(start: Path) -> None:
     Raises:
         InputError: one leads nowhere.
     """
-    command = [sys.executable, "-m", "linkcheck", *LINK_CHECK, str(start)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Served, not read from the disk: as root, LinkChecker becomes "nobody", who may not read every folder
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(start.parent))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{start.name}"
+        done = subprocess.run([sys.executable, "-m", "linkcheck", *LINK_CHECK, address], capture_output=True, text=True,
+                              check=False)
+        server.shutdown()
     if done.returncode:
         raise InputError(f"the pages have broken links:\n{done.stdout}{done.stderr}")
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_) -> None:
+        """Say nothing of each page that is asked for."""
 
 
 def read_notebook(text: str) -> NotebookNode:
     """A notebook for the pages: figures' alternative texts where myst-nb looks for them; the contents as a menu too."""
     notebook = nbformat.reads(text, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells  # what installs the course on Colab does nothing here
+                      if cell.cell_type == "markdown" or NAVIGATION_TAG not in cell.metadata.get("tags", [])]
     for caption, pages in notebook.metadata.get(METADATA_KEY, {}).get("pages", {}).items():
         menu = "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", *pages, "```"])
         notebook.cells.append(nbformat.v4.new_markdown_cell(menu))
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # the README is no page of the course
+            cell.source = cell.source.replace("](../README.md", f"]({repository_url()}/blob/HEAD/README.md")
         for output in cell.get("outputs", []):
             words = output.get("metadata", {}).get("image/png", {}).get("alt")
             if words:
