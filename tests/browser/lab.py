@@ -39,6 +39,7 @@ class Lab:
         page.wait_for_function("path => window.jupyterapp?.shell.currentWidget?.context?.path === path", arg=path,
                                timeout=60_000)
         page.evaluate("async () => { await jupyterapp.shell.currentWidget.context.ready }")
+        page.wait_for_selector(".jp-RenderedMarkdown a[href*='/files/']", timeout=30_000)  # all have links
         return page
 
 

@@ -2,7 +2,7 @@
 playground answers."""
 
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
@@ -67,32 +67,30 @@ def test_it_runs_and_shows_all_it_has(path: Path, lab: Lab, browser: Browser):
 @pytest.mark.parametrize("path", [*LESSONS, *OTHERS], ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_its_links_to_other_notebooks_open_them(path: Path, lab: Lab, browser: Browser):
     page = lab.open(browser, _name(path))
-    links = {href for _, href in page.evaluate(STATE)["links"] if ".ipynb" in href and not href.startswith("http")}
-    assert links
-    for href in sorted(links):
-        page.locator(f'.jp-RenderedMarkdown a[href="{href}"]').first.click()
-        page.wait_for_function("path => jupyterapp.shell.currentWidget?.context?.path === path",
-                               arg=_target(path, href), timeout=30_000)
-        page.evaluate("""async path => await jupyterapp.commands.execute('docmanager:open', {path})""", _name(path))
+    targets = {_target(href) for _, href in page.evaluate(STATE)["links"] if _target(href)}
+    assert targets
+    for target in sorted(targets):
+        page.locator(f'.jp-NotebookPanel:not(.lm-mod-hidden) a[href*="/files/{target}"]').first.click()
+        page.wait_for_function("path => jupyterapp.shell.currentWidget?.context?.path === path", arg=target,
+                               timeout=30_000)
+        page.evaluate("async path => { await jupyterapp.commands.execute('docmanager:open', {path}) }", _name(path))
     page.close()
 
 
 def test_the_lessons_are_linked_from_the_contents(lab: Lab, browser: Browser):
     page = lab.open(browser, "notebooks/contents.ipynb")
-    links = [href for _, href in page.evaluate(STATE)["links"]]
-    assert {path.name for path in LESSONS} <= {unquote(href.rsplit("/", 1)[-1]) for href in links}
+    targets = {_target(href) for _, href in page.evaluate(STATE)["links"]}
+    assert {_name(path) for path in LESSONS} <= targets
 
 
 def _name(path: Path) -> str:
     return path.relative_to(NOTEBOOKS.parent).as_posix()
 
 
-def _target(path: Path, href: str) -> str:
-    """The notebook that a link leads to; JupyterLab may have resolved it already."""
-    local = unquote(href.split("?")[0].split("#")[0])
-    if "/files/" in local:
-        return local.split("/files/", 1)[1]
-    return (path.parent / local).resolve().relative_to(NOTEBOOKS.parent).as_posix()
+def _target(href: str) -> str | None:
+    """The notebook that a link leads to, as JupyterLab has resolved it; None for other links."""
+    path = unquote(urlsplit(href).path)
+    return path.removeprefix("/files/") if path.startswith("/files/") and path.endswith(".ipynb") else None
 
 
 def _settle(page: Page) -> None:
