@@ -2,9 +2,6 @@
 
 import subprocess
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -17,7 +14,13 @@ from pn_lib.workflow.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS
 
 STYLE = Path(__file__).with_name("site.css")
 # Links and anchors of all pages; the rest of the web is not asked.
-LINK_CHECK = ["--no-status", "--no-robots", "--no-warnings", "--ignore-url=^https:", "--ignore-url=^mailto:"]
+LINK_CHECK = ["--no-status", "--no-robots", "--no-warnings", "--ignore-url=^https?:", "--ignore-url=^mailto:"]
+# As root, LinkChecker would become "nobody", who may not read every folder, and no option keeps it from that
+LINK_CHECKER = """
+from linkcheck.command import linkchecker
+linkchecker.drop_privileges = lambda: None
+linkchecker.linkchecker()
+"""
 
 
 def build_site(folder: Path) -> Path:
@@ -50,20 +53,10 @@ def check_links(start: Path) -> None:
     Raises:
         InputError: one leads nowhere.
     """
-    # Served, not read from the disk: as root, LinkChecker becomes "nobody", who may not read every folder
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(start.parent))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/{start.name}"
-        done = subprocess.run([sys.executable, "-m", "linkcheck", *LINK_CHECK, address], capture_output=True, text=True,
-                              check=False)
-        server.shutdown()
+    done = subprocess.run([sys.executable, "-c", LINK_CHECKER, *LINK_CHECK, str(start)], capture_output=True, text=True,
+                          check=False)
     if done.returncode:
         raise InputError(f"the pages have broken links:\n{done.stdout}{done.stderr}")
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_) -> None:
-        """Say nothing of each page that is asked for."""
 
 
 def read_notebook(text: str) -> NotebookNode:
