@@ -4,6 +4,7 @@ One module a notebook (``pn_lib.checks.tokenizer_training`` for notebook 02); th
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ def run_check(exercise: str, answer: Callable, *cases: Callable[[Callable], None
     """Try ``answer`` on each case, print the verdict, and return whether all passed.
 
     A stub (it raises NotImplementedError) is "not attempted yet", so that a notebook with open exercises runs through.
-    An error inside the learner's code is part of the verdict, not of the notebook.
+    An error inside the learner's code is part of the verdict, not of the notebook. No exercise asks for None.
     """
     try:
         for case in cases:
-            case(answer)
+            case(_returning(answer))
     except NotImplementedError:
         print(f"Exercise {exercise}: not attempted yet.")
     except Wrong as wrong:
@@ -35,6 +36,17 @@ def run_check(exercise: str, answer: Callable, *cases: Callable[[Callable], None
     return False
 
 
+def _returning(answer: Callable) -> Callable:
+    """``answer``, but to return nothing is a mistake with a sentence of its own."""
+    @wraps(answer)
+    def returning(*arguments, **options):
+        got = answer(*arguments, **options)
+        expect(got is not None, "Your function returned None. Did you forget to return its result?")
+        return got
+
+    return returning
+
+
 def expect(condition: bool, message: str) -> None:
     """Fail the case with ``message`` unless ``condition`` holds."""
     if not condition:
@@ -45,7 +57,6 @@ def expect_equal(got: Any, expected: Any, case: str, hint: str, tolerance: float
     """Fail the case unless ``got`` equals ``expected`` (numbers and arrays to a tolerance); shows both, and a hint."""
     if isinstance(expected, (torch.Tensor, np.ndarray, float)):
         expected_array = np.asarray(expected)
-        expect(got is not None, f"{case}: expected a value, got None. {hint}")
         array = got.detach().numpy() if isinstance(got, torch.Tensor) else np.asarray(got)
         expect(array.shape == expected_array.shape,
                f"{case}: expected shape {expected_array.shape}, got {array.shape}. {hint}")
@@ -53,6 +64,14 @@ def expect_equal(got: Any, expected: Any, case: str, hint: str, tolerance: float
     else:
         same = got == expected
     expect(bool(same), f"{case}: expected {_short(expected)}, got {_short(got)}. {hint}")
+
+
+def number(got: Any, case: str) -> float:
+    """The answer as a float; fail the case unless it is one number."""
+    single = got.numel() == 1 if isinstance(got, torch.Tensor) else (
+        isinstance(got, int | float | np.number) and not isinstance(got, bool))
+    expect(single, f"{case}: expected one number, got {_short(got)}, which is of type {type(got).__name__}.")
+    return float(got)
 
 
 def _short(value: Any) -> str:

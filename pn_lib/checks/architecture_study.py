@@ -2,18 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from pn_lib.checks import expect, expect_equal, run_check
-
-
-def _number(got: Any, case: str) -> float:
-    expect(got is not None, f"{case}: your function returned None. Is a return missing?")
-    expect(isinstance(got, (int, float, np.number)) and not isinstance(got, bool),
-           f"{case}: expected one number, got {type(got).__name__} {got!r}.")
-    return float(got)
+from pn_lib.checks import expect, expect_equal, number, run_check
 
 
 def _refuses(answer: Callable, given: Sequence, case: str, why: str) -> None:
@@ -33,32 +25,32 @@ def paired_difference(answer: Callable) -> bool:
 
 
 def _direction(answer: Callable) -> None:
-    got = _number(answer({0: 1.30}, {0: 1.32}), "baseline 1.30, variant 1.32")
+    got = number(answer({0: 1.30}, {0: 1.32}), "baseline 1.30, variant 1.32")
     expect(not math.isclose(got, -0.02, abs_tol=1e-9), "The sign is wrong: take variant minus baseline.")
     expect_equal(got, 0.02, "baseline 1.30, variant 1.32", "Variant minus baseline.")
 
 
 def _pairs_by_seed(answer: Callable) -> None:
     case = "seeds 0, 1, 2 with differences 0.2, 0.2, 0.5"
-    got = _number(answer({0: 1.0, 1: 2.0, 2: 3.0}, {2: 3.5, 0: 1.2, 1: 2.2}), case)
+    got = number(answer({0: 1.0, 1: 2.0, 2: 3.0}, {2: 3.5, 0: 1.2, 1: 2.2}), case)
     expect(not math.isclose(got, 0.9, abs_tol=1e-6), f"{case}: you returned their sum; the mean is asked for.")
     expect_equal(got, 0.3, case, "Look each seed up in both.")
     case = "the same scores under other seeds"
-    got = _number(answer({0: 1.0, 1: 2.0, 2: 3.0}, {2: 3.5, 3: 1.2, 4: 2.2}), case)
+    got = number(answer({0: 1.0, 1: 2.0, 2: 3.0}, {2: 3.5, 3: 1.2, 4: 2.2}), case)
     expect(not math.isclose(got, 0.3, abs_tol=1e-6),
            f"{case}: only seed 2 is in both, but you paired three. Pair by seed, not by place or sorted order.")
 
 
 def _only_shared_seeds(answer: Callable) -> None:
     case = "baseline with seeds 0, 1, 7 and variant with 1, 0"
-    got = _number(answer({0: 1.0, 1: 2.0, 7: 9.0}, {1: 2.3, 0: 1.1}), case)
+    got = number(answer({0: 1.0, 1: 2.0, 7: 9.0}, {1: 2.3, 0: 1.1}), case)
     expect(not math.isclose(got, 1.7 - 4.0, abs_tol=1e-6),
            "You subtracted the means of all seeds; seed 7 has no partner and must not count.")
     expect(not math.isclose(got, 0.4 / 3, abs_tol=1e-6), "You divided by all seeds, not by the pairs.")
     expect(not math.isclose(got, (0.4 - 9) / 3, abs_tol=1e-6),
            "You took 0 for the score that seed 7 lacks; a missing score is not a score.")
     expect_equal(got, 0.2, case, "Only seeds that both have.")
-    expect_equal(_number(answer({1: 2.0}, {1: 2.3, 5: 9.0}), case), 0.3, "a seed that only the variant has",
+    expect_equal(number(answer({1: 2.0}, {1: 2.3, 5: 9.0}), case), 0.3, "a seed that only the variant has",
                  "Only seeds that both have.")
 
 
@@ -79,16 +71,16 @@ def mixture_width(answer: Callable) -> bool:
 
 def _room_for_the_router(answer: Callable) -> None:
     got = answer(64, 176)
-    number = _number(got, "D=64, F=176")
-    expect(number != 88, "Two networks of width 88 use up all parameters; where is the router's 64 x 2?")
-    expect(number != 117, "That is the width for networks of two matrices; SwiGLU has three.")
-    expect(number != 175, "That is one network and a router. A mixture of two has two networks.")
+    width = number(got, "D=64, F=176")
+    expect(width != 88, "Two networks of width 88 use up all parameters; where is the router's 64 x 2?")
+    expect(width != 117, "That is the width for networks of two matrices; SwiGLU has three.")
+    expect(width != 175, "That is one network and a router. A mixture of two has two networks.")
     expect(isinstance(got, (int, np.integer)), f"A width is a whole number (int), not {got!r}: round down.")
 
 
 def _largest_that_fits(answer: Callable) -> None:
     for d_model, d_ff in ((8, 4), (64, 176), (16, 48), (48, 129), (128, 352)):
-        width = int(_number(answer(d_model, d_ff), f"D={d_model}, F={d_ff}"))
+        width = int(number(answer(d_model, d_ff), f"D={d_model}, F={d_ff}"))
         budget = 3 * d_model * d_ff
         case = f"D={d_model}, F={d_ff}: your width {width}"
         taken = _mixture(d_model, width)
@@ -108,7 +100,7 @@ def sign_flip_p(answer: Callable) -> bool:
 
 def _p(answer: Callable, differences: list[float]) -> float:
     given = list(differences)
-    got = _number(answer(given), f"differences {differences}")
+    got = number(answer(given), f"differences {differences}")
     expect(given == differences, "Your function changed the list given to it; work on a copy.")
     return got
 
@@ -160,7 +152,6 @@ def _findings(answer: Callable, p_values: list[float], *level: float) -> list[bo
     given = list(p_values)
     got = answer(given, *level)
     expect(given == p_values, "Your function changed the list given to it; sort a copy.")
-    expect(got is not None, "Your function returned None. Is a return missing?")
     expect(isinstance(got, (list, tuple, np.ndarray)), f"Expected a list of booleans, got {type(got).__name__}.")
     expect(len(got) == len(p_values), f"{len(p_values)} p-values need as many answers, not {len(got)}: one for each, "
                                       "finding or not.")
@@ -214,10 +205,9 @@ def _law(answer: Callable, sizes: list[float], losses: list[float]) -> tuple[flo
     given = list(sizes), list(losses)
     got = answer(*given)
     expect(given == (sizes, losses), "Your function changed a list given to it; make arrays of them first.")
-    expect(got is not None, "Your function returned None. Is a return missing?")
     expect(isinstance(got, (tuple, list, np.ndarray)) and len(got) == 3,
            f"Return three numbers, (floor, coefficient, exponent), not {got!r}.")
-    return tuple(_number(value, name) for value, name in zip(got, ("floor", "coefficient", "exponent"), strict=True))
+    return tuple(number(value, name) for value, name in zip(got, ("floor", "coefficient", "exponent"), strict=True))
 
 
 def _known_law(answer: Callable) -> None:

@@ -1,24 +1,21 @@
 """Checks of the exercises of notebook 01."""
 
+import inspect
 import math
 from collections.abc import Callable
 from functools import cache
 
-import numpy as np
-
-from pn_lib.checks import Wrong, expect, expect_equal, run_check
+from pn_lib.checks import Wrong, expect, expect_equal, number, run_check
 from pn_lib.data import pocket
 
 Probability = Callable[[str, str], float]  # of a letter, given the context before it
 
 
 def _number(got: object, case: str) -> float:
-    """The answer as a float; what is no number is told in a sentence."""
-    expect(got is not None, f"{case}: expected a number, got None. Did you forget to return it?")
-    expect(isinstance(got, int | float | np.number) and not isinstance(got, bool),
-           f"{case}: expected a number, got {got!r}, which is of type {type(got).__name__}.")
-    expect(not math.isnan(got), f"{case}: expected a number, got nan (0/0, or inf - inf).")
-    return float(got)
+    """The answer as a float that is not nan."""
+    value = number(got, case)
+    expect(not math.isnan(value), f"{case}: expected a number, got nan (0/0, or inf - inf).")
+    return value
 
 
 def _is(got: float, wrong: float) -> bool:
@@ -81,7 +78,6 @@ def _parts(answer: Callable, stories: list[str], count: int, seed: int) -> tuple
     """The answer's two lists, after a look at their kind."""
     given = list(stories)
     parts = answer(given, count, seed)
-    expect(parts is not None, "Expected two lists, got None. Did you forget to return them?")
     expect(isinstance(parts, tuple | list) and len(parts) == 2 and all(isinstance(part, list) for part in parts),
            f"Return two lists, `train, validation`, not {str(parts)[:60]}.")
     expect(all(isinstance(story, str) for part in parts for story in part),
@@ -132,6 +128,7 @@ def _seeds(answer: Callable) -> None:
 
 
 def _lasting_hash(answer: Callable) -> None:
+    answer = inspect.unwrap(answer)
     pending = [answer.__code__] if hasattr(answer, "__code__") else []
     while pending:
         code = pending.pop()
@@ -258,7 +255,6 @@ def learn_letters(answer: Callable[[list[str], str], Probability]) -> bool:
 
 def _learned(answer: Callable, stories: list[str], alphabet: str) -> Probability:
     learned = answer(stories, alphabet)
-    expect(learned is not None, "Expected a function, got None. Return the function `probability`.")
     expect(callable(learned), f"Expected a function, got {type(learned).__name__}. Return `probability` uncalled.")
 
     def probability(context: str, letter: str) -> float:

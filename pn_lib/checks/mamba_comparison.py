@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pn_lib.checks import expect, expect_equal, run_check
+from pn_lib.checks import expect, expect_equal, number, run_check
 from pn_lib.models.scan import selective_scan
 
 
@@ -38,10 +38,7 @@ def half_life(answer: Callable) -> bool:
 
 
 def _half_life_of_a_unit(answer: Callable) -> None:
-    got = answer(0.1, -1.0)
-    expect(got is not None, "Your function returned None.")
-    expect(isinstance(got, (int, float, Tensor)) or hasattr(got, "__float__"), "Return one number, in tokens.")
-    got = float(got)
+    got = number(answer(0.1, -1.0), "dt = 0.1, A = -1")
     expect(got > 0, f"A half-life of {got:g} tokens would lie in the past; A is negative, its size is what counts.")
     expect(not math.isclose(got, 10.0, rel_tol=1e-4), "After 10 tokens 1/e = 37 % is left, not half.")
     expect(got not in (6.0, 7.0), "You round to whole tokens; the exact number is asked for.")

@@ -7,15 +7,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from pn_lib.checks import expect, expect_equal, run_check
+from pn_lib.checks import expect, expect_equal, number, run_check
 from pn_lib.evaluation.intervals import bootstrap_interval
-
-
-def _number(got: object) -> float:
-    expect(got is not None, "Your function returned None. Did you forget to return the number?")
-    single = got.numel() == 1 if isinstance(got, torch.Tensor) else isinstance(got, int | float | np.number)
-    expect(single, f"Return one number, not a {type(got).__name__} of shape {tuple(getattr(got, 'shape', ()))}.")
-    return float(got)
 
 
 def effective_choices(answer: Callable) -> bool:
@@ -24,7 +17,7 @@ def effective_choices(answer: Callable) -> bool:
 
 
 def _equal_choices(answer: Callable) -> None:
-    got = _number(answer(torch.full((4,), 0.25)))
+    got = number(answer(torch.full((4,), 0.25)), "Your answer")
     expect(abs(got - math.log(4)) > 1e-4, "Four equal tokens: that is the entropy in nats; the exponential is missing.")
     expect(abs(got - 2.0) > 1e-4, "Four equal tokens: that is the entropy in bits; take nats, and the exponential.")
     expect(abs(got - math.exp(2)) > 1e-4, "Four equal tokens gave 7.389, e to the power of 2. Use one base for both.")
@@ -34,7 +27,7 @@ def _equal_choices(answer: Callable) -> None:
 
 def _unequal_choices(answer: Callable) -> None:
     case = "probabilities 1/2, 1/4, 1/4"
-    got = _number(answer(torch.tensor([0.5, 0.25, 0.25])))
+    got = number(answer(torch.tensor([0.5, 0.25, 0.25])), "Your answer")
     expect(abs(got - math.exp(math.log(32) / 3)) > 1e-3, f"{case}: a plain mean of the surprises; weigh each by its p.")
     expect(abs(got - 3.0) > 1e-4, f"{case}: you counted the possible tokens. Three that are not equally likely are "
                                   "fewer than three choices.")
@@ -42,7 +35,7 @@ def _unequal_choices(answer: Callable) -> None:
 
 
 def _impossible_choices(answer: Callable) -> None:
-    got = _number(answer(torch.tensor([0.5, 0.0, 0.5])))
+    got = number(answer(torch.tensor([0.5, 0.0, 0.5])), "Your answer")
     expect(math.isfinite(got), "A token of probability 0 made the answer nan or infinite: 0 ln 0 counts as 0 here.")
     expect_equal(got, 2.0, "probabilities 1/2, 0, 1/2", "What cannot be chosen is no choice.", 1e-4)
 
@@ -53,7 +46,6 @@ def typical(answer: Callable) -> bool:
 
 
 def _distribution(got: object, n: int, case: str) -> torch.Tensor:
-    expect(got is not None, "Your function returned None. Did you forget to return the new probabilities?")
     expect(isinstance(got, torch.Tensor), f"{case}: expected a tensor of probabilities, got {type(got).__name__}.")
     expect(tuple(got.shape) == (n,), f"{case}: expected shape {(n,)}, got {tuple(got.shape)}. Tokens that are dropped "
                                      "keep their place, with probability 0.")
@@ -105,7 +97,7 @@ def novel_share(answer: Callable) -> bool:
 
 
 def _some_new_words(answer: Callable) -> None:
-    got = _number(answer("the cat sat down", ["the dog sat", "a cat ran"], 1))
+    got = number(answer("the cat sat down", ["the dog sat", "a cat ran"], 1), "Your answer")
     expect(abs(got - 0.75) > 1e-4, "'the cat sat down': that is the share that is known; the new one is asked for.")
     expect(abs(got - 1) > 1e-4, "'the cat sat down': only one of the four words is in no story. Is a run the same when "
                                 "you compare it, a tuple with tuples?")
@@ -114,28 +106,28 @@ def _some_new_words(answer: Callable) -> None:
 
 def _runs_of_two(answer: Callable) -> None:
     case = "'sat on the mat' after 'he sat on a mat' and 'on the sea', n = 2"
-    got = _number(answer("sat on the mat", ["he sat on a mat", "on the sea"], 2))
+    got = number(answer("sat on the mat", ["he sat on a mat", "on the sea"], 2), "Your answer")
     expect(got != 0.0, f"{case}: nothing is new for you. Is the last run, 'the mat', among those you look at?")
     expect_equal(got, 1 / 3, case, "New: 'the mat'.")
-    got = _number(answer("car pet shop", ["carpet shopping"], 2))
+    got = number(answer("car pet shop", ["carpet shopping"], 2), "Your answer")
     expect_equal(got, 1.0, "'car pet shop' after 'carpet shopping', n = 2", "Compare whole words, not letters.")
 
 
 def _across_stories(answer: Callable) -> None:
-    got = _number(answer("ran home", ["the dog ran", "home was far"], 2))
+    got = number(answer("ran home", ["the dog ran", "home was far"], 2), "Your answer")
     expect(got != 0.0, "'ran home': one story ends in 'ran', the next begins with 'home', but no story has both.")
     expect_equal(got, 1.0, "'ran home' after 'the dog ran' and 'home was far', n = 2", "Take each story by itself.")
 
 
 def _repeated_runs(answer: Callable) -> None:
-    got = _number(answer("la la la la dog", ["the dog"], 1))
+    got = number(answer("la la la la dog", ["the dog"], 1), "Your answer")
     expect(abs(got - 0.5) > 1e-4, "'la la la la dog': repeated runs count each time; you counted each once.")
     expect_equal(got, 0.8, "'la la la la dog' after 'the dog', n = 1", "Four of five words are new.")
 
 
 def _too_short(answer: Callable) -> None:
     try:
-        got = _number(answer("hello you", ["hello"], 3))
+        got = number(answer("hello you", ["hello"], 3), "Your answer")
     except ZeroDivisionError:
         expect(False, "A text of two words, n = 3: a ZeroDivisionError. It has no run of three words; return 0.")
     expect_equal(got, 0.0, "a text of two words, n = 3", "It has no run of three words, so nothing of it is new: 0.")
@@ -147,10 +139,9 @@ def paired_interval(answer: Callable) -> bool:
 
 
 def _ends(got: object, case: str) -> tuple[float, float]:
-    expect(got is not None, "Your function returned None. Did you forget to return the two ends?")
     expect(isinstance(got, tuple | list | np.ndarray) and len(got) == 2,
            f"{case}: return the two ends of the interval, (low, high), not {got!r}.")
-    low, high = _number(got[0]), _number(got[1])
+    low, high = (number(end, case) for end in got)
     expect(low <= high, f"{case}: the low end {low:.3f} lies above the high end {high:.3f}.")
     return low, high
 
@@ -205,7 +196,7 @@ def earlier_share(answer: Callable) -> bool:
 def _one_repeat(answer: Callable) -> None:
     case = "ids [5, 7, 5], last row [0.2, 0.3, 0.5]"
     weights = torch.tensor([[1.0, 0.0, 0.0], [0.4, 0.6, 0.0], [0.2, 0.3, 0.5]])
-    got = _number(answer(weights, torch.tensor([5, 7, 5])))
+    got = number(answer(weights, torch.tensor([5, 7, 5])), "Your answer")
     expect(abs(got - 0.7) > 1e-4 and abs(got - (1 + 0.6 + 0.7) / 3) > 1e-4,
            f"{case}: you count the token itself among its earlier occurrences.")
     expect(abs(got - 0.2 / 3) > 1e-4, f"{case}: you average over all three tokens; two of them never came before.")
@@ -216,7 +207,7 @@ def _one_repeat(answer: Callable) -> None:
 def _several_repeats(answer: Callable) -> None:
     case = "ids [5, 5, 7, 5], rows 2 and 4 [0.8, 0.2, 0, 0] and [0.1, 0.3, 0.2, 0.4]"
     weights = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.8, 0.2, 0.0, 0.0], [0.3, 0.3, 0.4, 0.0], [0.1, 0.3, 0.2, 0.4]])
-    got = _number(answer(weights, torch.tensor([5, 5, 7, 5])))
+    got = number(answer(weights, torch.tensor([5, 5, 7, 5])), "Your answer")
     expect(abs(got - 0.55) > 1e-4, f"{case}: you look at the latest earlier occurrence alone; all of them count.")
     expect(abs(got - 0.45) > 1e-4, f"{case}: you look at the first occurrence alone; all earlier ones count.")
     expect(abs(got - 1.2) > 1e-4, f"{case}: that is the sum over both tokens; take their mean.")
@@ -227,13 +218,13 @@ def _several_repeats(answer: Callable) -> None:
 
 def _uniform_rows(answer: Callable) -> None:
     weights = torch.ones(5, 5).tril() / torch.arange(1, 6)[:, None]
-    got = _number(answer(weights, torch.tensor([1, 2, 1, 2, 1])))
+    got = number(answer(weights, torch.tensor([1, 2, 1, 2, 1])), "Your answer")
     expect_equal(got, (1 / 3 + 1 / 4 + 2 / 5) / 3, "ids [1, 2, 1, 2, 1], each row everywhere alike",
                  "1/3, 1/4 and 2/5 for the last three tokens.")
 
 
 def _no_repeat(answer: Callable) -> None:
-    got = _number(answer(torch.eye(3), torch.tensor([1, 2, 3])))
+    got = number(answer(torch.eye(3), torch.tensor([1, 2, 3])), "Your answer")
     expect(not math.isnan(got), "ids [1, 2, 3]: nan. No token came before; the answer is 0 then.")
     expect_equal(got, 0.0, "ids [1, 2, 3], each looking at itself", "No token came before.")
 
@@ -275,7 +266,6 @@ EXAMPLE = {START: {1: 0.6, 2: 0.4}, 1: {STOP: 0.35, 1: 0.33, 2: 0.32}, 2: {STOP:
 
 
 def _story(got: object, case: str) -> list[int]:
-    expect(got is not None, "Your function returned None. Did you forget to return the story?")
     expect(isinstance(got, list | tuple) and all(isinstance(i, int | np.integer | torch.Tensor) for i in got),
            f"{case}: return a list of token ids, not {got!r}.")
     got = [int(i) for i in got]

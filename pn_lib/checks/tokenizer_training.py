@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
-from pn_lib.checks import Wrong, expect, expect_equal, run_check
+from pn_lib.checks import Wrong, expect, expect_equal, number, run_check
 
 BYTES = {bytes([b]) for b in range(256)}
 
@@ -14,15 +14,9 @@ def bits_per_byte(answer: Callable) -> bool:
     return run_check("2.1", answer, _one_story, _characters_are_not_bytes, _long_stories_count_more)
 
 
-def _number(got: Any, case: str) -> float:
-    expect(got is not None, f"{case}: expected a number, got None. Did you forget to return it?")
-    expect(isinstance(got, Real), f"{case}: expected one number for all stories, got {type(got).__name__}.")
-    return float(got)
-
-
 def _one_story(answer: Callable) -> None:
     case = "One story of 10 letters and 20.79 nats"
-    got = _number(answer([20.794415], ["abcdefghij"]), case)  # 30 bits on 10 bytes
+    got = number(answer([20.794415], ["abcdefghij"]), case)  # 30 bits on 10 bytes
     expect(abs(got - 2.0794415) > 1e-4, f"{case}: yours are nats per byte; a bit is ln 2 nats.")
     expect(abs(got - 1.4413494) > 1e-4, f"{case}: you multiplied by ln 2; there are more bits than nats, so divide.")
     expect(abs(got - 30) > 1e-3, f"{case}: 30 is the bits of the whole text; divide by its bytes.")
@@ -30,14 +24,14 @@ def _one_story(answer: Callable) -> None:
 
 
 def _characters_are_not_bytes(answer: Callable) -> None:
-    got = _number(answer([11.090355], ["é🦊zé"]), "The story 'é🦊zé'")  # 16 bits on 9 bytes
+    got = number(answer([11.090355], ["é🦊zé"]), "The story 'é🦊zé'")  # 16 bits on 9 bytes
     expect(abs(got - 4.0) > 1e-4, "The story 'é🦊zé': it has 4 characters, but more bytes in UTF-8.")
     expect_equal(got, 16 / 9, "The story 'é🦊zé' with 11.09 nats", "Its UTF-8 encoding has 9 bytes.")
 
 
 def _long_stories_count_more(answer: Callable) -> None:
     nats, texts = [6.931472, 13.862944], ["ab", "abcdefghijklmnopqrst"]  # 10 bits on 2 bytes, 20 bits on 20 bytes
-    got = _number(answer(nats, texts), "Two stories")
+    got = number(answer(nats, texts), "Two stories")
     expect(abs(got - 3.0) > 1e-4, "Two stories: you averaged their bits per byte; add the nats and the bytes first.")
     expect(abs(got - 15 / 22) > 1e-4, "Two stories: you took the mean of the nats, but the sum of the bytes.")
     expect_equal(got, 30 / 22, "Two stories, 2 and 20 bytes long", "Sum the losses, sum the bytes, then divide.")
@@ -55,7 +49,6 @@ def _shown(answer: Callable, tokens: list[bytes]) -> list[str]:
     except UnicodeDecodeError as error:
         raise Wrong(f"{tokens}: a token need not be valid UTF-8 by itself, so decoding it raised an error "
                     f"({error.reason}). Keep its bytes until the character is complete.") from None
-    expect(got is not None, f"{tokens}: expected a list of texts, got None. Did you forget to return it?")
     expect(isinstance(got, list | tuple) and all(isinstance(text, str) for text in got),
            f"{tokens}: expected a list of strings, got {got!r:.80}.")
     expect(given == tokens, f"{tokens}: your function changed the list that it was given. Leave it as it is.")
@@ -95,7 +88,6 @@ def _long_wait(answer: Callable) -> None:
 
 
 def _tokens(got: Any, case: str) -> list[bytes]:
-    expect(got is not None, f"{case}: expected a list, got None. Did you forget to return it?")
     expect(not isinstance(got, str | bytes), f"{case}: expected a list of tokens, got one string.")
     expect(isinstance(got, Sequence), f"{case}: expected a list of tokens, got {type(got).__name__}.")
     expect(not any(isinstance(token, int) for token in got),
@@ -150,7 +142,6 @@ def measuring_windows(answer: Callable) -> bool:
 def _windows(answer: Callable, length: int, context: int) -> list[tuple[int, int, int]]:
     case = f"{length} tokens, context {context}"
     got = answer(length, context)
-    expect(got is not None, f"{case}: expected a list, got None. Did you forget to return it?")
     expect(not isinstance(got, str | dict | Real), f"{case}: expected a list of windows, got {type(got).__name__}.")
     got = list(got)
     expect(all(isinstance(window, Sequence) and len(window) == 3 for window in got),

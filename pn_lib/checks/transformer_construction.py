@@ -21,7 +21,6 @@ def window_mask(answer: Callable) -> bool:
 def _mask(answer: Callable, T: int, window: int) -> Tensor:
     """The learner's mask, once it is a boolean tensor of the right shape."""
     mask = answer(T, window)
-    expect(mask is not None, "Your function returned None. Does it end with `return`?")
     expect(isinstance(mask, Tensor) and mask.dtype == torch.bool,
            "Return a tensor of dtype torch.bool: True and False, no numbers.")
     expect(tuple(mask.shape) == (T, T), f"{T} tokens need a mask of shape ({T}, {T}), not {tuple(mask.shape)}.")
@@ -67,7 +66,6 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, **options) -> Tensor:
 
 def _output(answer: Callable, q: Tensor, k: Tensor, v: Tensor, case: str) -> Tensor:
     got = answer(q.clone(), k.clone(), v.clone())
-    expect(got is not None, "Your function returned None. Does it end with `return`?")
     expect(isinstance(got, Tensor), f"Return a tensor, not a {type(got).__name__}.")
     expect(got.shape == q.shape, f"{case}: expected shape {tuple(q.shape)}, one row for each query, got "
                                  f"{tuple(got.shape)}.")
@@ -150,7 +148,6 @@ def cache_bytes(answer: Callable) -> bool:
 
 def _bytes(answer: Callable, *arguments) -> int:
     got = answer(*arguments)
-    expect(got is not None, "Your function returned None. Does it end with `return`?")
     expect(isinstance(got, (int, float)), f"Return a number of bytes, not a {type(got).__name__}.")
     return got
 
@@ -207,7 +204,6 @@ def _reference(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 def _row(answer: Callable, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     got = answer(q, keys, values)
-    expect(got is not None, "Your function returned None. Does it end with `return`?")
     expect(isinstance(got, Tensor) and got.shape == q.shape,
            f"Return a tensor of shape {tuple(q.shape)}: one weighted average of the values.")
     return got

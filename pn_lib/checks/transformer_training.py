@@ -9,18 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pn_lib.checks import expect, expect_equal, run_check
+from pn_lib.checks import expect, expect_equal, number, run_check
 from pn_lib.checks.resuming import train_resumably
 
 __all__ = ["clip_gradients", "next_token_loss", "train_resumably", "training_hours", "warmup_stable_decay"]
-
-
-def _number(got: Any, case: str) -> float:
-    """The answer as a float, if it is a number."""
-    expect(got is not None, f"{case}: your function returned None; does it end with a return?")
-    expect(isinstance(got, int | float) and not isinstance(got, bool),
-           f"{case}: expected a number, got {type(got).__name__}.")
-    return float(got)
 
 
 def training_hours(answer: Callable) -> bool:
@@ -30,7 +22,7 @@ def training_hours(answer: Callable) -> bool:
 
 def _example_hours(answer: Callable) -> None:
     case = "1e6 parameters, 6e8 tokens, peak 1e12, utilisation 0.5"
-    got = _number(answer(1e6, 6e8, 1e12, 0.5), case)
+    got = number(answer(1e6, 6e8, 1e12, 0.5), case)
     for wrong, message in (
         (7200.0, "Those are seconds; an hour has 3600 of them."),
         (120.0, "Those are minutes."),
@@ -45,7 +37,7 @@ def _example_hours(answer: Callable) -> None:
 
 def _a_laptop(answer: Callable) -> None:
     case = "7e5 parameters, 1.2e6 tokens, peak 4e11, utilisation 0.25"
-    expect_equal(_number(answer(7e5, 1.2e6, 4e11, 0.25), case), 0.014, case,
+    expect_equal(number(answer(7e5, 1.2e6, 4e11, 0.25), case), 0.014, case,
                  "The first example passed: is one of its numbers written into your function?")
 
 
@@ -64,7 +56,6 @@ def _mean_loss(logits: Tensor, ids: Tensor) -> float:
 
 
 def _scalar(got: Any) -> Tensor:
-    expect(got is not None, "Your function returned None; does it end with a return?")
     expect(isinstance(got, Tensor), f"Return a tensor, not a {type(got).__name__}: gradients flow back through it.")
     expect(got.ndim == 0, f"Return one number, the mean; yours has shape {tuple(got.shape)}.")
     return got
@@ -127,7 +118,7 @@ def warmup_stable_decay(answer: Callable) -> bool:
 
 
 def _rates(answer: Callable, steps: int = 20, warmup: int = 4, decay: int = 5) -> list[float]:
-    return [_number(answer(step, steps, 2.0, warmup, decay), f"step {step} of {steps}") for step in range(steps)]
+    return [number(answer(step, steps, 2.0, warmup, decay), f"step {step} of {steps}") for step in range(steps)]
 
 
 def _warmup(answer: Callable) -> None:
@@ -178,7 +169,6 @@ def _gradients(scale: float) -> list[Tensor]:
 
 def _clipped(answer: Callable, given: list[Tensor], max_norm: float) -> list[Tensor]:
     got = answer(given, max_norm)
-    expect(got is not None, "Your function returned None; return the list of new tensors.")
     expect(isinstance(got, list | tuple), f"Return a list of tensors, not a {type(got).__name__}.")
     expect(len(got) == len(given), f"{len(given)} gradients came in, {len(got)} came back.")
     expect(all(isinstance(g, Tensor) for g in got), "Each entry of the list must be a tensor.")

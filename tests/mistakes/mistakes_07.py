@@ -105,7 +105,7 @@ MISTAKES = [
     (checks.half_life, lambda dt, A: math.ceil(math.log(2) / (dt * -A)), "whole tokens"),
     (checks.half_life, lambda dt, A: 1 / (dt * -A * math.log(2)), "divide by ln 2"),
     (checks.half_life, lambda dt, A: None, "returned None"),
-    (checks.half_life, lambda dt, A: "6.93 tokens", "Return one number"),
+    (checks.half_life, lambda dt, A: "6.93 tokens", "which is of type str"),
     (checks.counting_gates, lambda ids, s: (torch.ones(len(ids)), (ids != s).float()), "goes on after"),
     (checks.counting_gates, lambda ids, s: ((ids != s).float(), torch.ones(len(ids))), "count the separator itself"),
     (checks.counting_gates, lambda ids, s: gates(ids, 0), "Which token is the separator"),
