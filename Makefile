@@ -26,8 +26,9 @@ test: lint unit-tests notebook-tests
 lint: $(DEVELOP)
 	$(BIN)/ruff check .
 
+# Two processes of one thread each: two that each spin with two threads would slow one another.
 unit-tests: $(DEVELOP)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # In order, in one process: each notebook reads what the ones before it wrote, away from your own runs.
 notebook-tests: $(DEVELOP)

@@ -5,20 +5,11 @@ import re
 import nbformat
 import pytest
 
-from pn_lib.workflow.course import (
-    binder_link,
-    colab_link,
-    contents_page,
-    duration,
-    glossary_page,
-    hours,
-    load_glossary,
-    load_lessons,
-    readme_map,
-)
+from pn_lib.workflow import course
+from pn_lib.workflow.course import load_glossary
 from pn_lib.workflow.stages import NOTEBOOKS, REPOSITORY
 
-LESSONS = load_lessons()
+LESSONS = course.load_lessons()
 # An inline formula that is one letter, perhaps with an index or an accent: $T$, $h_t$, $\Delta$, $\bar A$
 LONE = re.compile(r"(?<![\\$])\$\s*(\\(?:bar|hat|mathbf|mathrm|boldsymbol|tilde)\s*\{?)?(\\?[A-Za-z]+)\}?"
                   r"(?:_(?:\w|\{[^}]*\}|\\text\{[^}]*\}))?\s*\$(?!\$)")
@@ -28,7 +19,7 @@ def letters(text: str) -> set[str]:
     return {match[2] for match in LONE.finditer(text) if match[2].startswith("\\") or len(match[2]) == 1}
 
 
-@pytest.mark.parametrize(("name", "make"), [("contents", contents_page), ("glossary", glossary_page)])
+@pytest.mark.parametrize(("name", "make"), [("contents", course.contents_page), ("glossary", course.glossary_page)])
 def test_a_generated_page_is_what_the_lessons_say_now(name, make):
     committed = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     assert committed == make(LESSONS), "run python -m pn_lib refresh"
@@ -36,7 +27,7 @@ def test_a_generated_page_is_what_the_lessons_say_now(name, make):
 
 def test_the_map_in_the_readme_is_what_the_lessons_say_now():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert readme_map(LESSONS) in text, "run python -m pn_lib refresh"
+    assert course.readme_map(LESSONS) in text, "run python -m pn_lib refresh"
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.path.stem)
@@ -66,13 +57,13 @@ def test_a_term_stands_in_the_lesson_that_is_said_to_introduce_it(entry):
 
 
 def test_durations_in_words():
-    assert [duration(12.4), duration(168)] == ["12 s", "2.8 min"]
-    assert [hours(45), hours(125)] == ["45 min", "2 h 05 min"]
+    assert [course.duration(12.4), course.duration(168)] == ["12 s", "2.8 min"]
+    assert [course.hours(45), course.hours(125)] == ["45 min", "2 h 05 min"]
 
 
 def test_binder_and_colab_open_the_same_repository_which_pyproject_names():
     path = LESSONS[0].path
-    assert binder_link(path).startswith("https://mybinder.org/v2/gh/")
-    slug = binder_link(path).removeprefix("https://mybinder.org/v2/gh/").split("/HEAD")[0]
-    assert colab_link(path) == f"https://colab.research.google.com/github/{slug}/blob/HEAD/notebooks/{path.name}"
+    assert course.binder_link(path).startswith("https://mybinder.org/v2/gh/")
+    slug = course.binder_link(path).removeprefix("https://mybinder.org/v2/gh/").split("/HEAD")[0]
+    assert course.colab_link(path) == f"https://colab.research.google.com/github/{slug}/blob/HEAD/notebooks/{path.name}"
     assert f'Repository = "https://github.com/{slug}"' in (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")

@@ -11,10 +11,9 @@ from traitlets.config import PyFileConfigLoader
 
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
-from pn_lib.workflow.exercises import Exercise, ExerciseSheet, load_sheets
+from pn_lib.workflow.exercises import Exercise, ExerciseSheet, load_sheets, new_notebook
 
 SCHEMA_VERSION = 3  # of nbgrader's cell metadata
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 CONFIG = '''"""nbgrader's settings for this course; run nbgrader in this folder."""
 
 c = get_config()
@@ -61,7 +60,7 @@ def source_notebook(sheet: ExerciseSheet) -> NotebookNode:
              _code("imports", sheet.imports, locked=True)]
     for exercise in sheet.exercises:
         cells += _exercise_cells(exercise)
-    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    return new_notebook(cells)
 
 
 def _exercise_cells(exercise: Exercise) -> Iterable[NotebookNode]:

@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
-from pn_lib.workflow.exercises import Exercise, load_sheet
+from pn_lib.workflow.exercises import Exercise, load_sheet, new_notebook
 from pn_lib.workflow.profiles import profile_names
 from pn_lib.workflow.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages, maker, output_root
 
@@ -107,14 +107,18 @@ def repository_url() -> str:
     return project["urls"]["Repository"].rstrip("/")
 
 
+def _slug() -> str:
+    return repository_url().removeprefix("https://github.com/")
+
+
 def binder_link(path: Path) -> str:
-    slug = repository_url().removeprefix("https://github.com/")
-    return f"https://mybinder.org/v2/gh/{slug}/HEAD?urlpath=lab/tree/{NOTEBOOKS.name}/{path.name}"
+    """Where Binder opens a notebook of the published repository."""
+    return f"https://mybinder.org/v2/gh/{_slug()}/HEAD?urlpath=lab/tree/{NOTEBOOKS.name}/{path.name}"
 
 
 def colab_link(path: Path) -> str:
-    slug = repository_url().removeprefix("https://github.com/")
-    return f"https://colab.research.google.com/github/{slug}/blob/HEAD/{NOTEBOOKS.name}/{path.name}"
+    """Where Colab opens it."""
+    return f"https://colab.research.google.com/github/{_slug()}/blob/HEAD/{NOTEBOOKS.name}/{path.name}"
 
 
 # --- the pages ----------------------------------------------------------------------------------------------------
@@ -138,11 +142,9 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
         "notebook takes to run, as measured, stands at its top.")
     parts = [f"### {lesson.link}\n\nYou build {lesson.builds}.\n\n" + "\n".join(f"- {name}" for name in lesson.sections)
              for lesson in lessons]
-    page = _page("contents", [CONTENTS_TITLE, table, "## What is in them", *parts])
     names = [lesson.path.stem for lesson in lessons]
-    page.metadata[METADATA_KEY] = {"pages": {"Lessons": [*names, Path(GLOSSARY).stem],
-                                             "Solutions": [f"solutions/{name}" for name in names]}}
-    return page
+    menu = {"Lessons": [*names, Path(GLOSSARY).stem], "Solutions": [f"solutions/{name}" for name in names]}
+    return _page("contents", [CONTENTS_TITLE, table, "## What is in them", *parts], **{METADATA_KEY: {"pages": menu}})
 
 
 def glossary_page(lessons: list[Lesson]) -> NotebookNode:
@@ -192,7 +194,6 @@ def _flow(lessons: list[Lesson]) -> str:
     return f"```mermaid\nflowchart LR\n{boxes}\n{arrows}\n```"
 
 
-def _page(name: str, texts: list[str]) -> NotebookNode:
-    cells = [nbformat.v4.new_markdown_cell(text, id=f"{name}-{i:02d}") for i, text in enumerate(texts)]
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+def _page(name: str, texts: list[str], **metadata) -> NotebookNode:
+    return new_notebook([nbformat.v4.new_markdown_cell(text, id=f"{name}-{i:02d}") for i, text in enumerate(texts)],
+                        **metadata)

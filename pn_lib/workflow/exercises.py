@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.errors import InputError
-from pn_lib.workflow.stages import NOTEBOOKS
+from pn_lib.workflow.stages import load_stages
 
 HEADING = re.compile(r"#+ Exercise (\d\.\d+): (.+?)(?: \((\d+) minutes?, (\d+) points?\))?\s*$")
 CALL = re.compile(r"checks\.(\w+)\((\w+)\)")
@@ -55,29 +55,32 @@ def load_sheet(lesson: Path) -> ExerciseSheet:
     Raises:
         InputError: an exercise without its stub, check or solution, or one that breaks the form described above.
     """
-    solutions = lesson.parent / "solutions" / lesson.name
-    asked, solved = _sections(lesson), _sections(solutions)
+    solutions = nbformat.read(lesson.parent / "solutions" / lesson.name, as_version=4)
+    asked, solved = _sections(nbformat.read(lesson, as_version=4)), _sections(solutions)
     if list(asked) != list(solved):
         raise InputError(f"{lesson.name} has the exercises {', '.join(asked)}, its solutions {', '.join(solved)}")
-    first = next(cell for cell in _read(solutions).cells if cell.cell_type == "code")
+    first = next(cell for cell in solutions.cells if cell.cell_type == "code")
     exercises = tuple(_exercise(lesson.name, asked[number], solved[number]) for number in asked)
     return ExerciseSheet(lesson.stem, first.source, exercises)
 
 
-def load_sheets(folder: Path = NOTEBOOKS) -> list[ExerciseSheet]:
+def load_sheets() -> list[ExerciseSheet]:
     """All exercises of the course, in order."""
-    return [load_sheet(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
+    return [load_sheet(stage.path) for stage in load_stages()]
 
 
-def _read(path: Path) -> NotebookNode:
-    return nbformat.read(path, as_version=4)
+def new_notebook(cells: list[NotebookNode], **metadata) -> NotebookNode:
+    """A notebook of this course, for Python's kernel."""
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    return nbformat.v4.new_notebook(
+        cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}, **metadata})
 
 
-def _sections(path: Path) -> dict[str, list[NotebookNode]]:
+def _sections(notebook: NotebookNode) -> dict[str, list[NotebookNode]]:
     """The cells of each exercise of a notebook, by its number; the first of them is its heading."""
     sections: dict[str, list[NotebookNode]] = {}
     current: list[NotebookNode] | None = None
-    for cell in _read(path).cells:
+    for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("#"):
             match = HEADING.match(cell.source.splitlines()[0])
             current = sections.setdefault(match[1], []) if match else None

@@ -8,20 +8,8 @@ from nbformat import NotebookNode
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json, write_text
-from pn_lib.workflow.course import (
-    CONTENTS,
-    GLOSSARY,
-    Lesson,
-    binder_link,
-    colab_link,
-    contents_page,
-    duration,
-    glossary_page,
-    hours,
-    load_lessons,
-    readme_map,
-    repository_url,
-)
+from pn_lib.workflow import course
+from pn_lib.workflow.course import CONTENTS, GLOSSARY, Lesson
 from pn_lib.workflow.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, output_root
 
 STORED_RUN = "quick-pocket"  # the run whose outputs the committed notebooks show
@@ -43,14 +31,14 @@ def refresh_notebooks() -> list[Path]:
     Raises:
         InputError: the run ``quick-pocket`` has not executed a notebook as it now stands.
     """
-    lessons = load_lessons()
+    lessons = course.load_lessons()
     written: dict[Path, str] = {}
     for lesson, before, after in zip(lessons, [None, *lessons], [*lessons[1:], None], strict=False):
         notebook = nbformat.read(lesson.path, as_version=4)
         _take_outputs(notebook, lesson.path)
         _set_navigation(notebook, lesson, _links(before, after))
         written[lesson.path] = nbformat.writes(notebook) + "\n"
-    for name, page in ((CONTENTS, contents_page(lessons)), (GLOSSARY, glossary_page(lessons))):
+    for name, page in ((CONTENTS, course.contents_page(lessons)), (GLOSSARY, course.glossary_page(lessons))):
         written[NOTEBOOKS / name] = nbformat.writes(page) + "\n"
     written[REPOSITORY / "README.md"] = _readme(lessons)
     for path, text in written.items():  # only now, when all are known to be good
@@ -67,19 +55,20 @@ def _links(before: Lesson | None, after: Lesson | None) -> str:
 def _times(lesson: Lesson) -> str:
     """What the lesson takes: the machine's time as measured, and the reader's."""
     machine = read_json(output_root() / "results" / STORED_RUN / "timings" / "machine.json")
-    measured = ", ".join(f"{profile} {duration(seconds)}" for profile, seconds in lesson.seconds.items())
-    return (f"Reading: about {hours(lesson.reading_minutes)}. Exercises: {hours(lesson.exercise_minutes)}. "
+    measured = ", ".join(f"{profile} {course.duration(seconds)}" for profile, seconds in lesson.seconds.items())
+    return (f"Reading: about {course.hours(lesson.reading_minutes)}. "
+            f"Exercises: {course.hours(lesson.exercise_minutes)}. "
             f"Running it, measured on {machine['cores']} CPU cores: {measured}.")
 
 
 def _set_navigation(notebook: NotebookNode, lesson: Lesson, links: str) -> None:
     title, *body = [cell for cell in notebook.cells if NAVIGATION_TAG not in cell.metadata.get("tags", [])]
     tags = {"tags": [NAVIGATION_TAG]}
-    top = f"{links} · open in [Binder]({binder_link(lesson.path)}) or [Colab]({colab_link(lesson.path)})"
+    top = f"{links} · open in [Binder]({course.binder_link(lesson.path)}) or [Colab]({course.colab_link(lesson.path)})"
     notebook.cells = [
         nbformat.v4.new_markdown_cell(f"{top}\n\n{_times(lesson)}", id="navigation-top", metadata=tags),
         title,
-        nbformat.v4.new_code_cell(COLAB.format(url=repository_url()), id="navigation-colab", metadata=tags),
+        nbformat.v4.new_code_cell(COLAB.format(url=course.repository_url()), id="navigation-colab", metadata=tags),
         *body,
         nbformat.v4.new_markdown_cell(links, id="navigation-end", metadata=tags)]
 
@@ -91,7 +80,7 @@ def _readme(lessons: list[Lesson]) -> str:
     _, found_end, after = rest.partition(MAP_END)
     if not (found_begin and found_end):
         raise InputError(f"{path.name} must hold the marks {MAP_BEGIN} and {MAP_END}, between which the map stands")
-    return f"{before}{MAP_BEGIN}\n{readme_map(lessons)}\n{MAP_END}{after}"
+    return f"{before}{MAP_BEGIN}\n{course.readme_map(lessons)}\n{MAP_END}{after}"
 
 
 def _take_outputs(notebook: NotebookNode, path: Path) -> None:

@@ -165,7 +165,7 @@ MISTAKES = [
     (checks.hold_out, lambda stories, count, seed: fair(stories, count, seed)[::-1], "wrong way round"),
     (checks.hold_out, lambda stories, count, seed: (stories, fair(stories, count, seed)[1]), "in both lists"),
     (checks.hold_out, lambda stories, count, seed: (stories[count:], stories[:count]), "not on its place"),
-    (checks.hold_out, sampled, "not on its place"),
+    (checks.hold_out, sampled, "6 of 6 held back are others"),
     (checks.hold_out, another_each_time, "No random numbers are needed"),
     (checks.hold_out, shuffled_in_place, "changed the list"),
     (checks.hold_out, in_order_of_hash, "do not stand in the order"),
