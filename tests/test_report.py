@@ -91,12 +91,12 @@ def test_a_changed_result_changes_the_text(example: Example) -> None:
 
 
 def test_the_comparison_with_the_n_gram_follows_the_numbers(example: Example) -> None:
-    assert "loss is lower than the floor’s" in example.text()
+    assert "loss is lower than that of the 4-gram" in example.text()
     example.jsons["training"]["ngram"]["bits_per_byte"] = 0.8
     text = example.text()
-    assert "loss is higher than the floor’s" in text and "does not yet earn its price" in text
+    assert "loss is higher than that of the 4-gram" in text and "does not yet earn its price" in text
     example.jsons["training"]["ngram"]["bits_per_byte"] = 0.92  # inside the Transformer's interval
-    assert "loss is not distinguishable from the floor’s" in example.text()
+    assert "loss is not distinguishable from that of the 4-gram" in example.text()
 
 
 def test_transformer_and_mamba_are_ranked_by_the_interval_of_their_difference(example: Example) -> None:
