@@ -573,7 +573,7 @@ def start(*arguments):
 
 
 def test_two_processes_do_not_judge_one_run(run, tmp_path, capsys):
-    with JudgeServer(after="good", delay=5.0) as server:  # long enough for the second process to come
+    with JudgeServer(after="good", delay=2.0) as server:  # long enough for the second process to come
         file = judge_file(tmp_path, server, timeout_s=30)
         child = start("smoke-pocket", "--judge", file)
         while not server.requests and child.poll() is None:
