@@ -93,7 +93,7 @@ def scaling(found: Record) -> dict[str, object]:
 
 def architecture(run: Run, study: Record) -> dict[str, object]:
     """The study's axes with speed and memory beside quality, and its variants sorted by what can be said of them."""
-    costs = mean_costs(run)
+    costs = study_costs(run)
     axes, changed = [], []
     for axis in study.axes:
         variants = [study_variant(axis.axis, variant, costs) for variant in axis.variants]
@@ -140,13 +140,11 @@ def study_variant(axis: str, variant: Record, costs: dict[tuple[str, str], tuple
     }
 
 
-def mean_costs(run: Run) -> dict[tuple[str, str], tuple[float, float]]:
-    """Mean tokens per second and peak memory (MB) over the seeds of each (axis, variant)."""
+def study_costs(run: Run) -> dict[tuple[str, str], tuple[float, float]]:
+    """Tokens per second and peak memory (MB) of each (axis, variant)."""
     columns = {"axis": str, "variant": str, "tokens_per_second": float, "peak_memory_mb": float}
-    rows: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for row in run.csv("timings/study", columns):
-        rows.setdefault((row.axis, row.variant), []).append((row.tokens_per_second, row.peak_memory_mb))
-    return {key: tuple(sum(side) / len(side) for side in zip(*values, strict=True)) for key, values in rows.items()}
+    return {(row.axis, row.variant): (row.tokens_per_second, row.peak_memory_mb)
+            for row in run.csv("timings/study", columns)}
 
 
 def versus(run: Run, mamba: Record) -> dict[str, object]:
