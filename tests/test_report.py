@@ -219,10 +219,10 @@ def test_the_ladder_is_told_by_its_numbers(example: Example) -> None:
 
 
 def test_the_scaling_law_is_compared_with_the_source(example: Example) -> None:
-    assert "the fitted $E$ is not distinguishable from it" in example.text()
+    assert "the fitted $E$ is not distinguishable from that" in example.text()
     assert "half or twice as large as the best costs up to 0.031 bpb" in example.text()
     example.jsons["scaling"]["exact"] = 0.5
-    assert "the fitted $E$ is higher than it" in example.text()
+    assert "the fitted $E$ is higher than that" in example.text()
     assert "take its constants at their word" not in example.text()
     example.jsons["scaling"]["misfit"] = 0.2
     assert "That is too much to take its constants at their word" in example.text()
