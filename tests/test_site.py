@@ -23,6 +23,10 @@ def pages(site: Path) -> dict[str, str]:
             if ".ipynb_checkpoints" not in path.parts}
 
 
+def test_a_web_server_starts_at_the_contents(site):
+    assert 'content="0; url=contents.html"' in (site / "index.html").read_text(encoding="utf-8")
+
+
 def test_there_is_a_page_for_each_notebook_and_a_menu_that_leads_to_it(site):
     menu = pages(site)["contents"]
     for name in pages(site):

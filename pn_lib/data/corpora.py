@@ -1,6 +1,7 @@
 """Corpora behind one interface: Pocket stories, TinyStories from the Hugging Face Hub, or anybody's own files."""
 
 import logging
+import os
 import re
 import tempfile
 import unicodedata
@@ -84,6 +85,10 @@ def load_corpus(spec: str, train_stories: int | None, validation_stories: int | 
     else:
         everything = load("train", None if train_stories is None else train_stories + (validation_stories or 0))
         wanted = validation_stories or min(10_000, max(1, len(everything) // 20))
+        if 2 * wanted > len(everything):
+            raise InputError(f"corpus {spec} has {len(everything):,} stories, and {wanted:,} held out for validation "
+                             "would leave fewer than that to train on; bring more stories, or hold out fewer "
+                             "(data.validation_stories in a profile of your own)")
         train, validation = split(everything, wanted, seed, folder)
     return Corpus(card, train, validation, fingerprint(train, validation))
 
@@ -122,7 +127,7 @@ def _open(spec: str, root: Path, seed: int) -> tuple[Card, dict[str, Reader]]:
                     f"https://huggingface.co/datasets/{TINYSTORIES}, revision {TINYSTORIES_REVISION[:8]}",
                     "CDLA-Sharing-1.0", "Short stories in the words of a four-year-old, written by GPT-3.5 and GPT-4.")
         return card, {part: partial(_read_hub, part) for part in ("train", "validation")}
-    path = Path(root, Path(spec).expanduser())
+    path = Path(os.path.normpath(root / Path(spec).expanduser()))  # as the user would write it, in messages too
     return _card(spec, path), {part: partial(_read_files, files) for part, files in _find_files(path).items()}
 
 

@@ -130,5 +130,5 @@ def _from_hub(name: str) -> Path:
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(f"there is no path {name!r}, and the Hugging Face Hub cannot be reached to look for a model "
-                         f"of that name ({type(error).__name__}); check the path or the network") from None
+        raise InputError(f"there is no run or folder {name!r} here, and the Hugging Face Hub cannot be reached to look "
+                         f"for a model of that name ({type(error).__name__}); check the name or the network") from None

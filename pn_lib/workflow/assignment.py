@@ -54,9 +54,9 @@ def build_assignments(folder: Path) -> list[Path]:
 
 def source_notebook(sheet: ExerciseSheet) -> NotebookNode:
     """The teacher's version of one assignment: tasks, solutions between nbgrader's marks, and graded checks."""
-    title = sheet.notebook.split("_", 1)[1].replace("_", " ").capitalize()
-    cells = [_text("title", f"# {title}: exercises\n\nFill in each function, run the cell below it, and read what it "
-                            "says. A check answers at once and as often as you like."),
+    cells = [_text("title", f"# {sheet.title}: exercises\n\nFill in each function, run the cell below it, and read "
+                            "what it says. A check answers at once and as often as you like. “This notebook” and the "
+                            f"sections named below are those of the lesson, `{sheet.notebook}`."),
              _code("imports", sheet.imports, locked=True)]
     for exercise in sheet.exercises:
         cells += _exercise_cells(exercise)

@@ -45,6 +45,7 @@ class ExerciseSheet:
     """The exercises of one notebook, and the code that they and their solutions need first."""
 
     notebook: str  # "03_transformer_construction"
+    title: str  # the notebook's own: "3. Building a Transformer"
     imports: str
     exercises: tuple[Exercise, ...]
 
@@ -56,12 +57,14 @@ def load_sheet(lesson: Path) -> ExerciseSheet:
         InputError: an exercise without its stub, check or solution, or one that breaks the form described above.
     """
     solutions = nbformat.read(lesson.parent / "solutions" / lesson.name, as_version=4)
-    asked, solved = _sections(nbformat.read(lesson, as_version=4)), _sections(solutions)
+    notebook = nbformat.read(lesson, as_version=4)
+    asked, solved = _sections(notebook), _sections(solutions)
     if list(asked) != list(solved):
         raise InputError(f"{lesson.name} has the exercises {', '.join(asked)}, its solutions {', '.join(solved)}")
     first = next(cell for cell in solutions.cells if cell.cell_type == "code")
     exercises = tuple(_exercise(lesson.name, asked[number], solved[number]) for number in asked)
-    return ExerciseSheet(lesson.stem, first.source, exercises)
+    title = next((cell.source.split("\n")[0] for cell in notebook.cells if cell.source.startswith("# ")), lesson.stem)
+    return ExerciseSheet(lesson.stem, title.removeprefix("# "), first.source, exercises)
 
 
 def load_sheets() -> list[ExerciseSheet]:

@@ -9,10 +9,17 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.errors import InputError
+from pn_lib.files import write_text
 from pn_lib.workflow.course import CONTENTS, repository_url
 from pn_lib.workflow.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS
 
 STYLE = Path(__file__).with_name("site.css")
+# Where a web server starts
+INDEX = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>PocketNarrator</title>
+<meta http-equiv="refresh" content="0; url={start}"></head>
+<body><a href="{start}">PocketNarrator: contents</a></body></html>
+"""
 # Links and anchors of all pages; the rest of the web is not asked.
 LINK_CHECK = ["--no-status", "--no-robots", "--no-warnings", "--ignore-url=^https?:", "--ignore-url=^mailto:"]
 # As root, LinkChecker would become "nobody", who may not read every folder, and no option keeps it from that
@@ -43,7 +50,8 @@ def build_site(folder: Path) -> Path:
     except SphinxError as error:
         raise InputError(f"the pages cannot be built: {error}") from None
     start = folder / Path(CONTENTS).with_suffix(".html").name
-    check_links(start)
+    write_text(folder / "index.html", INDEX.format(start=start.name))
+    check_links(folder / "index.html")
     return start
 
 
@@ -112,7 +120,7 @@ def _settings() -> dict:
         "html_static_path": [str(STYLE)], "html_css_files": [STYLE.name],
         "html_theme_options": {
             "repository_url": url, "repository_provider": urlparse(url).netloc.split(".")[0],
-            "path_to_docs": NOTEBOOKS.name, "use_repository_button": True,
+            "path_to_docs": NOTEBOOKS.name, "use_repository_button": True, "navbar_persistent": [],
             "launch_buttons": {"binderhub_url": "https://mybinder.org",
                                "colab_url": "https://colab.research.google.com"},
         },

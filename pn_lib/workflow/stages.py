@@ -97,7 +97,7 @@ def _corpus_state(corpus: str) -> str | None:
     """What can change about a corpus while its name stays: the files of a path. The others are set by pn_lib's code."""
     if corpus in NAMED_CORPORA:
         return None
-    path = output_root() / Path(corpus).expanduser()
+    path = Path(os.path.normpath(output_root() / Path(corpus).expanduser()))
     if not path.exists():
         raise InputError(f"corpus {path} does not exist; give 'pocket', 'tinystories' or the path of stories")
     return sha256(path)
