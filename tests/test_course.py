@@ -58,7 +58,7 @@ def test_a_term_stands_in_the_lesson_that_is_said_to_introduce_it(entry):
 
 def test_durations_in_words():
     assert [course.duration(12.4), course.duration(168)] == ["12 s", "2.8 min"]
-    assert [course.hours(45), course.hours(125)] == ["45 min", "2 h 05 min"]
+    assert [course.hours(minutes) for minutes in (45, 60, 125)] == ["45 min", "1 h", "2 h 05 min"]
 
 
 def test_binder_and_colab_open_the_same_repository_which_pyproject_names():

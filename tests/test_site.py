@@ -27,6 +27,10 @@ def test_a_web_server_starts_at_the_contents(site):
     assert 'content="0; url=contents.html"' in (site / "index.html").read_text(encoding="utf-8")
 
 
+def test_names_of_functions_stand_apart_from_what_follows(site):
+    assert '<mi>ln</mi><mspace width="0.17em"/><mi>V</mi>' in pages(site)["03_transformer_construction"]
+
+
 def test_there_is_a_page_for_each_notebook_and_a_menu_that_leads_to_it(site):
     menu = pages(site)["contents"]
     for name in pages(site):

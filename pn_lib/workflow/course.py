@@ -97,8 +97,9 @@ def duration(seconds: float) -> str:
 
 
 def hours(minutes: int) -> str:
-    """Minutes in words: ``"45 min"``, ``"2 h 05 min"``."""
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    """Minutes in words: ``"45 min"``, ``"2 h"``, ``"2 h 05 min"``."""
+    hours, rest = divmod(minutes, 60)
+    return f"{rest} min" if not hours else f"{hours} h {rest:02d} min" if rest else f"{hours} h"
 
 
 def repository_url() -> str:

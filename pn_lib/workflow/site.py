@@ -1,5 +1,6 @@
 """The course as web pages: Sphinx with myst-nb, needing no network to build, to read or to search."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ INDEX = """<!doctype html>
 <meta http-equiv="refresh" content="0; url={start}"></head>
 <body><a href="{start}">PocketNarrator: contents</a></body></html>
 """
+# A function's name right before what it is applied to, and not with an index of its own
+NAMED_FUNCTION = re.compile(r"(?<!<msub>)(?<!<msup>)<mi>(?:ln|log|exp|sin|cos)</mi>(?=<m(?:i|n|frac|sub|sup|sqrt)>)")
 # Links and anchors of all pages; the rest of the web is not asked.
 LINK_CHECK = ["--no-status", "--no-robots", "--no-warnings", "--ignore-url=^https?:", "--ignore-url=^mailto:"]
 # As root, LinkChecker would become "nobody", who may not read every folder, and no option keeps it from that
@@ -103,7 +106,9 @@ def _write_formula(translator, node, display: str) -> None:
     from docutils.nodes import SkipNode
     from latex2mathml.converter import convert
 
-    translator.body.append(convert(node.astext(), display=display))
+    # TeX sets "ln p" with a thin space; the converter leaves it to the browser, which sets none
+    formula = NAMED_FUNCTION.sub(r'\g<0><mspace width="0.17em"/>', convert(node.astext(), display=display))
+    translator.body.append(formula)
     raise SkipNode
 
 
