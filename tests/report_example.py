@@ -219,7 +219,7 @@ JSONS = {
     },
     "timings/machine": {
         "cpu": "Invented CPU (AVX512)", "cores": 2, "memory_gb": 8.3, "system": "Linux x86_64", "python": "3.11.7",
-        "torch": "2.13.0", "versions": {"numpy": "2.3.0", "typst": "0.15.2"}, "commit": "abcdef123456",
+        "versions": {"torch": "2.13.0", "numpy": "2.3.0", "typst": "0.15.2"}, "commit": "abcdef123456",
     },
     "timings/stages": {
         "stages": [

@@ -99,7 +99,7 @@ def test_split_depends_on_stories_and_seed_only():
     assert sorted([*train["text"], *validation["text"]]) == sorted(stories)
     assert set(backwards[1]["text"]) == set(validation["text"])
     assert set(split(to_dataset(stories), 30, 8)[1]["text"]) != set(validation["text"])
-    for n in (0, 200):
+    for n in (0, 101, 200):
         with pytest.raises(InputError, match="cannot be taken from 200"):
             split(to_dataset(stories), n, 7)
 

@@ -184,7 +184,7 @@ def test_damage_further_on_is_found_in_loading(tmp_path):
 def test_too_few_stories_to_split(tmp_path):
     write(tmp_path / "a.txt", STORIES)
     assert len(load_corpus("a.txt", None, 20, 0, tmp_path).train) == 20
-    with pytest.raises(InputError, match="has 40 stories, and 21 held out for validation would leave fewer"):
+    with pytest.raises(InputError, match="21 validation stories cannot be taken from 40"):
         load_corpus("a.txt", None, 21, 0, tmp_path)
 
 

@@ -85,12 +85,21 @@ def test_a_typical_mistake_gets_its_own_message(check, answer, message, capsys):
 ])
 def test_an_exercise_that_breaks_the_form_is_an_error_that_names_it(tmp_path, old, new):
     write_course(tmp_path)
-    assert load_sheet(tmp_path / "01_x.ipynb").exercises[0].name == "double"
+    sheet = load_sheet(tmp_path / "01_x.ipynb")
+    assert (sheet.title, sheet.exercises[0].name) == ("1. Doubling", "double")
     lesson = tmp_path / "01_x.ipynb"
     text = lesson.read_text(encoding="utf-8")
     assert old in text
     lesson.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(InputError, match=r"01_x\.ipynb: .*exercise 1\.1"):
+        load_sheet(lesson)
+
+
+def test_a_lesson_without_a_title_is_an_error_that_names_it(tmp_path):
+    write_course(tmp_path)
+    lesson = tmp_path / "01_x.ipynb"
+    lesson.write_text(lesson.read_text(encoding="utf-8").replace("# 1. Doubling", "Doubling"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"01_x\.ipynb has no title"):
         load_sheet(lesson)
 
 
@@ -108,7 +117,8 @@ def write_course(folder: Path) -> None:
     def cell(source, *tags):
         return new_code_cell(source, metadata={"tags": list(tags)})
 
-    lesson = [new_markdown_cell("### Exercise 1.1: Twice (5 minutes, 1 point)\n\nDouble it."),
+    lesson = [new_markdown_cell("# 1. Doubling\n\n**How?**"),
+              new_markdown_cell("### Exercise 1.1: Twice (5 minutes, 1 point)\n\nDouble it."),
               cell(f"def double(x):\n{UNSOLVED}", "exercise"), cell("passed = checks.double(double)", "check")]
     solution = [cell("import math"), new_markdown_cell("## Exercise 1.1: Twice"),
                 cell("def double(x):\n    return 2 * x", "exercise"), cell("assert checks.double(double)", "check")]

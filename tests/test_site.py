@@ -13,7 +13,7 @@ from pn_lib.workflow.stages import NOTEBOOKS
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site") / "pages"
-    assert build_site(folder) == folder / "contents.html"  # it raises if a reference or a link leads nowhere
+    assert build_site(folder) == folder / "index.html"  # it raises if a reference or a link leads nowhere
     return folder
 
 

@@ -119,11 +119,12 @@ def split(dataset: datasets.Dataset, validation_stories: int, seed: int,
     hashes are smallest, whatever the order of the stories.
 
     Raises:
-        InputError: no training story would be left.
+        InputError: there would be fewer training stories than validation stories.
     """
-    if not 0 < validation_stories < len(dataset):
-        raise InputError(f"{validation_stories:,} validation stories cannot be taken from {len(dataset):,} stories; "
-                         "ask for fewer, at least one, or give more stories")
+    if not 0 < 2 * validation_stories <= len(dataset):
+        raise InputError(f"{validation_stories:,} validation stories cannot be taken from {len(dataset):,} stories, at "
+                         "least one and at most half can; give more stories, or ask for fewer "
+                         "(data.validation_stories in a profile of your own)")
     keys = ((story_key(text or "", str(seed)), i) for i, text in enumerate(iterate(dataset)))
     chosen = {i for _, i in heapq.nsmallest(validation_stories, keys)}
 

@@ -85,10 +85,6 @@ def load_corpus(spec: str, train_stories: int | None, validation_stories: int | 
     else:
         everything = load("train", None if train_stories is None else train_stories + (validation_stories or 0))
         wanted = validation_stories or min(10_000, max(1, len(everything) // 20))
-        if 2 * wanted > len(everything):
-            raise InputError(f"corpus {spec} has {len(everything):,} stories, and {wanted:,} held out for validation "
-                             "would leave fewer than that to train on; bring more stories, or hold out fewer "
-                             "(data.validation_stories in a profile of your own)")
         train, validation = split(everything, wanted, seed, folder)
     return Corpus(card, train, validation, fingerprint(train, validation))
 
@@ -115,6 +111,18 @@ def corpus_name(spec: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-") or "corpus"
 
 
+def corpus_path(spec: str, root: Path) -> Path:
+    """Where a corpus of files lies; a relative ``spec`` starts at ``root``.
+
+    Raises:
+        InputError: nothing is there.
+    """
+    path = Path(os.path.normpath(root / Path(spec).expanduser()))  # without "..", as a person would write it
+    if not path.exists():
+        raise InputError(f"corpus {path} does not exist; give 'pocket', 'tinystories' or the path of stories")
+    return path
+
+
 def _open(spec: str, root: Path, seed: int) -> tuple[Card, dict[str, Reader]]:
     """The card and, by split, the readers of a corpus."""
     if spec == "pocket":
@@ -127,7 +135,7 @@ def _open(spec: str, root: Path, seed: int) -> tuple[Card, dict[str, Reader]]:
                     f"https://huggingface.co/datasets/{TINYSTORIES}, revision {TINYSTORIES_REVISION[:8]}",
                     "CDLA-Sharing-1.0", "Short stories in the words of a four-year-old, written by GPT-3.5 and GPT-4.")
         return card, {part: partial(_read_hub, part) for part in ("train", "validation")}
-    path = Path(os.path.normpath(root / Path(spec).expanduser()))  # as the user would write it, in messages too
+    path = corpus_path(spec, root)
     return _card(spec, path), {part: partial(_read_files, files) for part, files in _find_files(path).items()}
 
 
@@ -169,8 +177,6 @@ def _no_hub(error: Exception) -> InputError:
 
 def _find_files(path: Path) -> dict[str, list[Path]]:
     """The story files of a path by split: "train" and, if there is one, "validation"."""
-    if not path.exists():
-        raise InputError(f"corpus {path} does not exist; give 'pocket', 'tinystories' or the path of stories")
     if path.is_file():
         return {"train": [path]}
     try:

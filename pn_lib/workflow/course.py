@@ -59,14 +59,15 @@ def load_lessons() -> list[Lesson]:
 def _lesson(path: Path) -> Lesson:
     notebook = nbformat.read(path, as_version=4)
     body = [cell for cell in notebook.cells if NAVIGATION_TAG not in cell.metadata.get("tags", [])]
-    first = re.match(r"# (\d\. .+)\n+\*\*(.+?)\*\*", body[0].source)
+    question = re.match(r"# .+\n+\*\*(.+?)\*\*", body[0].source)
     builds = notebook.metadata[METADATA_KEY].get("builds")
-    if not (first and builds):
-        raise InputError(f"{path.name} must begin with '# N. Title' and its question in bold, and its metadata say in "
+    if not (question and builds):
+        raise InputError(f"{path.name} must begin with its title and its question in bold, and its metadata say in "
                          f"{METADATA_KEY}.builds what the reader builds")
     headings = [cell.source.splitlines()[0] for cell in body if cell.cell_type == "markdown" and cell.source]
     sections = tuple(match[1] for heading in headings if (match := SECTION.match(heading)))
-    return Lesson(path, first[1], first[2], builds, sections, _reading_minutes(body), load_sheet(path).exercises,
+    sheet = load_sheet(path)
+    return Lesson(path, sheet.title, question[1], builds, sections, _reading_minutes(body), sheet.exercises,
                   _seconds(path.stem))
 
 
@@ -98,8 +99,10 @@ def duration(seconds: float) -> str:
 
 def hours(minutes: int) -> str:
     """Minutes in words: ``"45 min"``, ``"2 h"``, ``"2 h 05 min"``."""
-    hours, rest = divmod(minutes, 60)
-    return f"{rest} min" if not hours else f"{hours} h {rest:02d} min" if rest else f"{hours} h"
+    whole, rest = divmod(minutes, 60)
+    if not whole:
+        return f"{rest} min"
+    return f"{whole} h {rest:02d} min" if rest else f"{whole} h"
 
 
 def repository_url() -> str:

@@ -17,6 +17,7 @@ from pn_lib.errors import InputError
 from pn_lib.workflow.stages import load_stages
 
 HEADING = re.compile(r"#+ Exercise (\d\.\d+): (.+?)(?: \((\d+) minutes?, (\d+) points?\))?\s*$")
+TITLE = re.compile(r"# (\d\. .+)")
 CALL = re.compile(r"checks\.(\w+)\((\w+)\)")
 UNSOLVED = "    raise NotImplementedError"
 
@@ -63,8 +64,19 @@ def load_sheet(lesson: Path) -> ExerciseSheet:
         raise InputError(f"{lesson.name} has the exercises {', '.join(asked)}, its solutions {', '.join(solved)}")
     first = next(cell for cell in solutions.cells if cell.cell_type == "code")
     exercises = tuple(_exercise(lesson.name, asked[number], solved[number]) for number in asked)
-    title = next((cell.source.split("\n")[0] for cell in notebook.cells if cell.source.startswith("# ")), lesson.stem)
-    return ExerciseSheet(lesson.stem, title.removeprefix("# "), first.source, exercises)
+    return ExerciseSheet(lesson.stem, _title(notebook, lesson.name), first.source, exercises)
+
+
+def _title(notebook: NotebookNode, name: str) -> str:
+    """A lesson's title, such as ``"3. Building a Transformer"``.
+
+    Raises:
+        InputError: it has none; ``name`` says which.
+    """
+    titles = [match[1] for cell in notebook.cells if (match := TITLE.match(cell.source))]
+    if not titles:
+        raise InputError(f"{name} has no title: a cell that begins with '# N. Title'")
+    return titles[0]
 
 
 def load_sheets() -> list[ExerciseSheet]:

@@ -23,7 +23,6 @@ def describe_machine() -> dict:
         "memory_gb": round(memory / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "torch": torch.__version__,
         "versions": {name: version(name) for name in PACKAGES},
         "commit": commit(),
     }

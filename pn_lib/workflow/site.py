@@ -18,8 +18,8 @@ STYLE = Path(__file__).with_name("site.css")
 # Where a web server starts
 INDEX = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>PocketNarrator</title>
-<meta http-equiv="refresh" content="0; url={start}"></head>
-<body><a href="{start}">PocketNarrator: contents</a></body></html>
+<meta http-equiv="refresh" content="0; url={contents}"></head>
+<body><a href="{contents}">PocketNarrator: contents</a></body></html>
 """
 # A function's name right before what it is applied to, and not with an index of its own
 NAMED_FUNCTION = re.compile(r"(?<!<msub>)(?<!<msup>)<mi>(?:ln|log|exp|sin|cos)</mi>(?=<m(?:i|n|frac|sub|sup|sqrt)>)")
@@ -52,9 +52,9 @@ def build_site(folder: Path) -> Path:
         sphinx.build(force_all=True)
     except SphinxError as error:
         raise InputError(f"the pages cannot be built: {error}") from None
-    start = folder / Path(CONTENTS).with_suffix(".html").name
-    write_text(folder / "index.html", INDEX.format(start=start.name))
-    check_links(folder / "index.html")
+    start = folder / "index.html"
+    write_text(start, INDEX.format(contents=Path(CONTENTS).with_suffix(".html").name))
+    check_links(start)
     return start
 
 

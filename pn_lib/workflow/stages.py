@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pn_lib.data.corpora import corpus_path
 from pn_lib.errors import InputError
 from pn_lib.files import sha256
 from pn_lib.workflow.profiles import Profile
@@ -97,10 +98,7 @@ def _corpus_state(corpus: str) -> str | None:
     """What can change about a corpus while its name stays: the files of a path. The others are set by pn_lib's code."""
     if corpus in NAMED_CORPORA:
         return None
-    path = Path(os.path.normpath(output_root() / Path(corpus).expanduser()))
-    if not path.exists():
-        raise InputError(f"corpus {path} does not exist; give 'pocket', 'tinystories' or the path of stories")
-    return sha256(path)
+    return sha256(corpus_path(corpus, output_root()))
 
 
 def used_modules(code: str) -> dict[str, Path]:
