@@ -14,13 +14,14 @@ from pn_lib.benchmark import command, measure
 from pn_lib.benchmark.contenders import QUICK, build_ours, mamba_name, ours, random_ids
 from pn_lib.benchmark.decoding import STEPS, Decoder, against_context, decode_briefly, decoding_pairs, measure_decoding
 from pn_lib.benchmark.generation import STORIES, generation_pairs, measure_generation, stories_contenders
-from pn_lib.benchmark.measure import Contender, Timing, alternate, fresh_peak_mb, matrix_peak
+from pn_lib.benchmark.measure import Contender, Timing, TrainingStep, alternate, fresh_peak_mb, matrix_peak
 from pn_lib.benchmark.scan import measure_scan, scan_inputs, scan_methods, scan_pairs
 from pn_lib.benchmark.tables import Pair, as_text, ratios, save_table
-from pn_lib.benchmark.training import TrainingStep, measure_training, training_pairs
+from pn_lib.benchmark.training import measure_training, training_pairs
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.models.cost import parameter_count
+from pn_lib.training.optimizer import make_optimizer
 from pn_lib.workflow.cli import main
 from pn_lib.workflow.publish import BENCHMARK_FILES
 
@@ -92,7 +93,8 @@ def test_equal_parameters_at_full_size():
 
 def test_a_training_step_trains():
     model = build_ours("Transformer", TINY, 16)
-    step = TrainingStep(model, TINY, 16, "bfloat16")
+    ids = torch.randint(TINY.vocab_size, (2, 17), generator=torch.Generator().manual_seed(0))
+    step = TrainingStep(model, make_optimizer(model, 1e-3), ids[:, :-1], ids[:, 1:], "bfloat16")
     before = model(step.ids, step.targets).item()
     for _ in range(3):
         step()

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from pn_lib.progress import progress
+from pn_lib.training.optimizer import Optimizers
 
 FEWEST = 3  # rounds that even the slowest contender takes part in
 # What processes for memory have imported when they start; torch._dynamo is what PyTorch's optimizers import when used.
@@ -34,6 +36,27 @@ class Contender:
     name: str
     turn: Callable[[], float | None]
     units: int = 1
+
+
+class TrainingStep:
+    """A turn of training: a model with its optimizer and one batch; a call is one whole update, as the loop does it.
+
+    Args:
+        ids, targets: (B, T).
+        precision: "float32" or "bfloat16".
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizers, ids: Tensor, targets: Tensor, precision: str):
+        self.model, self.optimizer, self.precision = model.train(), optimizer, precision
+        self.ids, self.targets = ids, targets
+
+    def __call__(self) -> None:
+        self.optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
+            loss = self.model(self.ids, self.targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import nn
 
 from pn_lib.benchmark.contenders import PRECISIONS, Scale, find, mamba_name, mambapy_name, ours, random_ids
 from pn_lib.benchmark.contenders import others as other_models
-from pn_lib.benchmark.measure import Contender, alternate, fresh_peak_mb, matrix_peak
+from pn_lib.benchmark.measure import Contender, TrainingStep, alternate, fresh_peak_mb, matrix_peak
 from pn_lib.benchmark.tables import Pair
 from pn_lib.models.cost import parameter_count, training_flops_per_token
 from pn_lib.progress import progress
@@ -24,21 +24,6 @@ COMPILED = "Transformer, compiled"
 MEMORY_STEPS = 3
 
 
-class TrainingStep:
-    """A model with its optimizer and one batch; a call is one whole update, as the training loop does it."""
-
-    def __init__(self, model: nn.Module, scale: Scale, length: int, precision: str):
-        self.model, self.dtype = model.train(), PRECISIONS[precision]
-        self.optimizer = make_optimizer(model, 1e-3, 0.1, (0.9, 0.95))
-        self.ids, self.targets = random_ids(scale, 2, batch_of(scale, length), length)
-
-    def __call__(self) -> None:
-        self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            loss = self.model(self.ids, self.targets)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
 
 
 @dataclass(frozen=True)
@@ -75,7 +60,7 @@ def batch_of(scale: Scale, length: int) -> int:
 
 def train_briefly(scale: Scale, name: str, length: int, precision: str) -> None:
     """Build a model and train it for a few steps: what the memory of training is measured on."""
-    step = TrainingStep(find(name, scale).model(length), scale, length, precision)
+    step = _step(find(name, scale).model(length), scale, length, precision)
     for _ in range(MEMORY_STEPS):
         step()
 
@@ -111,7 +96,7 @@ def _race(scale: Scale, setting: _Setting, peak: float) -> list[dict[str, Any]]:
     for name in setting.names:
         torch.manual_seed(0)
         model = find(_plain(name), scale).model(length)
-        step = TrainingStep(torch.compile(model) if name == COMPILED else model, scale, length, precision)
+        step = _step(torch.compile(model) if name == COMPILED else model, scale, length, precision)
         contenders.append(Contender(name, step, batch * length))
     timings = alternate(contenders, scale.rounds, scale.limit, f"training, {precision}, T={length}")
     rows = []
@@ -127,6 +112,11 @@ def _race(scale: Scale, setting: _Setting, peak: float) -> list[dict[str, Any]]:
                      "length": length, "batch": batch, **rates, "peak_memory_mb": memory, "utilisation": used / peak,
                      "peak_gflops": peak, "compile_seconds": timing.first if name == COMPILED else math.nan})
     return rows
+
+
+def _step(model: nn.Module, scale: Scale, length: int, precision: str) -> TrainingStep:
+    ids, targets = random_ids(scale, 2, batch_of(scale, length), length)
+    return TrainingStep(model, make_optimizer(model, 1e-3), ids, targets, precision)
 
 
 def _plain(name: str) -> str:
