@@ -2,7 +2,7 @@
 
 from sources import Record, Run
 from stories import interval_of, stories
-from wording import Estimate, compare_speed, verdict
+from wording import Estimate, compare_speed, order, verdict
 
 from pn_lib.errors import InputError
 
@@ -21,7 +21,7 @@ def build_context(run: Run) -> dict[str, object]:
         InputError: a file or key is missing, damaged, or two files contradict one another.
     """
     files = ["run", "data", "tokenization", "construction", "training", "recipe", "evaluation", "study", "scaling",
-             "zoo", "mamba"]
+             "language", "zoo", "mamba"]
     records = {name: run.json(name) for name in files}
     data, training = records["data"], records["training"]
     told = stories(run, data, records["evaluation"], records["zoo"])
@@ -38,6 +38,7 @@ def build_context(run: Run) -> dict[str, object]:
         "entropy": data.optional("entropy"),
         "recipe": recipe(records["recipe"], run.json("timings/recipe")),
         "scaling": scaling(records["scaling"]),
+        "language": language(records["language"]),
         "stories": told,
         "pocket": told["pocket"],
         "architecture": architecture(run, records["study"]),
@@ -55,10 +56,11 @@ def recipe(found: Record, timings: Record) -> dict[str, object]:
     for row in found.ladder:
         if row.change not in clocks:
             raise InputError(f"timings/recipe.json has no rung '{row.change}', recipe.json has; run notebook 04 again")
-        gain = None if before is None else before - row.bits_per_byte
-        rungs.append({"change": row.change, "loss": interval_of(row, "bits_per_byte"), "gain": gain,
+        loss = interval_of(row, "bits_per_byte")
+        rungs.append({"change": row.change, "loss": loss, "gain": None if before is None else before.value - loss.value,
+                      "step_verdict": 0 if before is None else order(loss, before),
                       "seconds": clocks[row.change].equal_seconds, "speed": clocks[row.change].tokens_per_second})
-        before = row.bits_per_byte
+        before = loss
     judged = [(row.change, verdict(interval_of(row, "difference"))) for row in found.branches]
     few = [few_curve(curve, found.few.epochs) for curve in found.few.curves]
     sprints = [{"tokens": row.tokens, "parameters": row.parameters, "bits_per_byte": row.bits_per_byte,
@@ -66,7 +68,7 @@ def recipe(found: Record, timings: Record) -> dict[str, object]:
     return {
         "tokens": found.tokens, "seeds": found.seeds, "rungs": rungs, "first": rungs[0], "classic": rungs[1],
         "last": rungs[-1], "largest": max(rungs[1:], key=lambda rung: rung["gain"]), "few": found.few,
-        "few_curves": few, "sprints": sprints,
+        "few_curves": few, "sprints": sprints, "branches": len(found.branches),
         **{word: [name for name, sign in judged if sign == wanted]
            for word, wanted in (("better", -1), ("same", 0), ("worse", 1))},
     }
@@ -83,12 +85,25 @@ def few_curve(curve: Record, epochs: int) -> dict[str, float]:
 def scaling(found: Record) -> dict[str, object]:
     """The fitted law with its intervals, the source's own entropy, and the best sizes; None and [] where not fitted."""
     law = {name: interval_of(found.law[name], "value") for name in found.law} if len(found.law) else None
+    trained = [row for row in found.points if row.model == "transformer"]
+    sizes = [row.parameters for row in trained]
+    most = max(row.parameters * row.tokens for row in trained) * found.flops_per_parameter
     best = [{"flops": row.flops, "tokens": row.tokens, "bits_per_byte": row.bits_per_byte,
-             "size": interval_of(row, "parameters")} for row in found.best]
+             "size": interval_of(row, "parameters"),
+             "outside": row.flops > 1.001 * most or not min(sizes) <= row.parameters <= max(sizes)}
+            for row in found.best]
     exact = found.optional("exact")
     off_by_two = max((row.off_by_two for row in found.best), default=None)
     return {"law": law, "misfit": found.optional("misfit"), "best": best, "off_by_two": off_by_two, "exact": exact,
-            "exact_estimate": None if exact is None else Estimate(exact)}
+            "exact_estimate": None if exact is None else Estimate(exact), "outside": sum(row["outside"] for row in best)}
+
+
+def language(found: Record) -> dict[str, object]:
+    """Models of Pocket stories, smallest first, and the fewest parameters with which half of the stories are valid."""
+    sizes = [{"parameters": row.parameters, "excess": interval_of(row.excess, "value"),
+              "words": interval_of(row.words, "value"), "valid": interval_of(row.valid, "value")} for row in found.sizes]
+    return {**{key: found[key] for key in ("tokens", "stories", "seeds", "told", "source", "words_of_a_story")},
+            "sizes": sizes, "half": next((row["parameters"] for row in sizes if row["valid"].value >= 0.5), None)}
 
 
 def architecture(run: Run, study: Record) -> dict[str, object]:
@@ -113,6 +128,8 @@ def architecture(run: Run, study: Record) -> dict[str, object]:
         "worse": [v for v in told if v["verdict"] > 0],
         "better": [v for v in told if v["verdict"] < 0],
         "same": [v for v in changed if not v["verdict"]],
+        "resized": [v for v in changed if abs(v["parameters"] / baseline["parameters"] - 1) > 0.1],
+        "survivors": [v for v in changed if v["survives"]],
         "largest": max(told, key=lambda v: abs(v["difference"].value)) if told else None,
         "fastest": fastest,
         "faster": compare_speed(fastest["tokens_per_second"], baseline["tokens_per_second"]) > 0,
@@ -135,6 +152,7 @@ def study_variant(axis: str, variant: Record, costs: dict[tuple[str, str], tuple
         "is_baseline": baseline,
         "difference": difference,
         "verdict": verdict(difference),
+        "survives": variant.survives,
         "tokens_per_second": tokens_per_second,
         "memory": memory,
     }
@@ -166,6 +184,7 @@ def versus(run: Run, mamba: Record) -> dict[str, object]:
         **models,
         "difference": difference,
         "verdict": verdict(difference),
+        "tuned": tuned(mamba.rates),
         "training_speed": compare_speed(*speeds),
         "training_ratio": max(speeds) / min(speeds),
         "seconds": interval_of(timings.equal_seconds.difference, "mean"),
@@ -179,6 +198,20 @@ def versus(run: Run, mamba: Record) -> dict[str, object]:
         "scan": scan_race(mamba.scan, timings),
         "decoding": decoding(run),
     }
+
+
+def tuned(rates: Record) -> dict[str, object] | None:
+    """For each of the pair the learning rates it kept, their loss and that of its worst; None where none were tried."""
+    tried = list(rates.tried)
+    if not tried:
+        return None
+    found: dict[str, object] = {"tries": len(tried) // 2}
+    for who in ("transformer", "mamba"):
+        losses = [row.bits_per_byte for row in tried if row.model == who]
+        taken = rates.taken[who]
+        found[who] = {"rates": [taken.learning_rate, taken.matrix_learning_rate], "best": min(losses),
+                      "worst": max(losses)}
+    return found
 
 
 def beyond(record: Record) -> dict[str, object]:
@@ -198,7 +231,8 @@ def task_rows(task: Record) -> dict[str, object]:
     for who, column in (("transformer", 1), ("mamba", 2)):
         held = [row[0] for i, row in enumerate(rows) if all(r[column] >= 0.95 for r in rows[: i + 1])]
         reach[who] = max(held) if held else None
-    return {"name": task.task, "trained": task.trained, "seeds": task.seeds, "rows": rows, "reach": reach}
+    return {"name": task.task, "trained": task.trained, "longest": rows[-1][0], "seeds": task.seeds, "rows": rows,
+            "reach": reach}
 
 
 def scan_race(method: str, timings: Record) -> dict[str, object]:
@@ -231,6 +265,8 @@ def decoding(run: Run) -> dict[str, object]:
         "state_growth": {who: last[who].state_bytes / first[who].state_bytes for who in ("mamba", "transformer")},
         "speed": compare_speed(*milliseconds),
         "ratio": max(milliseconds) / min(milliseconds),
+        "last_ratio": milliseconds[0] / milliseconds[1],
+        "equal_memory": last["mamba"].state_bytes / (last["transformer"].state_bytes / last["context"]),
         "mamba_faster_from": min(faster) if faster and faster == [r["context"] for r in rows[-len(faster) :]] else None,
     }
 

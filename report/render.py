@@ -55,7 +55,8 @@ class Numbering:
         scale = min(1.0, TEXT_WIDTH / drawn.width, MOST_HEIGHT / drawn.height)
         alt = " ".join(drawn.alt.replace('"', "'").split())
         width = f"{100 * scale * drawn.width / TEXT_WIDTH:.1f}%"
-        source = f"Drawn by notebook `{drawn.notebook}`."
+        cell = f"notebook {drawn.notebook[:2]}" + (f", cell {drawn.number}" if drawn.number else "")
+        source = f"[[{cell}]({drawn.url}), commit `{drawn.commit[:7]}`]{{.source}}"
         return f'![**{title}.** {caption} {source}](figures/{name}.svg){{#fig-{name} alt="{alt}" width={width}}}'
 
     def table(self, name: str, caption: str, header: list[str], rows: list[list[str]], **options: object) -> str:

@@ -7,10 +7,13 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
+from pn_lib.workflow.course import repository_url
+from pn_lib.workflow.stages import NOTEBOOKS
 
 REMEDY = "run the notebook that makes it again"
 
@@ -81,6 +84,30 @@ class Figure:
     height: float
     alt: str
     notebook: str
+    commit: str  # that drew it; with + where files differed from it
+    cell: str  # id of the cell that drew it
+    number: int | None  # as the committed notebook counts its cells
+
+    @property
+    def url(self) -> str:
+        """The cell in the published repository, as it was when it drew the figure."""
+        commit = "HEAD" if self.commit == "none" else self.commit.rstrip("+")
+        return f"{repository_url()}/blob/{commit}/{NOTEBOOKS.name}/{self.notebook}.ipynb#cell-id={self.cell}"
+
+
+@cache
+def drawing_cells(notebook: str) -> dict[str, tuple[str, int | None]]:
+    """By figure, the id and the number of the cell of ``notebook`` that draws it.
+
+    Raises:
+        InputError: there is no such notebook.
+    """
+    found = {}
+    for cell in read_json(NOTEBOOKS / f"{notebook}.ipynb")["cells"]:
+        if cell["cell_type"] == "code":
+            names = re.findall(r'\.save_figure\(\s*\w+,\s*"(\w+)"', "".join(cell["source"]))
+            found |= dict.fromkeys(names, (cell["id"], cell["execution_count"]))
+    return found
 
 
 class Run:
@@ -130,7 +157,10 @@ class Run:
             raise InputError(f"{path} does not exist; {REMEDY}") from None
         except (ElementTree.ParseError, KeyError, ValueError) as error:
             raise InputError(f"{path} is damaged ({error}); delete it and {REMEDY}") from None
-        return Figure(path, width, height, sidecar.alt, Path(sidecar.notebook).stem)
+        cells = drawing_cells(sidecar.notebook)
+        if name not in cells:
+            raise InputError(f"notebook {sidecar.notebook} no longer draws {path}; {REMEDY}")
+        return Figure(path, width, height, sidecar.alt, sidecar.notebook, sidecar.commit, *cells[name])
 
     def numbers(self) -> str:
         """Every number that the report looked up, with its file and key, as JSON."""

@@ -207,10 +207,28 @@ def story(text: str) -> str:
     return "\n".join(["::: story", *(f"> {part}\n>" for part in paragraphs or ["(nothing)"]), "", ":::"])
 
 
-def table(caption: str, label: str, header: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,)) -> str:
-    """A pipe table; the columns named in ``left`` are set to the left, the others to the right."""
+def table(caption: str, label: str, header: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,),
+          best: dict[int, str] | None = None) -> str:
+    """A pipe table; the columns named in ``left`` are set to the left, the others to the right. ``best`` names columns
+    whose "least" or "most" number is set in bold."""
     if any(len(row) != len(header) for row in rows):
         raise ValueError(f"table {label}: a row has not the header's {len(header)} columns")
+    rows = [list(row) for row in rows]
+    for column, which in (best or {}).items():
+        _embolden(rows, column, {"least": min, "most": max}[which])
     lines = [header, [":--" if i in left else "--:" for i in range(len(header))], *rows]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"::: table\n\n{body}\n\n: {caption} {{#{label}}}\n\n:::"
+
+
+def _embolden(rows: list[list[str]], column: int, choose: Callable) -> None:
+    """Set the value in bold, its interval not, in whichever rows have the best."""
+    values = {}
+    for i, row in enumerate(rows):
+        number = re.match(r"[+-]?[\d.]+", row[column].replace(MINUS, "-").replace(THIN, ""))
+        if number:
+            values[i] = float(number[0])
+    for i, value in values.items() if len(values) > 1 else ():
+        if value == choose(values.values()):
+            shown, bracket, rest = rows[i][column].partition(f"{NBSP}[")
+            rows[i][column] = f"**{shown}**{bracket}{rest}"

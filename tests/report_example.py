@@ -1,11 +1,10 @@
 """Invented results of a run, complete to the contract of the report. No number here was measured."""
 
 FIGURES = [
-    "story_lengths", "word_frequencies", "vocabulary_sweep", "positions", "training_curve", "recipe_ladder",
-    "recipe_branches", "few_stories", "training_phases", "three_axes", "scaling", "isoflop", "scaling_mamba",
-    "attention_maps", "completions", "copies", "probes", "departures", "next_words",
-    "effective_memory",
-    "sampling", "study", "mamba_curves", "decoding", "extrapolation", "parameters", "story_surprise",
+    "word_frequencies", "vocabulary_sweep", "training_curve", "recipe_ladder", "recipe_branches", "few_stories",
+    "three_axes", "scaling", "isoflop", "scaling_mamba", "attention_maps", "completions", "copies", "probes",
+    "departures", "next_words", "effective_memory", "sampling", "study", "inside_the_language", "mamba_curves",
+    "decoding", "extrapolation", "story_surprise",
 ]
 
 STORY = 'One day Mia had a red kite.\n\nThe wind took it. "Oh no!" said Mia. Tom came with a ladder. They were glad.'
@@ -23,6 +22,7 @@ def study_variant(name: str, mean: float, difference: float | None) -> dict:
     return {
         "variant": name, "parameters": 160000, "mean": mean, "low": mean - 0.004, "high": mean + 0.004, "seeds": 3,
         "difference": difference, "difference_low": interval[0], "difference_high": interval[1],
+        "survives": difference is not None and difference > 0.05,
     }
 
 
@@ -182,6 +182,13 @@ JSONS = {
                   "bits_per_byte": 1.1, "off_by_two": 0.031}],
         "points": [{"model": "transformer", "parameters": 100000, "tokens": 40000, "bits_per_byte": 1.9}],
     },
+    "language": {
+        "tokens": 200000, "stories": 1000, "vocab_size": 2048, "seeds": 3, "told": 100, "source": 0.089,
+        "words_of_a_story": 165.2,
+        "sizes": [{"parameters": size, "excess": spread(excess, 0.01), "words": spread(words, 5.0),
+                   "valid": spread(valid)}
+                  for size, excess, words, valid in ((70000, 0.4, 11.0, 0.03), (700000, 0.1, 130.0, 0.61))],
+    },
     "study": {
         "axes": [
             {"axis": "position", "variants": [
@@ -202,6 +209,11 @@ JSONS = {
         "tokens": 123456,
         "equality": {"torch_scan_vs_reference": 2.2e-6},
         "scan": "fused",
+        "rates": {
+            "tried": [{"model": model, "learning_rate": rate, "matrix_learning_rate": 2 * rate, "bits_per_byte": loss}
+                      for model in ("transformer", "mamba") for rate, loss in ((0.02, 1.31), (0.04, 1.27))],
+            "taken": dict.fromkeys(("transformer", "mamba"), {"learning_rate": 0.04, "matrix_learning_rate": 0.08}),
+        },
         "full": {
             "tokens": 1500000, "parameters": 1061000, "transformer_parameters": 1050000, "bits_per_byte": 0.931,
             "difference": {"mean": 0.019, "low": 0.011, "high": 0.027},

@@ -16,6 +16,7 @@ REPORT = Path(__file__).resolve().parents[1] / "report"
 sys.path.insert(0, str(REPORT))
 
 import render  # noqa: E402
+import sources  # noqa: E402
 import wording  # noqa: E402
 from build import build  # noqa: E402
 from context import build_context  # noqa: E402
@@ -25,8 +26,10 @@ from wording import THIN, Estimate, compare  # noqa: E402
 
 from pn_lib.errors import InputError  # noqa: E402
 from pn_lib.files import sha256, write_json, write_text  # noqa: E402
+from pn_lib.workflow.stages import NOTEBOOKS  # noqa: E402
 
 NAME = "quick-pocket"
+DRAWN_BY = {name: path.stem for path in NOTEBOOKS.glob("0*.ipynb") for name in sources.drawing_cells(path.stem)}
 
 
 class Example:
@@ -40,7 +43,7 @@ class Example:
         for name in FIGURES:
             self.figures.mkdir(parents=True, exist_ok=True)
             figure.savefig(self.figures / f"{name}.svg", metadata={"Date": None})
-            sidecar = {"notebook": "04_transformer_training", "alt": f'A "{name}" plot'}
+            sidecar = {"notebook": DRAWN_BY[name], "alt": f'A "{name}" plot', "commit": "0123456789ab"}
             write_json(self.figures / f"{name}.json", sidecar)
         plt.close(figure)
 

@@ -18,6 +18,7 @@ from pn_lib.errors import DivergenceError
 from pn_lib.evaluation.likelihood import Likelihood, likelihood
 from pn_lib.files import read_json, sha256, write_json
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.generation import generate
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.training.checkpoint import checkpoints, fingerprint
@@ -35,8 +36,8 @@ class Experiment:
 
     ``train`` and ``validation`` are prefixes of token files. The trained model is judged by the first ``stories``
     validation stories (None: all); the points of the learning curve on the way by ``GLANCE`` of them or, with
-    ``curve``, by as many as the last. ``name`` is the folder of the result and must be the experiment's own within a
-    study.
+    ``curve``, by as many as the last. It then tells ``told`` stories from nothing, at temperature 1. ``name`` is the
+    folder of the result and must be the experiment's own within a study.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Experiment:
     validation: str
     stories: int | None = None
     curve: bool = False
+    told: int = 0
 
     def fingerprint(self) -> str:
         """Changes with every setting, with the stories, and with the code that trains and judges."""
@@ -60,8 +62,9 @@ def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]
     """Train and judge, or read what was found before; killed, it goes on from its checkpoint.
 
     Returns (and keeps in ``folder/<name>/result.json``): parameters, seed, tokens, steps, bits_per_byte and
-    nats_per_token of the trained model, the ``curve`` (rows of the training's history) and, of the clock, ``seconds``,
-    tokens_per_second, peak_memory_mb, the ``phases``' seconds, and ``curve_seconds``, those of the curve's points.
+    nats_per_token of the trained model, the stories it ``told`` (token ids without separators), the
+    ``curve`` (rows of the training's history) and, of the clock, ``seconds``, tokens_per_second, peak_memory_mb, the
+    ``phases``' seconds, and ``curve_seconds``, those of the curve's points.
 
     Raises:
         DivergenceError: training diverged; the message names the experiment.
@@ -105,9 +108,17 @@ def _result(model: LanguageModel, experiment: Experiment, training: Training) ->
     return {"name": experiment.name, "seed": experiment.training.seed, "parameters": model.n_parameters(),
             "tokens": int(training.history["tokens"].iloc[-1]), "steps": training.steps,
             "bits_per_byte": score.bits_per_byte, "nats_per_token": score.nats_per_token,
+            "told": _tell(experiment, model),
             "seconds": training.seconds, "tokens_per_second": training.tokens_per_second,
             "peak_memory_mb": float(last["peak_memory_mb"]), "phases": {name: float(last[name]) for name in PHASES},
             "curve": training.history.to_dict("records"), "curve_seconds": [0.0, *training.timings["seconds"].tolist()]}
+
+
+def _tell(experiment: Experiment, model: LanguageModel) -> list[list[int]]:
+    separator = int(TokenFile(experiment.validation).tokens[0])
+    stories = generate(model, [[separator]] * experiment.told, experiment.model.context, stop_id=separator,
+                       seed=experiment.training.seed)
+    return [story.ids for story in stories]
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from pn_lib.errors import DivergenceError, InputError
-from pn_lib.workflow.stages import NAMED_CORPORA, output_root
+from pn_lib.workflow.stages import NAMED_CORPORA, REPOSITORY, output_root
 
 MODEL_HELP = ("RUN/NAME of a run, such as quick-pocket/transformer; the folder of a saved model, ours or of "
               "transformers; a llama2.c .bin file with its tokenizer beside it; or owner/name on the Hub")
@@ -139,9 +139,14 @@ def corpus_argument(corpus: str) -> str:
 
 def _run(options: argparse.Namespace) -> None:
     from pn_lib.workflow.pipeline import Pipeline
+    from pn_lib.workflow.reference import beside_reference
 
-    for path in Pipeline(options.profile, corpus_argument(options.corpus)).run():
+    pipeline = Pipeline(options.profile, corpus_argument(options.corpus))
+    for path in pipeline.run():
         print(path)
+    table = beside_reference(pipeline.name, output_root(), REPOSITORY)
+    if table:
+        print(f"\n{table}")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -28,6 +28,7 @@ from pn_lib.workflow.stages import REPOSITORY, Stage, load_stages, maker, output
 USER_ERRORS = {InputError.__name__, DivergenceError.__name__}
 REPORT = REPOSITORY / "report"
 NOT_REPORTED = ("stages", "work", "models", "notebooks", "experiments", "sizes")  # of results/<run>/
+SOURCES = (".py", ".md", ".bib", ".css", ".typ")  # of the report itself; its folder holds built ones too
 FIGURE_ENDINGS = ("svg", "png", "json")
 
 
@@ -223,7 +224,7 @@ class Pipeline:
 
     def _report_key(self) -> str:
         """A digest of the report's sources, and of the run's small files and figures."""
-        inputs = [p for p in REPORT.iterdir() if p.is_file()]
+        inputs = [p for p in REPORT.rglob("*") if p.suffix in SOURCES]
         inputs += [p for p in self.results.rglob("*") if p.suffix in (".json", ".csv")
                    and p.relative_to(self.results).parts[0] not in NOT_REPORTED]
         inputs += [p for p in self.figures.glob("*") if p.suffix in (".svg", ".json")]

@@ -133,6 +133,27 @@ class StudySettings:
 
 
 @dataclass(frozen=True)
+class LanguageSettings:
+    """Notebook 06: how small a Transformer may be and stay inside a language. The stories are Pocket's, whatever the
+    corpus, since of these alone it can be decided; each is read about once.
+
+    ``told`` is how many stories each model tells to be looked at.
+    """
+
+    sizes: tuple[Options, ...] = ({"d_model": 32, "n_layers": 2, "n_heads": 2}, {"d_model": 64, "n_layers": 2})
+    tokens: int = 200_000
+    seeds: int = 3
+    vocab_size: int = 2048
+    batch_size: int = 8
+    context: int = 256
+    told: int = 100
+
+    def __post_init__(self) -> None:
+        _at_least(1, tokens=self.tokens, seeds=self.seeds, batch_size=self.batch_size, told=self.told)
+        _at_least(258, vocab_size=self.vocab_size)
+
+
+@dataclass(frozen=True)
 class TaskSettings:
     """One of notebook 07's synthetic tasks; each model has the size, steps and learning rate that suit it."""
 
@@ -163,7 +184,9 @@ def _induction() -> TaskSettings:
 class MambaSettings:
     """Notebook 07: a Mamba and a Transformer of about equal parameters, trained alike but for the learning rates.
 
-    ``full`` is the Mamba set beside notebook 04's Transformer, trained on as many tokens.
+    ``rates`` are the pairs (learning rate, that of matrices) that each of the two tries, on a seed that judges nothing,
+    before it takes the one that suits it; without any, both keep what the profile says. ``full`` is the Mamba set
+    beside notebook 04's Transformer, trained on as many tokens.
     """
 
     tokens: int = 200_000
@@ -171,6 +194,7 @@ class MambaSettings:
     batch_size: int = 16
     learning_rate: float = 0.02  # of the Mambas' embeddings, gains, rates; the Transformer has that of [training]
     matrix_learning_rate: float = 0.02  # of the Mambas' matrices
+    rates: tuple[tuple[float, float], ...] = ()
     full: Options = field(default_factory=lambda: {"d_model": 128, "n_layers": 7, "context": 256})
     mamba: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "context": 128})
     transformer: Options = field(default_factory=lambda: {"d_model": 64, "n_layers": 2, "n_heads": 4, "context": 128})
@@ -199,6 +223,7 @@ class Profile:
     recipe: RecipeSettings = field(default_factory=RecipeSettings)
     study: StudySettings = field(default_factory=StudySettings)
     scaling: ScalingSettings = field(default_factory=ScalingSettings)
+    language: LanguageSettings = field(default_factory=LanguageSettings)
     mamba: MambaSettings = field(default_factory=MambaSettings)
 
     def __post_init__(self) -> None:
@@ -227,6 +252,11 @@ class Profile:
         """The Mambas of notebook 06's scaling study."""
         return [_model_config(MambaConfig, size, vocab_size, {"context": self.scaling.context})
                 for size in self.scaling.mamba]
+
+    def language_configs(self, vocab_size: int) -> list[TransformerConfig]:
+        """The Transformers of notebook 06 that learn Pocket stories, smallest first."""
+        return [_model_config(TransformerConfig, size, vocab_size, {"context": self.language.context})
+                for size in self.language.sizes]
 
     def study_config(self, vocab_size: int, **changes: Any) -> TransformerConfig:
         """The small Transformer that notebook 06 varies."""
@@ -291,9 +321,9 @@ def _check_models(profile: Profile, where: str) -> None:
     """Model options meet their dataclass only once the vocabulary is known; find their mistakes now."""
     makers = {"transformer": profile.transformer_config, "evaluation.zoo": profile.zoo_configs,
               "recipe.transformer": profile.recipe_config, "scaling.sizes": profile.scaling_configs,
-              "scaling.mamba": profile.scaling_mambas, "study.transformer": profile.study_config,
-              "mamba.full": profile.full_mamba_config, "mamba.mamba": profile.mamba_config,
-              "mamba.transformer": profile.matched_config}
+              "scaling.mamba": profile.scaling_mambas, "language.sizes": profile.language_configs,
+              "study.transformer": profile.study_config, "mamba.full": profile.full_mamba_config,
+              "mamba.mamba": profile.mamba_config, "mamba.transformer": profile.matched_config}
     makers |= {f"sizes.{name}": partial(profile.transformer_config, **size) for name, size in profile.sizes.items()}
     makers |= {f"recipe.sprints[{i}]": partial(profile.transformer_config, **sprint.transformer)
                for i, sprint in enumerate(profile.recipe.sprints)}
