@@ -95,13 +95,15 @@ def scaling(found: Record) -> dict[str, object]:
     exact = found.optional("exact")
     off_by_two = max((row.off_by_two for row in found.best), default=None)
     return {"law": law, "misfit": found.optional("misfit"), "best": best, "off_by_two": off_by_two, "exact": exact,
-            "exact_estimate": None if exact is None else Estimate(exact), "outside": sum(row["outside"] for row in best)}
+            "exact_estimate": None if exact is None else Estimate(exact),
+            "outside": sum(row["outside"] for row in best)}
 
 
 def language(found: Record) -> dict[str, object]:
     """Models of Pocket stories, smallest first, and the fewest parameters with which half of the stories are valid."""
-    sizes = [{"parameters": row.parameters, "excess": interval_of(row.excess, "value"),
-              "words": interval_of(row.words, "value"), "valid": interval_of(row.valid, "value")} for row in found.sizes]
+    measures = ("excess", "words", "valid")
+    sizes = [{"parameters": row.parameters, **{key: interval_of(row[key], "value") for key in measures}}
+             for row in found.sizes]
     return {**{key: found[key] for key in ("tokens", "stories", "seeds", "told", "source", "words_of_a_story")},
             "sizes": sizes, "half": next((row["parameters"] for row in sizes if row["valid"].value >= 0.5), None)}
 

@@ -212,7 +212,7 @@ JSONS = {
         "rates": {
             "tried": [{"model": model, "learning_rate": rate, "matrix_learning_rate": 2 * rate, "bits_per_byte": loss}
                       for model in ("transformer", "mamba") for rate, loss in ((0.02, 1.31), (0.04, 1.27))],
-            "taken": dict.fromkeys(("transformer", "mamba"), {"learning_rate": 0.04, "matrix_learning_rate": 0.08}),
+            "taken": {who: {"learning_rate": 0.04, "matrix_learning_rate": 0.08} for who in ("transformer", "mamba")},
         },
         "full": {
             "tokens": 1500000, "parameters": 1061000, "transformer_parameters": 1050000, "bits_per_byte": 0.931,
