@@ -88,6 +88,7 @@ def render_markdown(context: dict[str, object], numbering: Numbering) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,  # of a section: the next begins after an empty line
         comment_start_string="<#",  # pandoc's identifiers begin as Jinja's comments do
         comment_end_string="#>",
         extensions=["jinja2.ext.do"],
