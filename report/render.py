@@ -38,6 +38,7 @@ FILTERS = [
     wording.times,
 ]
 TEXT_WIDTH, MOST_HEIGHT = 455.0, 560.0  # points: the type area of template.typ, and how tall a figure may stand in it
+SCALE = 0.8  # of figures in print: their 10 pt labels become 8 pt, a little less than a caption's letters
 
 
 class Numbering:
@@ -52,7 +53,7 @@ class Numbering:
         """Place figure ``name`` of the run."""
         drawn = self.figures[name] = self.run.figure(name)
         title = self._number(f"fig-{name}", "Figure")
-        scale = min(1.0, TEXT_WIDTH / drawn.width, MOST_HEIGHT / drawn.height)
+        scale = min(SCALE, TEXT_WIDTH / drawn.width, MOST_HEIGHT / drawn.height)
         alt = " ".join(drawn.alt.replace('"', "'").split())
         width = f"{100 * scale * drawn.width / TEXT_WIDTH:.1f}%"
         cell = f"notebook {drawn.notebook[:2]}" + (f", cell {drawn.number}" if drawn.number else "")

@@ -113,11 +113,11 @@ def test_transformer_and_mamba_are_ranked_by_the_interval_of_their_difference(ex
 def test_equal_seconds_and_the_whole_budget_are_ranked_by_their_own_intervals(example: Example) -> None:
     text = example.text()
     assert "+0.150 [+0.120, +0.180] bpb, in favour of the Transformer" in text
-    assert "On these stories the Transformer has the lower loss" in text
+    assert "On these stories this Transformer has the lower loss" in text
     example.jsons["timings/mamba"]["equal_seconds"]["difference"] = {"mean": 0.01, "low": -0.1, "high": 0.12}
     example.jsons["mamba"]["full"]["difference"] = {"mean": -0.03, "low": -0.04, "high": -0.02}
     text = example.text()
-    assert "whose interval contains zero" in text and "On these stories Mamba has the lower loss" in text
+    assert "whose interval contains zero" in text and "On these stories this Mamba has the lower loss" in text
 
 
 def test_copying_is_judged_beside_real_endings(example: Example) -> None:
@@ -141,9 +141,11 @@ def test_a_run_without_failures_has_none_to_show(example: Example) -> None:
 
 
 def test_probes_count_beyond_guessing_and_beyond_the_n_gram_alone(example: Example) -> None:
-    assert "is the Transformer for facts." in example.text()  # its lead in pronouns may be chance
+    assert "lies above zero) for facts: there the commonness" in example.text()  # its lead in pronouns may be chance
+    assert "In 1 of 2 kinds of probe (pronouns)" in example.text()
     example.jsons["evaluation"]["beyond_ngram"]["facts"] = spread(-0.1)
-    assert "For no kind is the Transformer both" in example.text()
+    assert "For no kind is the Transformer shown to be right more often" in example.text()
+    assert "In 2 of 2 kinds of probe (facts and pronouns)" in example.text()
 
 
 def test_a_judge_is_reported_only_where_it_graded_this_runs_endings(example: Example) -> None:
@@ -181,18 +183,19 @@ def test_one_seed_has_no_interval_and_the_text_says_so(example: Example) -> None
     text = example.text()
     assert "With one seed each there is no interval" in text
     assert "One seed was run for each variant" in text
-    assert "Worse than the baseline" not in text and "excludes zero" not in text
+    assert "quality is lost" not in text and "excludes zero" not in text
 
 
 def test_study_variants_are_sorted_by_their_intervals(example: Example) -> None:
     text = example.text()
-    assert "Worse than the baseline: *none*." in text
-    assert "Not distinguishable from the baseline: *learned*." in text
+    assert "quality is lost with position *none*." in text and "Quality is gained" not in text
+    assert "can show: position *learned* and norm *layernorm*." in text
+    assert "+0.080 [+0.075, +0.085] † |" in text and text.count("†") == 2  # and the legend
+    assert "Of the differences shown, 1 of 1 survive" in text
     learned = example.jsons["study"]["axes"][0]["variants"][1]
     learned |= {"difference": -0.02, "difference_low": -0.03, "difference_high": -0.01}
     text = example.text()
-    assert "Better than the baseline: *learned*." in text
-    assert "Not distinguishable from the baseline: *learned*." not in text
+    assert "Quality is gained with position *learned*." in text and "can show: norm *layernorm*." in text
 
 
 def test_natural_stories_make_no_exact_claim(example: Example) -> None:
@@ -222,15 +225,35 @@ def test_the_ladder_is_told_by_its_numbers(example: Example) -> None:
 
 
 def test_the_scaling_law_is_compared_with_the_source(example: Example) -> None:
-    assert "the fitted $E$ is not distinguishable from that" in example.text()
+    assert "the fitted $c_0$ is not distinguishable from that" in example.text()
     assert "half or twice as large as the best costs up to 0.031 bpb" in example.text()
     example.jsons["scaling"]["exact"] = 0.5
-    assert "the fitted $E$ is higher than that" in example.text()
+    assert "the fitted $c_0$ is higher than that" in example.text()
+    example.jsons["scaling"]["law"]["E"] = spread(0.1, 0.05)
+    assert "promises what is impossible" in example.text()
+    assert "| 3.00 TFLOP\\* | 210 000 [150 000, 300 000]" in example.text()  # beyond what was trained
     assert "take its constants at their word" not in example.text()
     example.jsons["scaling"]["misfit"] = 0.2
     assert "That is too much to take its constants at their word" in example.text()
     example.jsons["scaling"] |= {"law": {}, "best": [], "misfit": None}
     assert "too few for a scaling law" in example.text()
+
+
+def test_models_of_a_known_language_are_told_by_size(example: Example) -> None:
+    text = example.text()
+    assert "| 700 000 | **0.100** [0.090, 0.110] | **130.0** [125.0, 135.0] | **61.0 %** [58.0 %, 64.0 %] |" in text
+    assert "700 000 parameters are the fewest with which at least half are valid" in text
+    for row in example.jsons["language"]["sizes"]:
+        row["valid"] = spread(0.0, 0.0)
+    assert "no size tried stays inside the language" in example.text()
+
+
+def test_learning_rates_tried_for_the_pair_are_told(example: Example) -> None:
+    assert "each first tried 2 pairs of learning rates" in example.text()
+    assert "Mamba 0.04, 0.08 (1.270 bpb, the worst pair 1.310)" in example.text()
+    example.jsons["mamba"]["rates"]["tried"] = []
+    text = example.text()
+    assert "Each has the learning rates that the profile gives it" in text and "Mamba perhaps among them" in text
 
 
 def test_energy_is_told_where_the_machine_tells_it(example: Example) -> None:

@@ -35,7 +35,7 @@ from pn_lib.evaluation.probes import KINDS, accuracy, load_probes, pocket_probes
 from pn_lib.files import read_json, write_json
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.zoo import Coder, open_model
-from pn_lib.workflow.stages import NAMED_CORPORA, output_root
+from pn_lib.workflow.stages import NAMED_CORPORA, REPOSITORY, output_root
 
 POCKET_PROBES = 200  # of each kind
 SPLIT_SEED = 0  # of a corpus without a validation split: another seed for sampling must not change what was held out
@@ -68,20 +68,22 @@ class Extent:
 
 
 def model_source(name: str) -> Path | str:
-    """Where a model is: ``name`` itself if it is a path; for RUN/NAME the folder of a run's model; else ``name``, which
-    may be on the Hub.
+    """Where a model is: ``name`` itself if it is a path; for RUN/NAME the folder of a run's model, of your own run or of
+    the published one; else ``name``, which may be on the Hub.
 
     Raises:
         InputError: the run is there, but has no such model.
     """
     run, _, model = name.partition("/")
-    models = output_root() / "results" / run / "models"
-    if Path(name).exists() or not (model and models.is_dir()):
+    results = (output_root() / "results" / run, REPOSITORY / "results" / "published" / run)
+    rooms = [folder / "models" for folder in results if (folder / "models").is_dir()]
+    if Path(name).exists() or not (model and rooms):
         return name
-    if not (models / model).is_dir():
-        there = ", ".join(sorted(folder.name for folder in models.iterdir() if folder.is_dir()))
+    found = next((room / model for room in rooms if (room / model / "config.json").is_file()), None)
+    if found is None:
+        there = ", ".join(sorted({folder.name for room in rooms for folder in room.iterdir() if folder.is_dir()}))
         raise InputError(f"run {run} has no model {model!r}; it has {there or 'none'}")
-    return models / model
+    return found
 
 
 def check_prompt(prompt: str) -> str:

@@ -5,16 +5,21 @@ from pathlib import Path
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
+from pn_lib.models.base import load_model
 from pn_lib.workflow.stages import load_stages, output_root
 
 BENCHMARK = "benchmark"  # not a run, but published like one: tables only
 BENCHMARK_FILES = ("machine.json", "training.csv", "scan.csv", "decoding.csv", "generation.csv")  # at least
 # of results/<run>/: remade by a run, not kept in git
+REPORT_FILES = ("report.html", "report.pdf", "numbers.json")
+SMALL = "small"  # the published model's name: the largest Transformer of the run that git may hold
+SMALL_BYTES = 1_500_000  # of its weights, in float16
 LARGE = {"stories", "tokens", "models", "notebooks", "work", "experiments", "sizes", "completions.json", "judge"}
 
 
 def publish(run: str) -> list[Path]:
-    """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``.
+    """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``, and a model of
+    about a megabyte, in float16, to ``models/small`` of the first.
 
     ``run`` may be ``benchmark``: its tables.
 
@@ -29,12 +34,21 @@ def publish(run: str) -> list[Path]:
     kept = [p for p in sorted(results.rglob("*")) if p.suffix in (".json", ".csv")
             and p.relative_to(results).parts[0] not in LARGE | {"stages"}]
     figures = sorted((root / "figures" / run).glob("*.*"))
-    report = [root / "report" / run / name for name in ("report.html", "report.pdf")]
+    report = [root / "report" / run / name for name in REPORT_FILES]
     missing = [path for path in report if not path.exists()]
     if missing:
         raise InputError(f"{missing[0]} is missing; run python -m pn_lib run again, which makes it")
-    return [_replace(root / "results", run, kept), _replace(root / "figures", run, figures),
-            _replace(root / "report", run, report)]
+    published = _replace(root / "results", run, kept)
+    _keep_small_model(results / "models", published / "models" / SMALL)
+    return [published, _replace(root / "figures", run, figures), _replace(root / "report", run, report)]
+
+
+def _keep_small_model(models: Path, target: Path) -> None:
+    found = [load_model(path.parent) for path in sorted(models.rglob("config.json"))
+             if path.parent.name.startswith("transformer") and "hf" not in path.parts]
+    small = [model for model in found if 2 * model.n_parameters() <= SMALL_BYTES]
+    if small:
+        max(small, key=lambda model: model.n_parameters()).half().save(target)
 
 
 def _publish_benchmark(results: Path) -> Path:
