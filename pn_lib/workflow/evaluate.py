@@ -68,8 +68,8 @@ class Extent:
 
 
 def model_source(name: str) -> Path | str:
-    """Where a model is: ``name`` itself if it is a path; for RUN/NAME the folder of a run's model, of your own run or of
-    the published one; else ``name``, which may be on the Hub.
+    """Where a model is: ``name`` itself if it is a path; for RUN/NAME the folder of that run's model, your own run's or
+    the published one's; else ``name``, which may be on the Hub.
 
     Raises:
         InputError: the run is there, but has no such model.

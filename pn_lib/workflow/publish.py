@@ -18,8 +18,8 @@ LARGE = {"stories", "tokens", "models", "notebooks", "work", "experiments", "siz
 
 
 def publish(run: str) -> list[Path]:
-    """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``, and a model of
-    about a megabyte, in float16, to ``models/small`` of the first.
+    """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``, and a model
+    of about a megabyte, in float16, to ``models/small`` of the first.
 
     ``run`` may be ``benchmark``: its tables.
 
