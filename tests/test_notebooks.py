@@ -15,7 +15,7 @@ LARGER = {"03_transformer_construction": (122, 400_000),  # a whole model, each 
           "04_transformer_training": (132, 500_000),  # the loop, and then a recipe found by measuring
           "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
           "06_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
-          "07_mamba_comparison": (142, 500_000)}  # a model built from nothing, its kernel, and five comparisons
+          "07_mamba_comparison": (145, 500_000)}  # a model built from nothing, its kernel, and five comparisons
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
 
 

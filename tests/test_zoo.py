@@ -44,6 +44,8 @@ def test_our_folder_with_its_tokenizer_beside_or_in_the_run(model, tokenizer, tm
     tokenizer.save(tmp_path / "run/tokenizer")
     found, coder = open_model(folder)
     assert same(found, model) and coder.encode("Tim ran.") == tokenizer.encode("Tim ran.")
+    model.save(tmp_path / "run/models/zoo/tiny")
+    assert same(open_model(tmp_path / "run/models/zoo/tiny")[0], model)
     tokenizer.save(folder)
     assert open_model(folder)[1].vocab_size == tokenizer.vocab_size
 

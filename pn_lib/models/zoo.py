@@ -107,7 +107,8 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
 def _tokenizer(folder: Path) -> Tokenizer:
     """``tokenizer.json`` of the folder or, for a model of a run, of the run; or GPT-2's pair of tables."""
-    for place in (folder, folder.parent.parent / "tokenizer"):
+    room = folder.absolute().parent  # models of a run, or its models/zoo
+    for place in (folder, room.parent / "tokenizer", room.parent.parent / "tokenizer"):
         if (place / "tokenizer.json").is_file():
             return Tokenizer.load(place)
     vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
