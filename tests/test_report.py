@@ -18,12 +18,12 @@ sys.path.insert(0, str(REPORT))
 import render  # noqa: E402
 import sources  # noqa: E402
 import wording  # noqa: E402
+from build import build  # noqa: E402
 from context import build_context  # noqa: E402
 from report_example import CSVS, FIGURES, JSONS, JUDGED, spread  # noqa: E402
 from sources import Run  # noqa: E402
 from wording import THIN, Estimate, compare  # noqa: E402
 
-from build import build  # noqa: E402
 from pn_lib.errors import InputError  # noqa: E402
 from pn_lib.files import sha256, write_json, write_text  # noqa: E402
 from pn_lib.workflow.stages import NOTEBOOKS  # noqa: E402

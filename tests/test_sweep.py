@@ -21,14 +21,15 @@ from pn_lib.workflow.sweep import Here, make_executor, run_study
 HERE = Path(__file__).parent
 TRAINING = TrainingConfig(tokens=12 * 4 * 16, batch_size=4, context=16, precision="float32", evals=3,
                           checkpoint_every=2)
-SAME = ("name", "seed", "parameters", "tokens", "steps", "bits_per_byte", "nats_per_token", "curve")
+SAME = ("name", "seed", "parameters", "tokens", "steps", "bits_per_byte", "nats_per_token", "told", "curve")
 
 
 @pytest.fixture
 def experiments(prefix):
     model = TransformerConfig(vocab_size=300, context=16, d_model=16, n_layers=1, n_heads=2)
     mamba = MambaConfig(vocab_size=300, context=16, d_model=16, n_layers=1, d_state=4)
-    both = [Experiment(f"{name}-{seed}", config, replace(TRAINING, seed=seed), str(prefix), str(prefix), stories=6)
+    both = [Experiment(f"{name}-{seed}", config, replace(TRAINING, seed=seed), str(prefix), str(prefix), stories=6,
+                       told=2)
             for name, config in (("transformer", model), ("mamba", mamba)) for seed in (0, 1)]
     return both
 
@@ -47,6 +48,7 @@ def test_results_and_a_second_run(experiments, expected, tmp_path, monkeypatch):
     assert len({r["bits_per_byte"] for r in expected}) == 4
     for result in expected:
         assert result["tokens"] == 768 and len(result["curve"]) == len(result["curve_seconds"]) == 3
+        assert len(result["told"]) == 2 and all(0 < len(ids) <= 16 and max(ids) < 300 for ids in result["told"])
         assert result["seconds"] > 0 and result["phases"]["forward"] > 0
         assert result["bits_per_byte"] < result["curve"][0]["bits_per_byte"]
     assert [p.name for p in (tmp_path / "expected" / "mamba-1").iterdir()] == [RESULT]  # no checkpoint stays
