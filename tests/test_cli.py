@@ -26,7 +26,7 @@ def failure(capsys, *arguments: str) -> str:
     (["run", "--profile", "smoke", "--corpus", "no/such/folder"], "no/such/folder"),
     (["publish", "quick-pocket"], "there is no run quick-pocket"),
     (["publish", "benchmark"], "the benchmark has no machine.json"),
-    (["generate", "quick-pocket/transformer", "Once"], "there is no run or folder 'quick-pocket/transformer'"),
+    (["generate", "mine-pocket/transformer", "Once"], "there is no run or folder 'mine-pocket/transformer'"),
     (["generate", "no/such/model", "Once"], "there is no model at no/such/model"),
     (["evaluate", "no/such/model"], "there is no model at no/such/model"),
 ])

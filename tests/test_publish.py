@@ -29,6 +29,7 @@ def root(tmp_path, monkeypatch):
     for name, width in (("zoo/transformer_1", 16), ("zoo/transformer_2", 32), ("transformer", 64)):
         transformer(tokenizer.vocab_size, width).save(results / "models" / name)
     write_json(results / "data.json", {"stories": 3})
+    write_json(results / "timings" / "machine.json", {"cores": 2})
     write_json(results / "completions.json", {"large": True})
     write_json(results / "work" / "scratch.json", {})
     for name in [*(stage.name for stage in load_stages()), "report"]:
@@ -42,10 +43,12 @@ def root(tmp_path, monkeypatch):
 
 
 def test_small_files_and_a_small_model_are_kept(root):
-    folders = publish.publish(RUN)
+    for _ in range(2):  # a second time replaces the first
+        folders = publish.publish(RUN)
     files = {str(path.relative_to(root)) for folder in folders for path in folder.rglob("*") if path.is_file()}
-    assert files == {f"results/published/{RUN}/{name}" for name in (
-        "data.json", "tokenizer/tokenizer.json", "models/small/config.json", "models/small/model.safetensors")} | {
+    kept = ("data.json", "timings/machine.json", "tokenizer/tokenizer.json", "models/small/config.json",
+            "models/small/model.safetensors")
+    assert files == {f"results/published/{RUN}/{name}" for name in kept} | {
         f"figures/published/{RUN}/study.svg"} | {f"report/published/{RUN}/{name}" for name in publish.REPORT_FILES}
 
 
@@ -65,11 +68,13 @@ def test_a_clone_finds_the_published_model(root, monkeypatch):
     monkeypatch.setattr(evaluate, "REPOSITORY", root)
     monkeypatch.setenv("PN_ROOT", str(root / "elsewhere"))
     assert evaluate.model_source(f"{RUN}/small") == published / "models" / "small"
-    with pytest.raises(InputError, match="has no model 'large'; it has small"):
+    with pytest.raises(InputError, match="has no model 'large'; it has small, as published"):
         evaluate.model_source(f"{RUN}/large")
 
 
-def test_an_unfinished_run_is_not_published(root):
+def test_an_unfinished_run_is_not_published_nor_one_that_is_not_there(root):
+    with pytest.raises(InputError, match="there is no run smoke-pocket"):
+        publish.publish("smoke-pocket")
     (root / "results" / RUN / "stages" / "report.json").unlink()
     with pytest.raises(InputError, match=r"not finished \(report is missing\)"):
         publish.publish(RUN)

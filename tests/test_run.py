@@ -1,4 +1,4 @@
-"""A run as a notebook sees it: declared artifacts, results, figures, work folder; publishing."""
+"""A run as a notebook sees it: declared artifacts, results, figures, work folder."""
 
 import json
 
@@ -17,11 +17,9 @@ from pn_lib.evaluation.likelihood import likelihood
 from pn_lib.files import write_json
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.training.config import TrainingConfig
-from pn_lib.workflow import publish as publish_module
 from pn_lib.workflow import run as run_module
 from pn_lib.workflow.models import keep_model
 from pn_lib.workflow.plotting import LiveCurve, use_style
-from pn_lib.workflow.publish import publish
 from pn_lib.workflow.run import open_run
 from pn_lib.workflow.stages import covers, load_stages, maker, used_modules
 
@@ -39,8 +37,7 @@ def stages(tmp_path, monkeypatch):
         nbformat.write(notebook, folder / f"{name}.ipynb")
     loaded = load_stages(folder)
     monkeypatch.setenv("PN_ROOT", str(tmp_path))
-    for module in (run_module, publish_module):
-        monkeypatch.setattr(module, "load_stages", lambda: loaded)
+    monkeypatch.setattr(run_module, "load_stages", lambda: loaded)
     return loaded
 
 
@@ -125,33 +122,9 @@ def test_used_modules_follow_imports():
     assert "pn_lib.models.mamba" in used_modules("from pn_lib.models.base import load_model")
 
 
-def test_publish_copies_small_files_of_a_finished_run_only(stages, tmp_path):
-    with pytest.raises(InputError, match="there is no run"):
-        publish("smoke-pocket")
-    results = tmp_path / "results" / "smoke-pocket"
-    for name in ("data.json", "timings/machine.json", "tokens/train.json", "models/m/config.json"):
-        write_json(results / name, {"x": 1})
-    with pytest.raises(InputError, match=r"not finished \(01_a is missing\)"):
-        publish("smoke-pocket")
-    for name in ("01_a", "02_b", "report"):
-        write_json(results / "stages" / f"{name}.json", {"key": "k"})
-    for name in ("report.html", "report.pdf"):
-        path = tmp_path / "report" / "smoke-pocket" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("r")
-    (tmp_path / "figures" / "smoke-pocket").mkdir(parents=True)
-    (tmp_path / "figures" / "smoke-pocket" / "f.svg").write_text("s")
-    for _ in range(2):  # a second time replaces the first
-        publish("smoke-pocket")
-    published = tmp_path / "results" / "published" / "smoke-pocket"
-    kept = sorted(p.relative_to(published).as_posix() for p in published.rglob("*") if p.is_file())
-    assert kept == ["data.json", "timings/machine.json"]
-    assert (tmp_path / "figures/published/smoke-pocket/f.svg").exists()
-    assert (tmp_path / "report/published/smoke-pocket/report.pdf").exists()
-
-
 def test_the_live_curve_is_silent_where_nobody_watches(monkeypatch):
     monkeypatch.setenv("CI", "true")
+    use_style()
     curve = LiveCurve(100)
     curve(pd.DataFrame({"tokens": [50], "bits_per_byte": [1.0]}))
     assert curve.handle is None

@@ -82,7 +82,8 @@ def model_source(name: str) -> Path | str:
     found = next((room / model for room in rooms if (room / model / "config.json").is_file()), None)
     if found is None:
         there = ", ".join(sorted({folder.name for room in rooms for folder in room.iterdir() if folder.is_dir()}))
-        raise InputError(f"run {run} has no model {model!r}; it has {there or 'none'}")
+        more = "" if rooms[0] == results[0] / "models" else ", as published; to run it yourself makes the others"
+        raise InputError(f"run {run} has no model {model!r}; it has {there or 'none'}{more}")
     return found
 
 
