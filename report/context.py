@@ -1,10 +1,13 @@
 """From result files to what the template speaks of: the one place that knows the keys of the results."""
 
+import math
+
 from sources import Record, Run
 from stories import interval_of, stories
 from wording import Estimate, compare_speed, order, verdict
 
 from pn_lib.errors import InputError
+from pn_lib.evaluation.intervals import t_quantile
 
 NAMES = {
     "transformer": "Transformer",
@@ -36,12 +39,13 @@ def build_context(run: Run) -> dict[str, object]:
         "compressors": Estimate(min(data.compressors[name] for name in data.compressors)),
         "best_compressor": min(data.compressors, key=lambda name: data.compressors[name]),
         "entropy": data.optional("entropy"),
-        "recipe": recipe(records["recipe"], run.json("timings/recipe")),
+        "recipe": recipe(records["recipe"], run.json("timings/recipe"), records["run"].settings.recipe),
+        "found_recipe": records["recipe"],
         "scaling": scaling(records["scaling"]),
         "language": language(records["language"]),
         "stories": told,
         "pocket": told["pocket"],
-        "architecture": architecture(run, records["study"]),
+        "architecture": architecture(run, records["study"], records["run"].settings.study),
         "versus": versus(run, records["mamba"]),
         "settings": settings(records["run"].settings),
         "config_rows": settings(records["construction"].transformer.config),
@@ -49,9 +53,10 @@ def build_context(run: Run) -> dict[str, object]:
     return context
 
 
-def recipe(found: Record, timings: Record) -> dict[str, object]:
+def recipe(found: Record, timings: Record, settings: Record) -> dict[str, object]:
     """The ladder with its steps and speeds, what the branches show, the small data's curves, and the sprints."""
     clocks = {row.change: row for row in timings.ladder}
+    steps = found.tokens // (settings.batch_size * settings.transformer.context)
     rungs, before = [], None
     for row in found.ladder:
         if row.change not in clocks:
@@ -66,9 +71,9 @@ def recipe(found: Record, timings: Record) -> dict[str, object]:
     sprints = [{"tokens": row.tokens, "parameters": row.parameters, "bits_per_byte": row.bits_per_byte,
                 "seconds": seconds} for row, seconds in zip(found.sprints, timings.sprints, strict=True)]
     return {
-        "tokens": found.tokens, "seeds": found.seeds, "rungs": rungs, "first": rungs[0], "classic": rungs[1],
-        "last": rungs[-1], "largest": max(rungs[1:], key=lambda rung: rung["gain"]), "few": found.few,
-        "few_curves": few, "sprints": sprints, "branches": len(found.branches),
+        "tokens": found.tokens, "steps": steps, "seeds": found.seeds, "rungs": rungs, "first": rungs[0],
+        "classic": rungs[1], "last": rungs[-1], "largest": max(rungs[1:], key=lambda rung: rung["gain"]),
+        "few": found.few, "few_curves": few, "sprints": sprints, "branches": len(found.branches),
         **{word: [name for name, sign in judged if sign == wanted]
            for word, wanted in (("better", -1), ("same", 0), ("worse", 1))},
     }
@@ -93,10 +98,13 @@ def scaling(found: Record) -> dict[str, object]:
              "outside": row.flops > 1.001 * most or not min(sizes) <= row.parameters <= max(sizes)}
             for row in found.best]
     exact = found.optional("exact")
+    rates = {name: found.mamba_rates[name] for name in found.mamba_rates}
+    chosen = min(rates, key=rates.get)
     off_by_two = max((row.off_by_two for row in found.best), default=None)
     return {"law": law, "misfit": found.optional("misfit"), "best": best, "off_by_two": off_by_two, "exact": exact,
             "exact_estimate": None if exact is None else Estimate(exact),
-            "outside": sum(row["outside"] for row in best)}
+            "outside": sum(row["outside"] for row in best), "trainings": len(trained),
+            "mamba_best": {"name": chosen, "loss": rates[chosen]}}
 
 
 def language(found: Record) -> dict[str, object]:
@@ -108,7 +116,7 @@ def language(found: Record) -> dict[str, object]:
             "sizes": sizes, "half": next((row["parameters"] for row in sizes if row["valid"].value >= 0.5), None)}
 
 
-def architecture(run: Run, study: Record) -> dict[str, object]:
+def architecture(run: Run, study: Record, settings: Record) -> dict[str, object]:
     """The study's axes with speed and memory beside quality, and its variants sorted by what can be said of them."""
     costs = study_costs(run)
     axes, changed = [], []
@@ -122,6 +130,8 @@ def architecture(run: Run, study: Record) -> dict[str, object]:
     if baseline is None:
         raise InputError("study.json marks no variant as the baseline (difference: null); run notebook 06 again")
     told = [v for v in changed if v["verdict"]]
+    resized = [v for v in changed if abs(v["parameters"] / baseline["parameters"] - 1) > 0.1]
+    alike = [v for v in told if v not in resized]
     fastest = max(changed, key=lambda v: v["tokens_per_second"])
     return {
         "axes": axes,
@@ -130,7 +140,10 @@ def architecture(run: Run, study: Record) -> dict[str, object]:
         "worse": [v for v in told if v["verdict"] > 0],
         "better": [v for v in told if v["verdict"] < 0],
         "same": [v for v in changed if not v["verdict"]],
-        "resized": [v for v in changed if abs(v["parameters"] / baseline["parameters"] - 1) > 0.1],
+        "resized": resized,
+        "tokens": settings.tokens,
+        "steps": settings.tokens // (settings.batch_size * settings.transformer.context),
+        "largest_alike": max(alike, key=lambda v: abs(v["difference"].value)) if alike else None,
         "survivors": [v for v in changed if v["survives"]],
         "largest": max(told, key=lambda v: abs(v["difference"].value)) if told else None,
         "fastest": fastest,
@@ -187,6 +200,7 @@ def versus(run: Run, mamba: Record) -> dict[str, object]:
         "difference": difference,
         "verdict": verdict(difference),
         "tuned": tuned(mamba.rates),
+        "seed_spread": seed_spread(models["transformer"]["loss"], models["transformer"]["seeds"]),
         "training_speed": compare_speed(*speeds),
         "training_ratio": max(speeds) / min(speeds),
         "seconds": interval_of(timings.equal_seconds.difference, "mean"),
@@ -195,11 +209,17 @@ def versus(run: Run, mamba: Record) -> dict[str, object]:
         "full": mamba.full,
         "full_difference": interval_of(mamba.full.difference, "mean"),
         "full_verdict": verdict(interval_of(mamba.full.difference, "mean")),
+        "reversed": verdict(difference) * verdict(interval_of(mamba.full.difference, "mean")) < 0,
         "beyond": beyond(mamba.beyond),
         "tasks": [task_rows(task) for task in mamba.tasks],
         "scan": scan_race(mamba.scan, timings),
         "decoding": decoding(run),
     }
+
+
+def seed_spread(loss: Estimate, seeds: int) -> float | None:
+    """The standard deviation over seeds from which Student's interval of their mean was made; None with one seed."""
+    return None if loss.low is None else (loss.high - loss.low) / 2 / t_quantile(seeds - 1) * math.sqrt(seeds)
 
 
 def tuned(rates: Record) -> dict[str, object] | None:
@@ -258,7 +278,8 @@ def decoding(run: Run) -> dict[str, object]:
     ]
     first, last = rows[0], rows[-1]
     milliseconds = [last[who].ms_per_token for who in ("mamba", "transformer")]
-    faster = [row["context"] for row in rows if row["mamba"].ms_per_token < row["transformer"].ms_per_token]
+    faster = [row["context"] for row in rows
+              if compare_speed(row["mamba"].ms_per_token, row["transformer"].ms_per_token) < 0]
     return {
         "rows": rows,
         "first": first,

@@ -60,7 +60,10 @@ JSONS = {
     "run": {
         "run": "quick-pocket", "profile": "quick", "corpus": "pocket",
         "settings": {
-            "data": {"train_stories": 10000}, "study": {"seeds": 3, "vocab_sizes": [512, 4096]}, "window": None,
+            "data": {"train_stories": 10000}, "window": None, "training": {"learning_rate": 0.02},
+            "study": {"seeds": 3, "vocab_sizes": [512, 4096], "tokens": 40960, "batch_size": 8,
+                      "transformer": {"context": 128}},
+            "recipe": {"batch_size": 8, "transformer": {"context": 128}}, "mamba": {"learning_rate": 0.04},
             "zoo": [{"d_model": 32, "n_layers": 2}, {"tokens": 9, "transformer": {"d_model": 48}}],
         },
     },
@@ -177,6 +180,7 @@ JSONS = {
     "scaling": {
         "law": {name: {"value": v, "low": v - 0.1, "high": v + 0.1}
                 for name, v in (("E", 0.75), ("alpha", 0.4), ("beta", 0.5))},
+        "mamba_rates": {"AdamW, 0.006": 2.1, "Muon, 0.04": 1.9},
         "exact": 0.704, "misfit": 0.02, "flops_per_parameter": 6.4,
         "best": [{"flops": 3e12, "parameters": 210000.0, "low": 150000.0, "high": 300000.0, "tokens": 2.2e6,
                   "bits_per_byte": 1.1, "off_by_two": 0.031}],
@@ -190,6 +194,7 @@ JSONS = {
                   for size, excess, words, valid in ((70000, 0.4, 11.0, 0.03), (700000, 0.1, 130.0, 0.61))],
     },
     "study": {
+        "baseline": {"stories": 33},
         "axes": [
             {"axis": "position", "variants": [
                 study_variant("rope", 1.31, None), study_variant("learned", 1.313, 0.003),
