@@ -8,9 +8,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json
 
 EXACT, ROUNDING = 0.0, 1e-6
-# Bits per byte of a trained model. Other processors add in another order, and training carries that on: one thread in
-# place of two, or float32 in place of bfloat16, moved the losses of quick-pocket by less than half of this.
-TRAINED = 0.01
+TRAINED = 0.01  # bits per byte of a trained model: other processors add in another order, and training carries that on
 
 
 @dataclass(frozen=True)
