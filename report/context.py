@@ -103,7 +103,7 @@ def scaling(found: Record) -> dict[str, object]:
     off_by_two = max((row.off_by_two for row in found.best), default=None)
     return {"law": law, "misfit": found.optional("misfit"), "best": best, "off_by_two": off_by_two, "exact": exact,
             "exact_estimate": None if exact is None else Estimate(exact),
-            "outside": sum(row["outside"] for row in best), "trainings": len(trained),
+            "outside": any(row["outside"] for row in best), "trainings": len(trained),
             "mamba_best": {"name": chosen, "loss": rates[chosen]}}
 
 
@@ -223,9 +223,9 @@ def seed_spread(loss: Estimate, seeds: int) -> float | None:
 
 
 def tuned(rates: Record) -> dict[str, object] | None:
-    """For each of the pair the learning rates it kept, their loss and that of its worst; None where none were tried."""
+    """For each of the pair the learning rates it kept, their loss and its worst; None if there was no choice."""
     tried = list(rates.tried)
-    if not tried:
+    if len(tried) <= 2:  # one pair each is no choice
         return None
     found: dict[str, object] = {"tries": len(tried) // 2}
     for who in ("transformer", "mamba"):

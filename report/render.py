@@ -56,8 +56,8 @@ class Numbering:
         scale = min(SCALE, TEXT_WIDTH / drawn.width, MOST_HEIGHT / drawn.height)
         alt = " ".join(drawn.alt.replace('"', "'").split())
         width = f"{100 * scale * drawn.width / TEXT_WIDTH:.1f}%"
-        cell = f"notebook {drawn.notebook[:2]}" + (f", cell {drawn.number}" if drawn.number else "")
-        source = f"[[{cell}]({drawn.url}), commit `{drawn.commit[:7]}`]{{.source}}"
+        commit = drawn.commit[:7] + "+" * drawn.commit.endswith("+")
+        source = f"[[Cell in notebook {drawn.notebook[:2]}]({drawn.url}), commit `{commit}`]{{.source}}"
         return f'![**{title}.** {caption} {source}](figures/{name}.svg){{#fig-{name} alt="{alt}" width={width}}}'
 
     def table(self, name: str, caption: str, header: list[str], rows: list[list[str]], **options: object) -> str:

@@ -86,7 +86,6 @@ class Figure:
     notebook: str
     commit: str  # that drew it; with + where files differed from it
     cell: str  # id of the cell that drew it
-    number: int | None  # as the committed notebook counts its cells
 
     @property
     def url(self) -> str:
@@ -96,8 +95,8 @@ class Figure:
 
 
 @cache
-def drawing_cells(notebook: str) -> dict[str, tuple[str, int | None]]:
-    """By figure, the id and the number of the cell of ``notebook`` that draws it.
+def drawing_cells(notebook: str) -> dict[str, str]:
+    """By figure, the id of the cell of ``notebook`` that draws it.
 
     Raises:
         InputError: there is no such notebook.
@@ -106,7 +105,7 @@ def drawing_cells(notebook: str) -> dict[str, tuple[str, int | None]]:
     for cell in read_json(NOTEBOOKS / f"{notebook}.ipynb")["cells"]:
         if cell["cell_type"] == "code":
             names = re.findall(r'\.save_figure\(\s*\w+,\s*"(\w+)"', "".join(cell["source"]))
-            found |= dict.fromkeys(names, (cell["id"], cell["execution_count"]))
+            found |= dict.fromkeys(names, cell["id"])
     return found
 
 
@@ -160,7 +159,7 @@ class Run:
         cells = drawing_cells(sidecar.notebook)
         if name not in cells:
             raise InputError(f"notebook {sidecar.notebook} no longer draws {path}; {REMEDY}")
-        return Figure(path, width, height, sidecar.alt, sidecar.notebook, sidecar.commit, *cells[name])
+        return Figure(path, width, height, sidecar.alt, sidecar.notebook, sidecar.commit, cells[name])
 
     def numbers(self) -> str:
         """Every number that the report looked up, with its file and key, as JSON."""

@@ -32,8 +32,8 @@ root = Path(os.environ["PN_ROOT"])
 text = (root / "results" / sys.argv[1] / "b.json").read_text()
 folder = root / "report" / sys.argv[1]
 folder.mkdir(parents=True, exist_ok=True)
-(folder / "report.html").write_text(text)
-(folder / "report.pdf").write_text(text)
+for name in ("report.html", "report.pdf", "numbers.json"):
+    (folder / name).write_text(text)
 """
 
 

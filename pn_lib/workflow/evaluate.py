@@ -81,8 +81,9 @@ def model_source(name: str) -> Path | str:
         return name
     found = next((room / model for room in rooms if (room / model / "config.json").is_file()), None)
     if found is None:
-        there = ", ".join(sorted({folder.name for room in rooms for folder in room.iterdir() if folder.is_dir()}))
-        more = "" if rooms[0] == results[0] / "models" else ", as published; to run it yourself makes the others"
+        there = ", ".join(sorted({path.parent.relative_to(room).as_posix() for room in rooms
+                                  for path in room.rglob("config.json") if path.parent.name != "hf"}))
+        more = "" if rooms[0] == results[0] / "models" else ", as published; run it to have the others"
         raise InputError(f"run {run} has no model {model!r}; it has {there or 'none'}{more}")
     return found
 

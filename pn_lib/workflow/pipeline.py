@@ -28,6 +28,7 @@ from pn_lib.workflow.stages import REPOSITORY, Stage, load_stages, maker, output
 USER_ERRORS = {InputError.__name__, DivergenceError.__name__}
 REPORT = REPOSITORY / "report"
 NOT_REPORTED = ("stages", "work", "models", "notebooks", "experiments", "sizes")  # of results/<run>/
+REPORT_FILES = ("report.html", "report.pdf", "numbers.json")  # the first two to be read
 SOURCES = (".py", ".md", ".bib", ".css", ".typ")  # of the report itself; its folder holds built ones too
 FIGURE_ENDINGS = ("svg", "png", "json")
 
@@ -207,11 +208,11 @@ class Pipeline:
     # --- the report ---------------------------------------------------------------------------------------------
 
     def _bring_report_up_to_date(self) -> list[Path]:
-        files = [self.report / "report.html", self.report / "report.pdf"]
+        files = [self.report / name for name in REPORT_FILES]
         key, manifest = self._report_key(), self._manifest("report")
         if manifest.exists() and read_json(manifest).get("key") == key and all(f.exists() for f in files):
             self.say("report: unchanged")
-            return files
+            return files[:2]
         started = time.perf_counter()
         command = [sys.executable, str(REPORT / "build.py"), self.name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -220,7 +221,7 @@ class Pipeline:
             raise InputError(message) if done.returncode == 2 else StageError(f"the report failed:\n{message}")
         write_json(manifest, {"key": key})
         self.say(f"report: done in {time.perf_counter() - started:.0f} s")
-        return files
+        return files[:2]
 
     def _report_key(self) -> str:
         """A digest of the report's sources, and of the run's small files and figures."""

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
-from pn_lib.models.base import load_model
+from pn_lib.models.base import LanguageModel, load_model
+from pn_lib.workflow.pipeline import REPORT_FILES
 from pn_lib.workflow.stages import load_stages, output_root
 
 BENCHMARK = "benchmark"  # not a run, but published like one: tables only
 BENCHMARK_FILES = ("machine.json", "training.csv", "scan.csv", "decoding.csv", "generation.csv")  # at least
-# of results/<run>/: remade by a run, not kept in git
-REPORT_FILES = ("report.html", "report.pdf", "numbers.json")
 SMALL = "small"  # the published model's name: the largest Transformer of the run that git may hold
 SMALL_BYTES = 1_500_000  # of its weights, in float16
+# of results/<run>/: remade by a run, not kept in git
 LARGE = {"stories", "tokens", "models", "notebooks", "work", "experiments", "sizes", "completions.json", "judge"}
 
 
@@ -38,17 +38,18 @@ def publish(run: str) -> list[Path]:
     missing = [path for path in report if not path.exists()]
     if missing:
         raise InputError(f"{missing[0]} is missing; run python -m pn_lib run again, which makes it")
+    small = _small_model(results / "models")  # before anything is replaced: it may be damaged
     published = _replace(root / "results", run, kept)
-    _keep_small_model(results / "models", published / "models" / SMALL)
+    if small is not None:
+        small.save(published / "models" / SMALL)
     return [published, _replace(root / "figures", run, figures), _replace(root / "report", run, report)]
 
 
-def _keep_small_model(models: Path, target: Path) -> None:
+def _small_model(models: Path) -> LanguageModel | None:
     found = [load_model(path.parent) for path in sorted(models.rglob("config.json"))
-             if path.parent.name.startswith("transformer") and "hf" not in path.parts]
+             if path.parent.name.startswith("transformer")]
     small = [model for model in found if 2 * model.n_parameters() <= SMALL_BYTES]
-    if small:
-        max(small, key=lambda model: model.n_parameters()).half().save(target)
+    return max(small, key=lambda model: model.n_parameters()).half() if small else None
 
 
 def _publish_benchmark(results: Path) -> Path:
