@@ -1,5 +1,7 @@
 """A run beside the published one: what is the same, what differs within a tolerance and beyond it, what is no match."""
 
+import json
+import math
 import shutil
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from pn_lib.errors import InputError
 from pn_lib.files import read_json, write_json
 from pn_lib.workflow import cli, pipeline
+from pn_lib.workflow.profiles import load_profile
 from pn_lib.workflow.reference import COMPARED, beside_reference
 from pn_lib.workflow.stages import REPOSITORY
 
@@ -59,15 +62,19 @@ def test_a_run_of_which_none_is_published(root):
     assert beside_reference("mine-pocket", root, REPOSITORY) is None
 
 
-def test_a_missing_number_is_one_sentence(root):
-    write_json(root / "results" / RUN / "zoo.json", {"models": {}})
-    with pytest.raises(InputError, match="has no 'mamba'; run the notebooks again"):
+@pytest.mark.parametrize("models", [{}, {"mamba": {"bits_per_byte": {"value": None}}}])
+def test_a_missing_number_is_one_sentence(root, models):
+    write_json(root / "results" / RUN / "zoo.json", {"models": models})
+    with pytest.raises(InputError, match=r"zoo\.json has no number models\.mamba\.bits_per_byte\.value"):
         beside_reference(RUN, root, REPOSITORY)
 
 
 @pytest.mark.parametrize("run", sorted(path.name for path in PUBLISHED.iterdir() if (path / "run.json").exists()))
 def test_every_published_run_can_be_compared_with(run):
-    assert all(compared.of(PUBLISHED / run) is not None for compared in COMPARED)
+    """It has every number, and its settings are those of its profile as it is now: a newcomer's run is like it."""
+    assert all(math.isfinite(compared.of(PUBLISHED / run)) for compared in COMPARED)
+    made_with = read_json(PUBLISHED / run / "run.json")
+    assert made_with["settings"] == json.loads(json.dumps(load_profile(made_with["profile"]).settings()))
 
 
 def test_a_report_ends_with_the_table(root, monkeypatch, capsys):

@@ -24,8 +24,6 @@ COMPILED = "Transformer, compiled"
 MEMORY_STEPS = 3
 
 
-
-
 @dataclass(frozen=True)
 class _Setting:
     """Who trains beside whom: sequences of so many tokens, in this precision."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
 
@@ -20,12 +22,16 @@ class Compared:
     keys: tuple[str, ...]
     tolerance: float | None  # None: shown, not judged, since the clock is another on every machine
 
-    def of(self, results: Path) -> float | None:
-        """The number, None where the run has none."""
+    def of(self, results: Path) -> float:
+        """The number; an InputError names it where it is missing."""
         value: Any = read_json(results / f"{self.file}.json")
-        for key in self.keys:
-            value = value[int(key)] if isinstance(value, list) else value[key]
-        return value
+        try:
+            for key in self.keys:
+                value = value[int(key)] if isinstance(value, list) else value[key]
+            return value + 0  # null is no number
+        except (KeyError, IndexError, TypeError):
+            raise InputError(f"{results / self.file}.json has no number {'.'.join(self.keys)}; "
+                             "run the notebook that makes it again") from None
 
 
 COMPARED = (
@@ -53,42 +59,29 @@ def beside_reference(run: str, root: Path, repository: Path) -> str | None:
         return None
     machine = read_json(theirs / "timings" / "machine.json")
     head = f"This run beside the published {run} (commit {machine['commit']}, {machine['cpu']}):"
-    other = _otherwise(ours, theirs)
-    if other:
-        return f"{head}\nnot compared, since this run has {' and '.join(other)}."
-    try:
-        rows = [_row(compared, compared.of(ours), compared.of(theirs)) for compared in COMPARED]
-    except (KeyError, IndexError, TypeError) as error:
-        raise InputError(f"a result of {run} or of its published run has no {error}; run the notebooks again") from None
-    outside = [row[0] for row in rows if row[-1] == "outside"]
+    differing = _what_differs(ours, theirs)
+    if differing:
+        return f"{head}\nnot compared, since this run has {' and '.join(differing)}."
+    rows = {compared.words: _row(compared, compared.of(ours), compared.of(theirs)) for compared in COMPARED}
+    outside = [words for words, row in rows.items() if row[-1] == "outside"]
     verdict = (f"Outside: {'; '.join(outside)}. Expected after a change to the code; else a bug, or a machine that "
                "calculates otherwise: please report it." if outside
                else "All within tolerance: this machine reproduces the published results.")
-    return "\n".join([head, *_aligned([("", "this run", "published", "difference", "tolerance", ""), *rows]), verdict])
+    table = pd.DataFrame.from_dict(rows, "index", columns=["this run", "published", "difference", "tolerance", ""])
+    return f"{head}\n{table.to_string()}\n{verdict}"
 
 
-def _otherwise(ours: Path, theirs: Path) -> list[str]:
+def _what_differs(ours: Path, theirs: Path) -> list[str]:
     """What makes the two different runs, though they have one name."""
-    other = []
-    if read_json(ours / "run.json")["settings"] != read_json(theirs / "run.json")["settings"]:
-        other.append("other settings")
+    settings = [read_json(results / "run.json")["settings"] for results in (ours, theirs)]
     prints = [read_json(results / "data.json")["corpus"]["fingerprint"] for results in (ours, theirs)]
-    return other + ["other stories"] * (prints[0] != prints[1])
+    return ["other settings"] * (settings[0] != settings[1]) + ["other stories"] * (prints[0] != prints[1])
 
 
 def _row(compared: Compared, ours: float, theirs: float) -> tuple[str, ...]:
-    difference = ours - theirs
-    whole = isinstance(ours, int)
-    numbers = [f"{ours:,}", f"{theirs:,}", f"{difference:+,}"] if whole else (
-        [f"{ours:.4f}", f"{theirs:.4f}", f"{difference:+.4f}"])
     if compared.tolerance is None:
-        return (compared.words, f"{ours:,.0f}", f"{theirs:,.0f}", f"{difference:+,.0f}", "none", "")
-    judged = "within" if abs(difference) <= compared.tolerance else "outside"
-    return (compared.words, *numbers, "exact" if compared.tolerance == EXACT else f"{compared.tolerance:g}", judged)
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows as lines: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
-                      for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
+        return (f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours - theirs:+,.0f}", "none", "")
+    form = ",.0f" if compared.tolerance == EXACT else ".4f"
+    allowed = "exact" if compared.tolerance == EXACT else f"{compared.tolerance:g}"
+    judged = "within" if abs(ours - theirs) <= compared.tolerance else "outside"
+    return (f"{ours:{form}}", f"{theirs:{form}}", f"{ours - theirs:+{form}}", allowed, judged)
