@@ -45,6 +45,9 @@ def test_a_profile_of_ones_own(tmp_path):
     ("[transformer]\nn_head = 3", "n_head"),
     ("[transformer]\nd_model = 30\nn_heads = 4", "[transformer]"),
     ("[mamba]\nmamba = { d_modle = 3 }", "d_modle"),
+    ("[mamba]\nrates = [[0.02, 0.0]]", "rates must be pairs of two numbers above 0"),
+    ("[mamba]\nrates = [[0.02]]", "rates"),
+    ("[language]\nsizes = []", "the number of sizes must be at least 1"),
     ("name = 'x'", "unknown key 'name'"),
     ("[data", "no valid TOML"),
 ])

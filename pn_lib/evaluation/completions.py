@@ -16,7 +16,7 @@ import pandas as pd
 from pn_lib.evaluation import diversity, grammar
 from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.evaluation.diversity import words
-from pn_lib.evaluation.intervals import Interval, bootstrap_interval
+from pn_lib.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
 from pn_lib.evaluation.names import WORD, names_in
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
@@ -24,7 +24,7 @@ from pn_lib.models.zoo import Coder
 from pn_lib.progress import progress
 
 BATCH = 64  # completions written at once; bounds memory, changes nothing else
-# What `measure` gives, by column; the first eight are shares.
+# What `measure` gives, by column; the first eight are shares, of completions or of words.
 MEASURES = {
     "ended": "reached its end within the limit",
     "finished": "its last sentence is finished",
@@ -44,6 +44,7 @@ MEASURES = {
     "memorisation_rouge2": "word pairs shared with the closest training story (ROUGE-2 precision)",
     "longest_copy": "longest run of words copied from training",
 }
+SHARES = tuple(MEASURES)[:8]
 
 
 class Ending(NamedTuple):
@@ -204,12 +205,20 @@ def _names(text: str, known: frozenset[str]) -> set[str]:
 
 def summarise(table: pd.DataFrame) -> dict[str, Interval | None]:
     """The mean of every measure with its bootstrap interval over beginnings, as the completions of one beginning are
-    not independent; None where no completion has a value, or only one beginning does."""
+    not independent; None where no completion has a value, or only one beginning does.
+
+    Resampling a share that is 0 or 1 throughout shows no spread, which proves nothing: its interval is Wilson's,
+    a trial a beginning."""
     means: dict[str, Interval | None] = {}
     for name in MEASURES:
         groups = table.dropna(subset=[name]).groupby("beginning")[name]
         sums, counts = groups.sum().to_numpy(), groups.count().to_numpy()
-        means[name] = bootstrap_interval(sums, counts) if len(sums) > 1 else None
+        if len(sums) < 2:
+            means[name] = None
+        elif name in SHARES and sums.sum() in (0, counts.sum()):
+            means[name] = wilson_interval(len(sums) if sums.any() else 0, len(sums))
+        else:
+            means[name] = bootstrap_interval(sums, counts)
     return means
 
 

@@ -135,7 +135,7 @@ class StudySettings:
 @dataclass(frozen=True)
 class LanguageSettings:
     """Notebook 06: how small a Transformer may be and stay inside a language. The stories are Pocket's, whatever the
-    corpus, since of these alone it can be decided; each is read about once.
+    corpus, since of these alone it can be decided; there are about as many as ``tokens`` need, but 50 at least.
 
     ``told`` is how many stories each model tells to be looked at.
     """
@@ -149,7 +149,8 @@ class LanguageSettings:
     told: int = 100
 
     def __post_init__(self) -> None:
-        _at_least(1, tokens=self.tokens, seeds=self.seeds, batch_size=self.batch_size, told=self.told)
+        _at_least(1, tokens=self.tokens, seeds=self.seeds, batch_size=self.batch_size, told=self.told,
+                  **{"the number of sizes": len(self.sizes)})
         _at_least(258, vocab_size=self.vocab_size)
 
 
@@ -206,6 +207,8 @@ class MambaSettings:
 
     def __post_init__(self) -> None:
         _at_least(1, tokens=self.tokens, seeds=self.seeds, batch_size=self.batch_size, task_seeds=self.task_seeds)
+        if any(len(pair) != 2 or min(pair) <= 0 for pair in self.rates):
+            raise ValueError(f"rates must be pairs of two numbers above 0, not {self.rates}")
 
 
 @dataclass(frozen=True)
