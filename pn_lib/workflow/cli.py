@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import os
 import sys
 from dataclasses import fields
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (StageError, DivergenceError) as error:
         return _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
+        logging.disable()  # nbclient's unfinished tasks would end with tracebacks
         return _fail(f"stopped; {options.stopped}", EXIT_INTERRUPTED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -3,23 +3,37 @@
 import threading
 from pathlib import Path
 
+from jupyter_client import AsyncKernelManager
 from papermill.engines import NBClientEngine, papermill_engines
+from traitlets import Unicode
 from traitlets.config import Config
 
 ENGINE = "pocketnarrator"
-LOCAL_SOCKETS = Config({"KernelManager": {"transport": "ipc"}})  # a kernel that only this user can reach
+
+
+class QuietKernelManager(AsyncKernelManager):
+    """Writes to a file what the kernel's process says beside its notebook: when stopped, it complains of sockets."""
+
+    stderr_file = Unicode(config=True)
+
+    async def start_kernel(self, **options) -> None:
+        with Path(self.stderr_file).open("w") as stderr:  # the process keeps it open
+            await super().start_kernel(stderr=stderr, **options)
 
 
 class ProgressEngine(NBClientEngine):
     """Shows, beside papermill's count of cells, the status line that ``pn_lib.progress`` keeps in a file."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, status_file: Path, **kwargs):
+    def execute_managed_notebook(cls, nb_man, kernel_name, status_file: Path, kernel_stderr: Path, **kwargs):
+        config = Config({"KernelManager": {"transport": "ipc"},  # a kernel that only this user can reach
+                         "QuietKernelManager": {"stderr_file": str(kernel_stderr)}})
         done = threading.Event()
         watcher = threading.Thread(target=cls._watch, args=(nb_man, status_file, done), daemon=True)
         watcher.start()
         try:
-            return super().execute_managed_notebook(nb_man, kernel_name, config=LOCAL_SOCKETS, **kwargs)
+            return super().execute_managed_notebook(nb_man, kernel_name, config=config,
+                                                    kernel_manager_class=QuietKernelManager, **kwargs)
         finally:
             done.set()
             watcher.join()

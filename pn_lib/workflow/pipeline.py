@@ -156,7 +156,7 @@ class Pipeline:
 
     def _execute(self, stage: Stage, label: str) -> None:
         output = self.results / "notebooks" / f"{stage.name}.ipynb"
-        status = self.results / "work" / "progress"
+        status, stderr = (self.results / "work" / name for name in ("progress", "kernel-stderr"))
         for folder in (output.parent, status.parent):
             folder.mkdir(parents=True, exist_ok=True)
         status.unlink(missing_ok=True)
@@ -169,12 +169,13 @@ class Pipeline:
                 str(stage.path), str(output), {"profile": self.profile_argument, "corpus": self.corpus},
                 engine_name=ENGINE, kernel_name="python3", cwd=str(stage.path.parent),
                 request_save_on_cell_execute=False,  # every half minute and at the end is enough, and costs 2 s less
-                progress_bar=bar, status_file=status)
+                progress_bar=bar, status_file=status, kernel_stderr=stderr)
         except PapermillExecutionError as error:
             raise _explain(error, stage, output) from None
         except DeadKernelError:
             raise StageError(f"{stage.name}: its kernel died, most likely for lack of memory; choose a smaller "
-                             f"profile, or run again to go on. The executed notebook: {output}") from None
+                             f"profile, or run again to go on. The executed notebook: {output}; what the kernel said "
+                             f"last: {stderr}") from None
         finally:
             del os.environ["PN_PROGRESS"]
 
