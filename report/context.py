@@ -28,6 +28,7 @@ def build_context(run: Run) -> dict[str, object]:
     records = {name: run.json(name) for name in files}
     data, training = records["data"], records["training"]
     told = stories(run, data, records["evaluation"], records["zoo"])
+    config = records["construction"].transformer.config
     context = {
         "name": run.name,
         **records,
@@ -39,6 +40,7 @@ def build_context(run: Run) -> dict[str, object]:
         "compressors": Estimate(min(data.compressors[name] for name in data.compressors)),
         "best_compressor": min(data.compressors, key=lambda name: data.compressors[name]),
         "entropy": data.optional("entropy"),
+        "even_guess": math.log(training.model.config.vocab_size),  # nats per token
         "recipe": recipe(records["recipe"], run.json("timings/recipe"), records["run"].settings.recipe),
         "found_recipe": records["recipe"],
         "scaling": scaling(records["scaling"]),
@@ -47,8 +49,7 @@ def build_context(run: Run) -> dict[str, object]:
         "pocket": told["pocket"],
         "architecture": architecture(run, records["study"], records["run"].settings.study),
         "versus": versus(run, records["mamba"]),
-        "settings": settings(records["run"].settings),
-        "config_rows": settings(records["construction"].transformer.config),
+        "config_rows": [(key, config.optional(key)) for key in config],
     }
     return context
 
@@ -67,6 +68,7 @@ def recipe(found: Record, timings: Record, settings: Record) -> dict[str, object
                       "seconds": clocks[row.change].equal_seconds, "speed": clocks[row.change].tokens_per_second})
         before = loss
     judged = [(row.change, verdict(interval_of(row, "difference"))) for row in found.branches]
+    seconds = {row.change: row.equal_seconds for row in timings.branches}
     few = [few_curve(curve, found.few.epochs) for curve in found.few.curves]
     sprints = [{"tokens": row.tokens, "parameters": row.parameters, "bits_per_byte": row.bits_per_byte,
                 "seconds": seconds} for row, seconds in zip(found.sprints, timings.sprints, strict=True)]
@@ -74,6 +76,7 @@ def recipe(found: Record, timings: Record, settings: Record) -> dict[str, object
         "tokens": found.tokens, "steps": steps, "seeds": found.seeds, "rungs": rungs, "first": rungs[0],
         "classic": rungs[1], "last": rungs[-1], "largest": max(rungs[1:], key=lambda rung: rung["gain"]),
         "few": found.few, "few_curves": few, "sprints": sprints, "branches": len(found.branches),
+        "turned": [name for name, sign in judged if sign * seconds[name] < 0],
         **{word: [name for name, sign in judged if sign == wanted]
            for word, wanted in (("better", -1), ("same", 0), ("worse", 1))},
     }
@@ -97,13 +100,17 @@ def scaling(found: Record) -> dict[str, object]:
              "size": interval_of(row, "parameters"),
              "outside": row.flops > 1.001 * most or not min(sizes) <= row.parameters <= max(sizes)}
             for row in found.best]
-    exact = found.optional("exact")
+    exact, promise = found.optional("exact"), found.optional("promise")
     rates = {name: found.mamba_rates[name] for name in found.mamba_rates}
     chosen = min(rates, key=rates.get)
     off_by_two = max((row.off_by_two for row in found.best), default=None)
     return {"law": law, "misfit": found.optional("misfit"), "best": best, "off_by_two": off_by_two, "exact": exact,
             "exact_estimate": None if exact is None else Estimate(exact),
-            "outside": any(row["outside"] for row in best), "trainings": len(trained),
+            "outside": any(row["outside"] for row in best), "inside": sum(not row["outside"] for row in best),
+            "trainings": len(trained),
+            "promise": None if promise is None else {
+                "parameters": promise.parameters, "tokens": promise.tokens, "value": interval_of(promise, "value"),
+                "measured": promise.measured, "kept": order(interval_of(promise, "value"), Estimate(promise.measured))},
             "mamba_best": {"name": chosen, "loss": rates[chosen]}}
 
 
@@ -132,7 +139,8 @@ def architecture(run: Run, study: Record, settings: Record) -> dict[str, object]
     told = [v for v in changed if v["verdict"]]
     resized = [v for v in changed if abs(v["parameters"] / baseline["parameters"] - 1) > 0.1]
     alike = [v for v in told if v not in resized]
-    fastest = max(changed, key=lambda v: v["tokens_per_second"])
+    comparable = [v for v in changed if v["axis"] != "vocabulary"]  # tokens of another are other amounts of text
+    fastest = max(comparable or changed, key=lambda v: v["tokens_per_second"])
     return {
         "axes": axes,
         "changed": changed,
@@ -232,8 +240,13 @@ def tuned(rates: Record) -> dict[str, object] | None:
         losses = [row.bits_per_byte for row in tried if row.model == who]
         taken = rates.taken[who]
         found[who] = {"rates": [taken.learning_rate, taken.matrix_learning_rate], "best": min(losses),
-                      "worst": max(losses)}
-    return found
+                      "worst": max(losses),
+                      "edge": taken.matrix_learning_rate == max(row.matrix_learning_rate for row in tried)}
+    by_pair: dict[tuple[float, float], dict[str, float]] = {}
+    for row in tried:
+        by_pair.setdefault((row.learning_rate, row.matrix_learning_rate), {})[row.model] = row.bits_per_byte
+    shared = [losses["mamba"] - losses["transformer"] for losses in by_pair.values()]
+    return found | {"least": min(shared), "most": max(shared)}
 
 
 def beyond(record: Record) -> dict[str, object]:
@@ -292,24 +305,3 @@ def decoding(run: Run) -> dict[str, object]:
         "equal_memory": last["mamba"].state_bytes / (last["transformer"].state_bytes / last["context"]),
         "mamba_faster_from": min(faster) if faster and faster == [r["context"] for r in rows[-len(faster) :]] else None,
     }
-
-
-def settings(record: Record, prefix: str = "") -> list[tuple[str, object]]:
-    """Nested settings as flat ("training.tokens", value) pairs."""
-    flat: list[tuple[str, object]] = []
-    for key in record:
-        value = record.optional(key)
-        if isinstance(value, Record) and value.is_object:
-            flat += settings(value, f"{prefix}{key}.")
-        else:
-            flat.append((f"{prefix}{key}", plain(value)))
-    return flat
-
-
-def plain(value: object) -> object:
-    """An array as a list; an object within one, such as a model's size, as its keys and values in brackets."""
-    if not isinstance(value, Record):
-        return value
-    if value.is_object:
-        return f"({', '.join(f'{key} {plain(value.optional(key))}' for key in value)})"
-    return [plain(item) for item in value]

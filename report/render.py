@@ -97,7 +97,7 @@ def render_markdown(context: dict[str, object], numbering: Numbering) -> str:
     environment.filters |= {form.__name__: form for form in FILTERS}
     helpers = [wording.compare, wording.interval, wording.order, wording.plural, wording.story]
     forms = {form.__name__: form for form in (wording.large, wording.percent, wording.signed, wording.tenth)}
-    forms |= {"point": wording.Estimate, "thin": wording.THIN}
+    forms |= {"point": wording.Estimate, "thin": wording.THIN, "nbsp": wording.NBSP}
     environment.globals |= {helper.__name__: helper for helper in helpers} | forms
     environment.globals |= {"figure": numbering.figure, "table": numbering.table, "ref": numbering.ref}
     return numbering.resolve(environment.get_template("report.md").render(context))

@@ -61,10 +61,6 @@ class Record:
     def __len__(self) -> int:
         return len(self._value)
 
-    @property
-    def is_object(self) -> bool:
-        return isinstance(self._value, dict)
-
     def _wrap(self, value: object, where: str) -> object:
         if isinstance(value, dict | list):
             return Record(value, self._file, where, self._used)

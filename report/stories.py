@@ -1,5 +1,7 @@
 """What the section on stories speaks of: the zoo, its endings, probes, the exact source, what is inside, the judges."""
 
+import math
+
 from sources import Record, Run
 from wording import Estimate, order, verdict
 
@@ -13,7 +15,6 @@ FORM = {"ended": ("ended", True), "finished": ("last sentence whole", True), "qu
 CONTENT = {"names_kept": ("names kept", True), "words_kept": ("things kept", True), "names_new": ("new names", False),
            "distinct_2": ("distinct pairs", True), "self_rouge2": ("like another ending", True),
            "memorisation_rouge2": ("like a training story", True), "longest_copy": ("longest copy (words)", False)}
-OURS = ("ngram", "transformer", "mamba")  # of zoo.json; the others were trained by others
 CRITERIA = ("grammar", "creativity", "consistency", "plot")
 
 
@@ -31,10 +32,14 @@ def stories(run: Run, data: Record, evaluation: Record, zoo: Record) -> dict[str
     told = evaluation.completions
     return {
         "names": names,
-        "zoo": [zoo_row(who, zoo.models[who]) for who in zoo.models],
-        "anchors": [zoo_row(who, zoo.models[who]) for who in zoo.models if not who.startswith(OURS)],
+        "zoo": (rows := [zoo_row(who, zoo.models[who]) for who in zoo.models]),
+        "sizes": (ours := sizes(rows, told.tellers)),
+        "anchors": [row | {"nearest": min(ours, key=lambda own: abs(math.log(own["parameters"] / row["parameters"])))}
+                    for row in rows if row["published"]],
+        "beside_mamba": {key: estimate(evaluation.ahead.mamba.optional(key)) for key in ("sound", "names_kept")},
         "sampling": [(label, evaluation.sampling[label], estimate(evaluation.sampling[label].sound))
                      for label in evaluation.sampling],
+        "safest": safest(evaluation.sampling),
         "told": told,
         "form": measure_rows(told, names, FORM),
         "content": measure_rows(told, names, CONTENT),
@@ -57,7 +62,24 @@ def estimate(record: Record | None) -> Estimate | None:
 
 def zoo_row(who: str, model: Record) -> dict[str, object]:
     return {"who": who, "label": model.label, "parameters": model.parameters, "loss": estimate(model.bits_per_byte),
-            "difference": estimate(model.optional("difference"))}
+            "difference": estimate(model.optional("difference")), "published": model.published}
+
+
+def sizes(zoo: list[dict[str, object]], tellers: Record) -> list[dict[str, object]]:
+    """Our Transformers, smallest first, with their shares of sound endings and of names that come again."""
+    ours = [row | {key: estimate(tellers[row["who"]].optional(key)) for key in ("sound", "names_kept")} for row in zoo
+            if row["who"].startswith("transformer") and not row["published"]]
+    return sorted(ours, key=lambda row: row["parameters"])
+
+
+def safest(sampling: Record) -> dict[str, object]:
+    """The setting whose stories are soundest, beside the real stories."""
+    settings = {label: sampling[label] for label in sampling}
+    real = settings.pop("real stories")
+    label = max(settings, key=lambda name: settings[name].sound.value)
+    best = settings[label]
+    return {"label": label, "sound": estimate(best.sound), "distinct": best.distinct_2, "real": estimate(real.sound),
+            "real_ended": real.ended, "real_distinct": real.distinct_2}
 
 
 def measure_rows(told: Record, names: dict[str, str], columns: dict[str, tuple[str, bool]]) -> dict[str, object]:

@@ -172,7 +172,9 @@ def setting(value: object) -> str:
 
 
 def listing(items: list[str]) -> str:
-    """a, b and c."""
+    """a, b and c; "none" of no items."""
+    if not items:
+        return "none"
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
@@ -210,12 +212,14 @@ def story(text: str) -> str:
 def table(caption: str, label: str, header: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,),
           best: dict[int, str] | None = None) -> str:
     """A pipe table; the columns named in ``left`` are set to the left, the others to the right. ``best`` names columns
-    whose "least" or "most" number is set in bold."""
+    whose "least" or "most" number is set in bold, which the caption then says."""
     if any(len(row) != len(header) for row in rows):
         raise ValueError(f"table {label}: a row has not the header's {len(header)} columns")
     rows = [list(row) for row in rows]
     for column, which in (best or {}).items():
         _embolden(rows, column, {"least": min, "most": max}[which])
+    if any("**" in cell for row in rows for cell in row):
+        caption += " Bold: the best of its column."
     lines = [header, [":--" if i in left else "--:" for i in range(len(header))], *rows]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"::: table\n\n{body}\n\n: {caption} {{#{label}}}\n\n:::"
@@ -228,7 +232,7 @@ def _embolden(rows: list[list[str]], column: int, choose: Callable) -> None:
         number = re.match(r"[+-]?[\d.]+", row[column].replace(MINUS, "-").replace(THIN, ""))
         if number:
             values[i] = float(number[0])
-    for i, value in values.items() if len(values) > 1 else ():
+    for i, value in values.items() if len({*values.values()}) > 1 else ():
         if value == choose(values.values()):
             shown, bracket, rest = rows[i][column].partition(f"{NBSP}[")
             rows[i][column] = f"**{shown}**{bracket}{rest}"

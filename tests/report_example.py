@@ -1,8 +1,30 @@
 """Invented results of a run, complete to the contract of the report. No number here was measured."""
 
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from pn_lib.files import write_json, write_text
+from pn_lib.workflow.stages import NOTEBOOKS, REPOSITORY
+
+REPORT = REPOSITORY / "report"
+sys.path.insert(0, str(REPORT))
+
+import render  # noqa: E402
+import sources  # noqa: E402
+from context import build_context  # noqa: E402
+
+NAME = "quick-pocket"
+DRAWN_BY = {name: path.stem for path in NOTEBOOKS.glob("0*.ipynb") for name in sources.drawing_cells(path.stem)}
+
 FIGURES = [
-    "word_frequencies", "vocabulary_sweep", "training_curve", "recipe_ladder", "recipe_branches", "few_stories",
-    "three_axes", "scaling", "isoflop", "scaling_mamba", "attention_maps", "completions", "copies", "probes",
+    "word_frequencies", "vocabulary_sweep", "training_curve", "recipe_branches", "few_stories",
+    "three_axes", "scaling", "scaling_mamba", "attention_maps", "completions", "copies", "probes",
     "departures", "next_words", "effective_memory", "sampling", "study", "inside_the_language", "mamba_curves",
     "decoding", "extrapolation", "story_surprise",
 ]
@@ -118,6 +140,7 @@ JSONS = {
     },
     "zoo": {"tokens": 1500000, "models": {
         who: {"label": NAMES[who], "parameters": parameters, "bits_per_byte": spread(loss, 0.01), "config": {},
+              "published": False,
               "difference": None if who == "transformer" else spread(loss - 0.912, 0.01)}
         for who, parameters, loss in (("ngram", 390000, 1.104), ("transformer_48", 200000, 1.02),
                                       ("transformer", 1050000, 0.912), ("mamba", 1061000, 0.931))}},
@@ -126,7 +149,7 @@ JSONS = {
         "names": NAMES,
         "sampling": {
             label: {"sound": spread(0.9 - 0.3 * i), "distinct_2": 0.1 + 0.2 * i, "repetition": 0.2, "ended": 0.9}
-            for i, label in enumerate(("τ = 0.4", "τ = 1.0", "top-p 0.9"))
+            for i, label in enumerate(("τ = 0.4", "τ = 1.0", "real stories"))
         },
         "recall": {"a word doubled": [39, 40], "a full stop left out": [0, 40], "an → a": [20, 40]},
         "completions": {
@@ -181,7 +204,10 @@ JSONS = {
         "law": {name: {"value": v, "low": v - 0.1, "high": v + 0.1}
                 for name, v in (("E", 0.75), ("alpha", 0.4), ("beta", 0.5))},
         "mamba_rates": {"AdamW, 0.006": 2.1, "Muon, 0.04": 1.9},
-        "exact": 0.704, "misfit": 0.02, "flops_per_parameter": 6.4,
+        "exact": 0.704, "misfit": 0.02,
+        "promise": {"parameters": 1050000, "tokens": 1500000, "value": 1.02, "low": 0.95, "high": 1.1,
+                    "measured": 0.912},
+        "flops_per_parameter": 6.4,
         "best": [{"flops": 3e12, "parameters": 210000.0, "low": 150000.0, "high": 300000.0, "tokens": 2.2e6,
                   "bits_per_byte": 1.1, "off_by_two": 0.031}],
         "points": [{"model": "transformer", "parameters": 100000, "tokens": 40000, "bits_per_byte": 1.9}],
@@ -220,7 +246,8 @@ JSONS = {
             "taken": {who: {"learning_rate": 0.04, "matrix_learning_rate": 0.08} for who in ("transformer", "mamba")},
         },
         "full": {
-            "tokens": 1500000, "parameters": 1061000, "transformer_parameters": 1050000, "bits_per_byte": 0.931,
+            "tokens": 1500000, "learning_rate": 0.04,
+            "parameters": 1061000, "transformer_parameters": 1050000, "bits_per_byte": 0.931,
             "difference": {"mean": 0.019, "low": 0.011, "high": 0.027},
         },
         "beyond": {"trained": 128, "rows": [
@@ -306,3 +333,36 @@ JUDGED = {
                         **{key: {"pairs": 60, "spearman": 0.71, "mean_absolute_difference": 1.0}
                            for key in ("grammar", "creativity", "consistency", "plot")}}],
 }
+
+
+class Example:
+    """A run's folders below ``root``, with invented results that a test may change before it looks at the text."""
+
+    def __init__(self, root: Path):
+        self.root, self.jsons, self.csvs = root, copy.deepcopy(JSONS), copy.deepcopy(CSVS)
+        self.results, self.figures = root / "results" / NAME, root / "figures" / NAME
+        figure, axes = plt.subplots(figsize=(7, 3.6))
+        axes.plot([1, 3, 2], label="invented")
+        for name in FIGURES:
+            self.figures.mkdir(parents=True, exist_ok=True)
+            figure.savefig(self.figures / f"{name}.svg", metadata={"Date": None})
+            sidecar = {"notebook": DRAWN_BY[name], "alt": f'A "{name}" plot', "commit": "0123456789ab"}
+            write_json(self.figures / f"{name}.json", sidecar)
+        plt.close(figure)
+
+    def write(self) -> "Example":
+        for name, values in self.jsons.items():
+            write_json(self.results / f"{name}.json", values)
+        for name, rows in self.csvs.items():
+            write_text(self.results / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+        return self
+
+    def text(self) -> str:
+        """The report's Markdown on one line, with plain spaces."""
+        run = sources.Run(self.write().root, NAME)
+        return " ".join(render.render_markdown(build_context(run), render.Numbering(run)).split())
+
+    def command(self) -> subprocess.CompletedProcess:
+        environment = os.environ | {"PN_ROOT": str(self.root)}
+        command = [sys.executable, REPORT / "build.py", NAME]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

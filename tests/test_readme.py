@@ -10,27 +10,42 @@ from pn_lib.workflow.cli import _parser
 from pn_lib.workflow.stages import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-PUBLISHED = REPOSITORY / "results" / "published" / "quick-pocket"
+PUBLISHED = REPOSITORY / "results" / "published" / "laptop-tinystories"
 
 
 def published(name: str) -> dict:
     return json.loads((PUBLISHED / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def per_cent(share: dict) -> str:
+    return f"{share['value']:.0%}".replace("%", " %")
+
+
 def test_the_finding_is_the_published_runs():
     finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
-    training, mamba = published("training"), published("mamba")
-    data, speed = published("data"), published("timings/training")
-    assert f"{training['transformer']['bits_per_byte']:.3f} bits per byte" in finding
-    assert f"{training['ngram']['bits_per_byte']:.3f}" in finding
-    assert f"{data['entropy']['validation_bits_per_byte']:.3f}" in finding
-    assert f"{round(speed['seconds'])} seconds" in finding
-    for model in ("mamba", "transformer"):
-        assert f"{mamba['models'][model]['bits_per_byte_mean']:.3f}" in finding
-    told = published("evaluation")["completions"]["tellers"]
-    assert f"{told['transformer']['sound']['value']:.0%}".replace("%", " % of the Transformer's endings") in finding
-    assert f"against {told['ngram']['sound']['value']:.0%}".replace("%", " %") in finding
-    assert f"names in a beginning {told['transformer']['names_kept']['value']:.0%}".replace("%", " %") in finding
+    training, mamba, recipe, zoo = (published(name) for name in ("training", "mamba", "recipe", "zoo"))
+    assert f"{round(published('timings/training')['seconds'] / 60)} minutes on two CPU cores" in finding
+    assert f"**{training['transformer']['bits_per_byte']:.3f} bits per byte**" in finding
+    assert f"stops at **{training['ngram']['bits_per_byte']:.3f}**" in finding
+    assert f"at {zoo['models']['stories260K']['bits_per_byte']['value']:.3f} on the same stories" in finding
+    for rung in (0, 1, -1):
+        assert f"{recipe['ladder'][rung]['bits_per_byte']:.2f}" in finding
+    assert "is {mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}".format(**mamba["difference"]) in finding
+    whole = mamba["full"]["bits_per_byte"], training["transformer"]["bits_per_byte"]
+    assert "{:.3f} stands against {:.3f}".format(*whole) in finding
+
+
+def test_what_is_said_of_stories_is_the_published_runs():
+    finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
+    told, safe = published("evaluation")["completions"]["tellers"], published("evaluation")["sampling"]["τ = 0.7"]
+    for measure, words in (("names_kept", "of the names in a beginning {} come again, against {} and {}"),
+                           ("sound", "{} of the Transformer's endings are without any fault that can be counted, "
+                                     "against {} of the 4-gram's and {} of the real ones")):
+        assert words.format(*(per_cent(told[who][measure]) for who in ("transformer", "ngram", "human"))) in finding
+    assert f"At temperature 0.7 {per_cent(safe['sound'])}" in finding
+    language = published("language")["sizes"]
+    for row in (language[0], language[-1]):
+        assert f"{row['excess']['value']:.2f}" in finding and f"{row['words']['value']:.0f}" in finding
 
 
 def ratio(table: str, **row: str) -> float:

@@ -1,0 +1,283 @@
+"""The report's text is true to its run: from made-up results it says what they say."""
+
+from pathlib import Path
+
+import pytest
+from report_example import JUDGED, Example, spread
+
+from pn_lib.errors import InputError
+from pn_lib.files import sha256
+
+import wording  # isort: skip  (report/ is on the path by report_example)
+from wording import THIN, Estimate, compare  # isort: skip
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Example:
+    return Example(tmp_path)
+
+
+def test_numbers_are_formatted_as_the_results_have_them(example: Example) -> None:
+    text = example.text()
+    assert "0.912 [0.901, 0.923]" in text  # the Transformer's loss
+    assert "1 234 567" in text  # training words
+    assert "71.0 % [64.0 %, 78.0 %]" in text  # valid stories
+    assert "1.23 PFLOP" in text
+    assert "1 h 12 min" in text  # all notebooks
+
+
+def test_a_changed_result_changes_the_text(example: Example) -> None:
+    before = example.text()
+    example.jsons["tokenization"]["fertility"] = 1.77
+    after = example.text()
+    assert "a word takes 1.77 tokens" in after and "a word takes 1.77 tokens" not in before
+
+
+def test_the_comparison_with_the_n_gram_follows_the_numbers(example: Example) -> None:
+    assert "loss is lower than that of the 4-gram" in example.text()
+    example.jsons["training"]["ngram"]["bits_per_byte"] = 0.8
+    text = example.text()
+    assert "loss is higher than that of the 4-gram" in text and "does not yet earn its price" in text
+    example.jsons["training"]["ngram"]["bits_per_byte"] = 0.92  # inside the Transformer's interval
+    assert "loss is not distinguishable from that of the 4-gram" in example.text()
+
+
+def test_transformer_and_mamba_are_ranked_by_the_interval_of_their_difference(example: Example) -> None:
+    assert "Mamba’s loss is higher than the Transformer’s" in example.text()
+    example.jsons["mamba"]["difference"] = {"mean": -0.05, "low": -0.08, "high": -0.02}
+    assert "Mamba’s loss is lower than the Transformer’s" in example.text()
+    example.jsons["mamba"]["difference"] = {"mean": -0.05, "low": -0.12, "high": 0.02}
+    assert "Mamba’s loss is not distinguishable from the Transformer’s" in example.text()
+
+
+def test_equal_seconds_and_the_whole_budget_are_ranked_by_their_own_intervals(example: Example) -> None:
+    text = example.text()
+    assert "+0.150 [+0.120, +0.180] bpb, in favour of the Transformer" in text
+    assert "On these stories this Transformer has the lower loss" in text
+    example.jsons["timings/mamba"]["equal_seconds"]["difference"] = {"mean": 0.01, "low": -0.1, "high": 0.12}
+    example.jsons["mamba"]["full"]["difference"] = {"mean": -0.03, "low": -0.04, "high": -0.02}
+    text = example.text()
+    assert "whose interval contains zero" in text and "On these stories this Mamba has the lower loss" in text
+
+
+def test_copying_is_judged_beside_real_endings(example: Example) -> None:
+    assert "By this measure it writes no closer to its training text" in example.text()
+    ahead = example.jsons["evaluation"]["ahead"]["human"]
+    ahead["memorisation_rouge2"] = spread(0.2)
+    assert "a share higher than the" in example.text() and "they lean on the training text more" in example.text()
+    ahead["memorisation_rouge2"] = spread(0.0)
+    assert "this run cannot tell" in example.text()
+
+
+def test_a_run_without_failures_has_none_to_show(example: Example) -> None:
+    assert "ending that repeats itself most" in example.text()
+    example.jsons["evaluation"]["failures"] = []
+    assert "And the Transformer’s ending that" not in example.text()
+
+
+def test_probes_count_beyond_guessing_and_beyond_the_n_gram_alone(example: Example) -> None:
+    assert "lies above zero) for facts. These are 2 comparisons" in example.text()  # its lead in pronouns may be chance
+    assert "In 1 of 2 kinds of probe (pronouns)" in example.text()
+    example.jsons["evaluation"]["beyond_ngram"]["facts"] = spread(-0.1)
+    assert "For no kind is the Transformer shown to be right more often" in example.text()
+    assert "In 2 of 2 kinds of probe (facts and pronouns)" in example.text()
+
+
+def test_a_judge_is_reported_only_where_it_graded_this_runs_endings(example: Example) -> None:
+    assert "No language-model judge was run" in example.text()
+    completions = example.write().results / "completions.json"
+    example.jsons["judge"] = {"completions": sha256(completions), **JUDGED}
+    text = example.text()
+    assert "No language-model judge" not in text and "Grades by model\\-of\\-two" in text
+    assert "| real stories | 30 | 7.2 [6.8, 7.8]" in text.replace("7.3 [", "7.2 [")  # binary 7.25 rounds either way
+    assert "with a correlation (Spearman) of 0.71 for grammar" in text
+    assert "grades go with length for plot (+0.040 [+0.030, +0.050] points a word)" in text
+    assert "the verdict changed with the order in 25.0 %" in text and "| 6–7 |" in text
+    for slope in example.jsons["judge"]["judges"]["two"]["length_bias"].values():
+        slope["points_per_word"] = {"value": 0.4, "low": None, "high": None}  # one beginning has no interval
+    assert "Too few stories were graded to say" in example.text()
+    example.jsons["completions"]["beginnings"] = ["Another day"]
+    assert "for endings of another run than this one" in example.text()
+
+
+def test_tasks_say_how_far_each_model_keeps_its_accuracy(example: Example) -> None:
+    said = "the Transformer keeps 95 % at the trained length and no further, and Mamba keeps 95 % up to 256 tokens"
+    assert f"In selective copying, {said}" in example.text()
+    for row in example.jsons["mamba"]["tasks"][1]["rows"]:
+        row["mamba"] = 0.5
+    assert "Mamba does not reach 95" in example.text()
+
+
+def test_one_seed_has_no_interval_and_the_text_says_so(example: Example) -> None:
+    for model in example.jsons["mamba"]["models"].values():
+        model |= {"low": None, "high": None, "seeds": 1}
+    example.jsons["mamba"]["difference"] |= {"low": None, "high": None}
+    for axis in example.jsons["study"]["axes"]:
+        for variant in axis["variants"]:
+            variant |= {"low": None, "high": None, "difference_low": None, "difference_high": None, "seeds": 1}
+    text = example.text()
+    assert "With one seed each there is no interval" in text and "How much a seed may do" not in text
+    assert "One seed was run for each variant" in text
+    assert "quality is lost" not in text and "excludes zero" not in text
+
+
+def test_study_variants_are_sorted_by_their_intervals(example: Example) -> None:
+    text = example.text()
+    assert "quality is lost with position *none*." in text and "Quality is gained" not in text
+    assert "can show: position *learned* and norm *layernorm*." in text
+    assert "+0.080 [+0.075, +0.085] † |" in text and text.count("†") == 2  # and the legend
+    assert "worse than the baseline: 1; to be better: 0." in text
+    learned = example.jsons["study"]["axes"][0]["variants"][1]
+    learned |= {"difference": -0.02, "difference_low": -0.03, "difference_high": -0.01}
+    text = example.text()
+    assert "Quality is gained with position *learned*." in text and "can show: norm *layernorm*." in text
+
+
+def test_natural_stories_make_no_exact_claim(example: Example) -> None:
+    assert "Exact entropy" in example.text()
+    example.jsons["data"]["entropy"] = example.jsons["evaluation"]["pocket"] = None
+    text = example.text()
+    assert "cannot be known" in text
+    assert "Exact entropy" not in text and "Inside the language" not in text and "places |" not in text
+
+
+def test_timings_closer_than_ten_percent_are_called_the_same(example: Example) -> None:
+    assert "the Transformer trains 2.0 times as fast as the Mamba" in example.text()
+    example.jsons["timings/mamba"]["models"]["mamba"]["tokens_per_second"] = 7800
+    assert "The two train at speeds within 10 % of one another" in example.text()
+
+
+def test_the_ladder_is_told_by_its_numbers(example: Example) -> None:
+    text = example.text()
+    assert "goes from 1.800" in text and "The largest single gain is that of *Muon for matrices*, 0.300 bpb" in text
+    assert "has widened: *batch grows*. Worse: *cosine to zero*. Not distinguishable from it: *average" in text
+    assert "In equal seconds, measured once, the sign is the other for *batch grows*. The main model has none" in text
+    assert "lowest after 4.0 epochs and rose from there by 0.60" in text and "had not risen again at the end" in text
+    example.jsons["recipe"]["seeds"] = 1
+    assert "With one seed each they rank nothing." in example.text()
+    example.jsons["timings/recipe"]["ladder"].pop()
+    with pytest.raises(InputError, match="no rung 'Muon for matrices'"):
+        example.text()
+
+
+def test_the_scaling_law_is_compared_with_the_source(example: Example) -> None:
+    assert "the fitted $c_0$ is not distinguishable from that" in example.text()
+    assert "half or twice as large as the best costs up to 0.031 bpb" in example.text()
+    example.jsons["scaling"]["exact"] = 0.5
+    assert "the fitted $c_0$ is higher than that" in example.text()
+    example.jsons["scaling"]["law"]["E"] = spread(0.1, 0.05)
+    assert "promises what is impossible" in example.text()
+    assert "| 3.00 TFLOP\\* | 210 000 [150 000, 300 000]" in example.text()  # beyond what was trained
+    assert "take its constants at their word" not in example.text()
+    example.jsons["scaling"]["misfit"] = 0.2
+    assert "That is too much to take its constants at their word" in example.text()
+    example.jsons["scaling"] |= {"law": {}, "best": [], "misfit": None}
+    assert "too few for a scaling law" in example.text()
+
+
+def test_the_law_is_held_to_its_promise(example: Example) -> None:
+    text = example.text()
+    assert "the law promises 1.020 [0.950, 1.100] bpb; that model came to 0.912, which is better than the whole" in text
+    assert "it promised 1.020 bpb where 0.912 came" in text
+    example.jsons["scaling"]["promise"]["measured"] = 1.2
+    assert "came to 1.200, which is worse than the whole interval" in example.text()
+    example.jsons["scaling"]["promise"]["measured"] = 1.0
+    assert "came to 1.000, which is inside the interval" in example.text() and "it promised" not in example.text()
+
+
+def test_the_answers_follow_the_numbers(example: Example) -> None:
+    text = example.text()
+    assert "the shortest training of" in text and "undercuts the 4-gram took 2 min 21 s, 1.50 million tokens" in text
+    assert "Of our Transformers with 200 000 and 1.05 million parameters" in text
+    assert "state is as large as the keys and values of 36 tokens" in text and "longer than that" in text
+    assert "cannot be told from real ones, which says that the count is too kind" in text
+    example.jsons["evaluation"]["ahead"]["human"]["sound"] = spread(-0.2)
+    assert "is not there yet, and it loses some of those it tells of" in (text := example.text())
+    assert "90.0 % [87.0 %, 93.0 %] of the stories that it tells from nothing are free of such faults" in text
+    example.jsons["training"]["ngram"]["bits_per_byte"] = 0.8
+    assert "undercuts the 4-gram took" not in example.text()
+
+
+def test_models_that_others_trained_are_told_apart_from_ours(example: Example) -> None:
+    assert "by others" not in example.text()
+    models = example.jsons["zoo"]["models"]
+    models["stories260K"] = models["transformer_48"] | {"label": "stories260K", "published": True}
+    models["transformer_tiny"] = models["transformer_48"] | {"label": "TinyStories 1 M", "published": True}
+    text = example.text()
+    assert "stories260K (200 000 parameters), by others and from far more text, is at 1.020" in text
+    assert "stories260K [@karpathy2023llama2c] was trained by others" in text
+    assert "TinyStories 1 M [@eldan2023tinystories] was trained by others" in text
+    assert "Of our Transformers with 200 000 and 1.05 million parameters" in text  # and not the published ones
+
+
+def test_a_rung_that_made_things_worse_is_named(example: Example) -> None:
+    assert "On the ladder itself" not in example.text()
+    example.jsons["recipe"]["ladder"][1] |= {"bits_per_byte": 1.9, "low": 1.88, "high": 1.92}
+    assert "On the ladder itself, *nanoGPT\\'s recipe* cost something at the place where it was tried" in example.text()
+
+
+def test_one_size_of_a_known_language_is_compared_with_nothing(example: Example) -> None:
+    del example.jsons["language"]["sizes"][0]
+    text = example.text()
+    assert "From the smallest to the largest" not in text
+    assert "of 300 stories of it, 61.0 % [58.0 %, 64.0 %] are without one" in text
+    assert "| 700 000 | 0.100 [0.090, 0.110] | 130.0" in text  # nothing is the best of one
+
+
+def test_models_of_a_known_language_are_told_by_size(example: Example) -> None:
+    text = example.text()
+    assert "| 700 000 | **0.100** [0.090, 0.110] | **130.0** [125.0, 135.0] | 61.0 % [58.0 %, 64.0 %] |" in text
+    assert "700 000 parameters are the fewest with which at least half are valid" in text
+    for row in example.jsons["language"]["sizes"]:
+        row["valid"] = spread(0.0, 0.0)
+    assert "None of the 300 stories of the largest is valid" in example.text()
+
+
+def test_the_noise_of_a_seed_is_told_where_it_is_known(example: Example) -> None:
+    # 1.25 +- 0.02 from three seeds, with Student's 4.303: 0.02 / 4.303 * sqrt(3)
+    assert "over 3 seeds the smaller Transformer of" in example.text() and "scatters by 0.0081 bpb" in example.text()
+
+
+def test_learning_rates_tried_for_the_pair_are_told(example: Example) -> None:
+    assert "each first tried 2 pairs of learning rates" in example.text()
+    assert "Mamba 0.04, 0.08 (1.270 bpb, the worst pair 1.310; a larger one was not tried)" in example.text()
+    tried = example.jsons["mamba"]["rates"]["tried"]
+    example.jsons["mamba"]["rates"]["tried"] = [row for row in tried if row["learning_rate"] == 0.04]
+    text = example.text()
+    assert "the learning rates that the profile gives it, 0.02 and 0.04" in text and "Mamba perhaps among them" in text
+
+
+def test_energy_is_told_where_the_machine_tells_it(example: Example) -> None:
+    assert "The processor took" not in example.text()
+    example.jsons["timings/training"]["joules"] = 2310.0
+    assert "The processor took 2.31 kJ meanwhile" in example.text()
+
+
+def test_intervals_and_points_compare() -> None:
+    assert compare(Estimate(1.0, 0.9, 1.1), Estimate(1.3, 1.2, 1.4)) == "lower than"
+    assert compare(Estimate(1.0, 0.9, 1.2), Estimate(1.3, 1.2, 1.4)) == "not distinguishable from"
+    assert compare(Estimate(1.5), Estimate(1.3, 1.2, 1.4)) == "higher than"
+    assert compare(Estimate(1.5), Estimate(1.5)) == "equal to"
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "text"),
+    [
+        (wording.bpb, 0.8124, "0.812"),
+        (wording.bpb, None, "–"),
+        (wording.count, 1234567, "1 234 567"),
+        (wording.signed, -0.0312, "−0.031"),
+        (wording.signed, -0.0001, "0.000"),
+        (wording.percent, 0.4321, "43.2 %"),
+        (wording.power, 3.21e-6, "3.2 × 10^−6^"),
+        (wording.power, 0.0, "0"),
+        (wording.large, 1_234_567, "1.23 million"),
+        (wording.large, 42_000_000, "42.0 million"),
+        (wording.large, 864256, "864 256"),
+        (wording.duration, 8.44, "8.4 s"),
+        (wording.duration, 192.2, "3 min 12 s"),
+        (wording.duration, 3900, "1 h 5 min"),
+    ],
+)
+def test_formats(form: object, value: float | None, text: str) -> None:
+    assert form(value).replace(THIN, " ") == text
