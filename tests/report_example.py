@@ -24,7 +24,7 @@ DRAWN_BY = {name: path.stem for path in NOTEBOOKS.glob("0*.ipynb") for name in s
 
 FIGURES = [
     "word_frequencies", "vocabulary_sweep", "training_curve", "recipe_branches", "few_stories",
-    "three_axes", "scaling", "scaling_mamba", "attention_maps", "completions", "copies", "probes",
+    "scaling", "scaling_mamba", "attention_maps", "completions", "copies", "probes",
     "departures", "next_words", "effective_memory", "sampling", "study", "inside_the_language", "mamba_curves",
     "decoding", "extrapolation", "story_surprise",
 ]
