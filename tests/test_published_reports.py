@@ -88,6 +88,8 @@ def test_the_committed_report_is_the_one_that_the_committed_results_give(run, ro
         (Path(file).as_posix(), key): value for (file, key), value in used.items()}
     intervals = set(re.findall(r"[−+]?\d+\.\d+\xa0\[[^\]]+\]", text))
     assert len(intervals) > 20 and all(interval in html for interval in intervals)
+    placed = re.findall(r"#((?:fig|tbl)-[\w-]+)[ }]", text)
+    assert sorted(re.findall(r'id="((?:fig|tbl)-[\w-]+)"', html)) == sorted(placed)
 
 
 def test_a_changed_result_changes_the_text(run, root):
