@@ -294,7 +294,6 @@ def decoding(run: Run) -> dict[str, object]:
     faster = [row["context"] for row in rows
               if compare_speed(row["mamba"].ms_per_token, row["transformer"].ms_per_token) < 0]
     return {
-        "rows": rows,
         "first": first,
         "last": last,
         "growth": {who: last[who].ms_per_token / first[who].ms_per_token for who in ("mamba", "transformer")},

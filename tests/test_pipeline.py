@@ -201,3 +201,14 @@ def test_a_notebook_without_declaration_or_parameters_is_named(tmp_path):
         load_stages(tmp_path)
     with pytest.raises(InputError, match="no notebooks in"):
         load_stages(tmp_path / "nowhere")
+
+
+def test_what_a_dying_kernel_says_is_kept_and_named(world, tmp_path, capfd):
+    make, _ = world
+    last_words = "os.write(2, b'out of luck'); os._exit(1)"
+    write_notebook(tmp_path / "notebooks", "01_first", FIRST + last_words, [], ["a.json"])
+    with pytest.raises(StageError, match="its kernel died") as caught:
+        make().run()
+    kept = tmp_path / "results" / "smoke-pocket" / "work" / "kernel-stderr"
+    assert str(kept) in str(caught.value) and "out of luck" in kept.read_text()
+    assert "out of luck" not in capfd.readouterr().err
