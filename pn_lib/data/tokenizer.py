@@ -2,8 +2,13 @@
 
 Every byte is a token, so any text can be encoded and comes back unchanged. One further token, the separator, stands
 between stories; no text ever encodes to it, not even one that spells it out.
+
+A tokenizer that somebody else made may do more: normalize a text, or put a space before it. What cuts, pads or adds
+tokens is switched off on loading; what changes the text is kept, as its model knows nothing else, and
+``pn_lib.models.lossless`` finds it.
 """
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,16 +23,25 @@ SMALLEST_VOCABULARY = 257  # 256 bytes and the separator
 
 
 class Tokenizer:
-    """Text to token ids and back, without loss."""
+    """Text to token ids and back, without loss.
+
+    ``space_before`` says whether it puts a space before every text, as some do that others made; ``decode`` takes that
+    space away again.
+    """
 
     def __init__(self, backend: tokenizers.Tokenizer):
+        _check_byte_level(backend)
         if backend.token_to_id(SEPARATOR) is None:
-            raise InputError(f"the tokenizer has no separator {SEPARATOR}")
-        backend.encode_special_tokens = True  # a story that spells out the separator gets its characters, not its id
+            raise InputError(f"this tokenizer has no token {SEPARATOR}, which has to stand between stories; take a "
+                             "model that has it")
+        _encode_all_and_nothing_else(backend)
         self._backend = backend
-        self.vocab_size: int = backend.get_vocab_size()
+        self.vocab_size: int = 1 + max(backend.get_vocab().values())
         self.separator_id: int = backend.token_to_id(SEPARATOR)
-        self._bytes = [_token_bytes(backend.id_to_token(i)) for i in range(self.vocab_size)]
+        self._bytes = [_token_bytes(backend, i) for i in range(self.vocab_size)]
+        once, twice = (b"".join(self._bytes[i] for i in backend.encode(text).ids) for text in ("a", " a"))
+        self.space_before = once == b" a"
+        self._spares_spaces = self.space_before and twice == b" a"  # a text that begins with one is given no other
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, without separators.
@@ -40,8 +54,10 @@ class Tokenizer:
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, on all cores."""
         try:
+            if self._spares_spaces:
+                texts = [" " + text if text.startswith(" ") else text for text in texts]
             return [encoding.ids for encoding in self._backend.encode_batch(texts)]
-        except TypeError:
+        except (TypeError, AttributeError):
             raise _not_text(texts) from None
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -52,7 +68,17 @@ class Tokenizer:
         Raises:
             InputError: an id is outside the vocabulary.
         """
-        return b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
+        texts: list[list[bytes]] = [[]]  # what stands between separators
+        for token in ids:
+            piece = self.token_bytes(token)
+            if token == self.separator_id:
+                texts.append([])
+            else:
+                texts[-1].append(piece)
+        return SEPARATOR.join(self._text(b"".join(pieces)) for pieces in texts)
+
+    def _text(self, data: bytes) -> str:
+        return (data.removeprefix(b" ") if self.space_before else data).decode("utf-8", errors="replace")
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for, which need not be whole characters."""
@@ -60,24 +86,38 @@ class Tokenizer:
             raise InputError(f"token {token_id} is outside the vocabulary of {self.vocab_size:,} tokens")
         return self._bytes[token_id]
 
+    def cut(self, vocab_size: int) -> bool:
+        """Forget the tokens from that number on, which a model without them needs; False if they are not all control
+        tokens, as for padding, that no text encodes to."""
+        added = self._backend.get_added_tokens_decoder()
+        beyond = range(vocab_size, self.vocab_size)
+        if self.separator_id in beyond or not all(token in added and added[token].special for token in beyond):
+            return False
+        self.vocab_size = vocab_size
+        return True
+
     def save(self, folder: Path | str) -> None:
         """Write ``folder``/tokenizer.json, which ``tokenizers`` and ``transformers`` read too."""
         files.write_text(Path(folder) / "tokenizer.json", self._backend.to_str(pretty=True) + "\n")
 
     @classmethod
     def load(cls, folder: Path | str) -> "Tokenizer":
-        """Read what ``save`` wrote.
+        """Read what ``save`` wrote, or another byte-level tokenizer that has the separator.
 
         Raises:
-            InputError: the file is missing, damaged, or no byte-level tokenizer with the separator.
+            InputError: the file is missing, damaged, or another kind of tokenizer.
         """
         path = Path(folder) / "tokenizer.json"
         if not path.is_file():
             raise InputError(f"{path} does not exist; train a tokenizer first (notebook 02)")
         try:
-            return cls(tokenizers.Tokenizer.from_file(str(path)))
-        except Exception as error:  # tokenizers raises bare Exception, our constructor KeyError
-            raise InputError(f"{path} is damaged or another kind of tokenizer ({error}); train it again") from error
+            backend = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise InputError(f"{path} is damaged ({error}); fetch it again, or train it again (notebook 02)") from error
+        try:
+            return cls(backend)
+        except InputError as error:
+            raise InputError(f"{path} cannot be used: {error}") from None
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -141,5 +181,34 @@ def _byte_characters() -> dict[str, int]:
 _BYTES = _byte_characters()
 
 
-def _token_bytes(token: str) -> bytes:
-    return bytes(_BYTES[character] for character in token)
+def _token_bytes(backend: tokenizers.Tokenizer, token_id: int) -> bytes:
+    """What a token stands for: the bytes that it spells or, for one that was added as a text, that text."""
+    token = backend.id_to_token(token_id)
+    if token is None:
+        return b"\xef\xbf\xbd"  # U+FFFD: a number that no token has, which a model may write all the same
+    learned = backend.model.token_to_id(token) == token_id
+    if learned and all(character in _BYTES for character in token):
+        return bytes(_BYTES[character] for character in token)
+    return token.encode()
+
+
+def _check_byte_level(backend: tokenizers.Tokenizer) -> None:
+    """Only where the tokens spell bytes do we know what text each of them stands for."""
+    state = json.loads(backend.to_str())
+    model, steps = state["model"], json.dumps([state["pre_tokenizer"], state["normalizer"]])
+    affixes = [model.get(key) for key in ("continuing_subword_prefix", "end_of_word_suffix")]
+    if model["type"] == "BPE" and '"type": "ByteLevel"' in steps and not any(affixes):
+        return
+    kind = model["type"] if model["type"] != "BPE" else "BPE over characters"
+    raise InputError(f"this is another kind of tokenizer ({kind}); only byte-level BPE, GPT-2's kind, can be read here")
+
+
+def _encode_all_and_nothing_else(backend: tokenizers.Tokenizer) -> None:
+    """Switch off what a file may have kept of its training, and the adding of tokens: truncation and padding to a
+    length, templates that begin or end a text, merges left out at random, control tokens that a story spells out."""
+    backend.no_truncation()
+    backend.no_padding()
+    backend.post_processor = None
+    backend.model.dropout = None
+    backend.add_special_tokens([SEPARATOR])  # in some files it is no special token, and a story's would be read as it
+    backend.encode_special_tokens = True

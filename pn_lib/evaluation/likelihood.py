@@ -12,6 +12,7 @@ from pn_lib.data.tokens import IGNORED, TokenFile
 from pn_lib.errors import InputError
 from pn_lib.evaluation.hooks import reading
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.lossless import check_lossless
 from pn_lib.models.zoo import Coder
 
 ANY_CONTEXT = 512  # tokens read at once by a model without a window of its own, such as the n-gram
@@ -71,10 +72,12 @@ def text_likelihood(model: LanguageModel, tokenizer: Coder, stories: Sequence[st
     """``likelihood`` of stories as text, for any model with its own tokenizer, in windows of the model's context.
 
     Raises:
-        InputError: there is no story to score.
+        InputError: there is no story to score, or the tokenizer changes one, so that the model would be asked about
+            another text than the one whose bytes are counted.
     """
     if not stories:
         raise InputError("no story to score: there is none")
+    check_lossless(tokenizer, stories)
     ends = [tokenizer.separator_id]
     return _likelihood(model, [[*ends, *tokenizer.encode(story), *ends] for story in stories],
                        [len(story.encode()) for story in stories], context_of(model), 4096)

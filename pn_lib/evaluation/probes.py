@@ -183,8 +183,9 @@ def score_probes(model: LanguageModel, tokenizer: Coder, probes: Sequence[Probe]
 
 
 def _shared(sequences: Sequence[Sequence[int]]) -> int:
-    """Number of tokens at the beginning in which all agree."""
-    return next(i for i, tokens in enumerate(zip(*sequences, strict=False)) if len(set(tokens)) > 1)
+    """Number of tokens at the beginning in which all agree; a tokenizer that changes texts may leave no difference."""
+    differ = (i for i, tokens in enumerate(zip(*sequences, strict=False)) if len(set(tokens)) > 1)
+    return next(differ, min(map(len, sequences)))
 
 
 def accuracy(scores: pd.DataFrame, by: str = "kind") -> pd.DataFrame:

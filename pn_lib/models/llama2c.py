@@ -240,6 +240,7 @@ class Llama2cTokenizer:
 
     bos_id = 1
     separator_id = bos_id  # what stands between two stories
+    space_before = True  # as SentencePiece does
     eos_id = 2
     first_byte_id = 3  # the 256 bytes follow one another
 

@@ -38,6 +38,7 @@ class Coder(Protocol):
 
     vocab_size: int
     separator_id: int  # stands between stories: read first, written last
+    space_before: bool  # puts a space before every text, and takes it away again
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -65,7 +66,7 @@ def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
     tokenizer = _tokenizer(path)
     if tokenizer.vocab_size < model.config.vocab_size:
         model = _without_padding(model, tokenizer.vocab_size)
-    if tokenizer.vocab_size > model.config.vocab_size:
+    if tokenizer.vocab_size > model.config.vocab_size and not tokenizer.cut(model.config.vocab_size):
         raise InputError(f"the tokenizer beside {path} has {tokenizer.vocab_size:,} tokens, the model knows "
                          f"{model.config.vocab_size:,}: they do not belong together")
     return model, tokenizer

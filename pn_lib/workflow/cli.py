@@ -166,11 +166,13 @@ def _train(options: argparse.Namespace) -> None:
 
 def _generate(options: argparse.Namespace) -> None:
     from pn_lib.models.generation import generate
+    from pn_lib.models.lossless import warn_of_changes
     from pn_lib.models.zoo import open_model
     from pn_lib.workflow.evaluate import check_prompt, model_source
 
     prompt = check_prompt(options.prompt) if options.prompt is not None else ""
     model, tokenizer = open_model(model_source(options.model))
+    warn_of_changes(tokenizer, [prompt])
     ids = [tokenizer.separator_id, *tokenizer.encode(prompt)]
     [completion] = generate(model, [ids], options.max_new_tokens, temperature=options.temperature,
                             top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,

@@ -34,6 +34,7 @@ from pn_lib.evaluation.likelihood import Likelihood, context_of, text_likelihood
 from pn_lib.evaluation.probes import KINDS, accuracy, load_probes, pocket_probes, score_probes
 from pn_lib.files import read_json, write_json
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.lossless import round_trip
 from pn_lib.models.zoo import Coder, open_model
 from pn_lib.workflow.stages import NAMED_CORPORA, REPOSITORY, output_root
 
@@ -106,6 +107,9 @@ def check_prompt(prompt: str) -> str:
 def evaluate(source: str, corpus: str, extent: Extent, out: str | None = None) -> str:
     """All tables as text; with ``out`` their numbers go to that JSON file too.
 
+    Stories that the model's tokenizer changes are not scored, and a warning says how many: their tokens are those of
+    another text.
+
     Raises:
         InputError: a model or corpus that cannot be opened, or ``extent`` asks for more stories than there are.
     """
@@ -114,15 +118,15 @@ def evaluate(source: str, corpus: str, extent: Extent, out: str | None = None) -
     model, tokenizer = open_model(model_source(source))
     training, validation, title = _stories(source, corpus, extent)
     result = {"model": {"source": source, "kind": model.name, "parameters": model.n_parameters(),
-                        "context": context_of(model), "vocabulary": tokenizer.vocab_size},
+                        "context": context_of(model), "vocabulary": tokenizer.vocab_size,
+                        "space_before": tokenizer.space_before},
               "corpus": {"title": title, "training_stories": len(training), "validation_stories": len(validation)}}
-    score = text_likelihood(model, tokenizer, validation)
-    result["likelihood"] = _spread(bits_per_byte_interval(score.story_nats, score.story_bytes))
+    result["likelihood"], scored, score = _likelihood(model, tokenizer, validation)
     result["completions"] = _completions(model, tokenizer, training, validation[:extent.completions], extent)
     probes = [probe for kind in KINDS for probe in load_probes(kind)]
     if corpus == "pocket":
         probes += pocket_probes(POCKET_PROBES, extent.seed)
-        result["pocket"] = _pocket(model, tokenizer, validation, score, extent)
+        result["pocket"] = _pocket(model, tokenizer, scored, score, extent)
     scores = score_probes(model, tokenizer, probes, context_of(model))
     result["probes"] = accuracy(scores).to_dict("index")
     if out is not None:
@@ -142,6 +146,19 @@ def _stories(source: str, corpus: str, extent: Extent) -> tuple[list[str], list[
     loaded = load_corpus(corpus, extent.train_stories, extent.stories, SPLIT_SEED, output_root())
     training, validation = (list(iterate(clean(part)[0])) for part in (loaded.train, loaded.validation))
     return training, validation, loaded.card.title
+
+
+def _likelihood(model: LanguageModel, tokenizer: Coder,
+                validation: list[str]) -> tuple[dict, list[str], Likelihood | None]:
+    """The bits per byte, of which stories they are, and their scores; None if fewer than two stories come back from the
+    tokenizer, as one story has no interval."""
+    trip = round_trip(tokenizer, validation)
+    facts = {"stories": trip.texts, "lossless_stories": len(trip.kept), "warning": trip.sentence}
+    if len(trip.kept) < 2:
+        return {"value": None, "low": None, "high": None, **facts}, [], None
+    scored = [validation[place] for place in trip.kept]
+    score = text_likelihood(model, tokenizer, scored)
+    return {**bits_per_byte_interval(score.story_nats, score.story_bytes)._asdict(), **facts}, scored, score
 
 
 def _spread(interval: Interval | None) -> dict[str, float] | None:
@@ -165,13 +182,14 @@ def _completions(model: LanguageModel, tokenizer: Coder, training: list[str], va
             "example": {"beginning": beginnings[0], "ending": told[0][0].text}}
 
 
-def _pocket(model: LanguageModel, tokenizer: Coder, validation: list[str], score: Likelihood, extent: Extent) -> dict:
+def _pocket(model: LanguageModel, tokenizer: Coder, scored: list[str], score: Likelihood | None,
+            extent: Extent) -> dict:
     blank = complete(model, tokenizer, [""], extent.completions, max_new_tokens=extent.max_new_tokens,
                      temperature=extent.temperature, seed=extent.seed, name="Telling")
     stories = [ending.text for ending in blank[0]]
     whole = [ending.text for ending in blank[0] if ending.ended]
     return {"ended": len(whole),
-            "excess_bits_per_byte": _spread(language.excess_bits_per_byte(score.story_nats, validation)),
+            "excess_bits_per_byte": _spread(score and language.excess_bits_per_byte(score.story_nats, scored)),
             "valid_share": _spread(language.valid_share(stories)), "stories": len(stories),
             "reasons": language.departure_reasons(whole)}
 
@@ -183,8 +201,7 @@ def _text(result: dict, extent: Extent, ours: bool) -> str:
              f"{sizes['title']}: {sizes['validation_stories']:,} validation stories",
              *([] if ours else ["(A model trained on this corpus may have read some of them, unless the corpus has a "
                                 "validation split of its own.)"]),
-             "Square brackets hold 95 % intervals.", "",
-             f"bits per byte {_spell(result['likelihood'])}", "",
+             "Square brackets hold 95 % intervals.", "", *_likelihood_lines(result), "",
              f"Endings of {completions['beginnings']} held-out beginnings, {completions['repeats']} each, temperature "
              f"{completions['temperature']:g}, at most {extent.max_new_tokens} tokens; copies sought in "
              f"{sizes['training_stories']:,} training stories",
@@ -203,5 +220,22 @@ def _text(result: dict, extent: Extent, ours: bool) -> str:
     return "\n".join([*lines, "", f"{completions['example']['beginning']} ***{completions['example']['ending']}"])
 
 
+def _likelihood_lines(result: dict) -> list[str]:
+    """The bits per byte, and what they are of if that is not all stories as they were given."""
+    row, lines, share = result["likelihood"], [], ""
+    kept = row["lossless_stories"]
+    if row["warning"]:
+        scored = "There are no bits per byte, as they would be of another text"
+        if row["value"] is not None:
+            share = f" on {kept:,} of {row['stories']:,} stories"
+            scored = f"The bits per byte are those of the other {kept:,} and compare with no figure of all"
+        lines = [f"WARNING: {row['warning']}. {scored}; endings and probes are of texts so changed.", ""]
+    lines.append(f"bits per byte {_spell(row)}{share}")
+    if result["model"]["space_before"]:
+        lines.append("(The tokenizer puts a space before each story: the bits count what it costs, the bytes leave it "
+                     "out.)")
+    return lines
+
+
 def _spell(row: dict | None) -> str:
-    return "-" if row is None else f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    return "-" if row is None or row["value"] is None else f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

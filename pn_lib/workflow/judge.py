@@ -33,6 +33,7 @@ from pn_lib.evaluation.judge_summary import (
 )
 from pn_lib.evaluation.judging import CHARACTERS_A_TOKEN, REPLY_TOKENS, JudgeLog, collect, estimate, unfinished
 from pn_lib.files import read_json, sha256, write_json
+from pn_lib.models.lossless import warn_of_changes
 from pn_lib.models.zoo import open_model
 from pn_lib.workflow.stages import output_root
 
@@ -199,6 +200,7 @@ def complete_prompts(prompts: Sequence[str], models: Sequence[str]) -> dict:
     tellers = {}
     for source in models:
         model, tokenizer = open_model(model_source(source))
+        warn_of_changes(tokenizer, prompts)
         # a path is kept relative to the output root, so that no record names this machine
         name = os.path.relpath(source, output_root()) if Path(source).exists() else source
         told = complete(model, tokenizer, prompts, max_new_tokens=PROMPT_TOKENS, temperature=1.0, seed=SEED, name=name)
