@@ -34,6 +34,13 @@ def stories260k_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def realworld_dir() -> Path:
+    """A folder of files as users bring them: models/hf/llama_plain, and the same model saved in other ways beside it
+    (PN_REALWORLD)."""
+    return _folder("PN_REALWORLD")
+
+
+@pytest.fixture(scope="session")
 def llama2c_run() -> Path:
     """llama2.c's program, compiled from its run.c (PN_LLAMA2C)."""
     value = os.environ.get("PN_LLAMA2C")

@@ -265,3 +265,20 @@ def test_a_number_without_a_token_is_shown_as_such(tmp_path):
     (tmp_path / "tokenizer.json").write_text(json.dumps(state))
     loaded = Tokenizer.load(tmp_path)
     assert loaded.vocab_size == 271 and loaded.decode([265]) == "\ufffd"
+
+
+def test_one_model_saved_in_many_ways(realworld_dir):
+    """Every folder that opens gives the plain one's bits per byte, or a text does not come back."""
+    folder = realworld_dir / "models" / "hf"
+    lines = (realworld_dir / "corpora" / "ok" / "good.jsonl").read_text(encoding="utf-8").splitlines()[:20]
+    stories = [json.loads(line)["text"] for line in lines]
+    known = text_likelihood(*open_model(folder / "llama_plain"), stories).bits_per_byte
+    for path in sorted(folder.glob("llama_*")):
+        try:
+            model, coder = open_model(path)
+            found = text_likelihood(model, coder, stories).bits_per_byte
+        except InputError as error:
+            assert "another kind of tokenizer" in str(error) or "tokenizer changes" in str(error), path
+        else:
+            half = 1e-2 if path.name.endswith("float16") else 1e-6
+            assert coder.space_before or found == pytest.approx(known, abs=half), path

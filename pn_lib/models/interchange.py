@@ -82,6 +82,7 @@ MAMBA = {
     "norm.weight": ("backbone.norm_f.weight",),
 }
 PREFIXES = ("model.", "transformer.", "backbone.")
+WRAPPERS = ("module.", "_orig_mod.")  # before all names of a model saved inside DistributedDataParallel, or compiled
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,9 @@ def from_transformers(config: Mapping[str, Any], state: Mapping[str, Tensor]) ->
         InputError: an architecture or option that has no equal here, or weights that do not fit the config.
     """
     kind = config.get("model_type")
+    if kind is None and "ssm_cfg" in config:
+        raise InputError("this Mamba is in the format of the mamba_ssm package; convert it to transformers' format "
+                         "first, whose config has a model_type")
     if kind not in FAMILIES:
         raise InputError(f"model_type {kind!r} has no equal here; known are {', '.join(FAMILIES)}")
     model = FAMILIES[kind].model(_our_config(kind, config))
@@ -344,6 +348,8 @@ def _turned(weight: Tensor, our_name: str, kind: str) -> Tensor:
 
 
 def _bare(name: str) -> str:
+    while name.startswith(WRAPPERS):
+        name = name.partition(".")[2]
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name

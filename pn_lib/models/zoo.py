@@ -6,11 +6,9 @@ tables.
 
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Protocol
 
 import tokenizers
-import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -18,10 +16,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from tokenizers import decoders, models, pre_tokenizers
-from torch import Tensor
 
 from pn_lib.data.tokenizer import SEPARATOR, Tokenizer
 from pn_lib.errors import InputError
@@ -29,8 +24,10 @@ from pn_lib.files import read_json
 from pn_lib.models.base import LanguageModel, load_model
 from pn_lib.models.interchange import from_transformers
 from pn_lib.models.llama2c import Llama2cTokenizer, load_llama2c
+from pn_lib.models.weights import load_weights
 
-HUB_FILES = ["config.json", "*.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.json", "merges.txt"]
+HUB_FILES = ["config.json", "*.safetensors", "pytorch_model*.bin", "*.index.json", "tokenizer.json", "vocab.json",
+             "merges.txt"]
 
 
 class Coder(Protocol):
@@ -62,7 +59,7 @@ def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
             raise InputError(f"there is no model at {source}: give the folder of a saved model, a llama2.c .bin file, "
                              "RUN/NAME of a run, or owner/name on the Hub")
     config = read_json(path / "config.json")
-    model = load_model(path) if "model" in config else from_transformers(config, _weights(path))
+    model = load_model(path) if "model" in config else from_transformers(config, load_weights(path))
     tokenizer = _tokenizer(path)
     if tokenizer.vocab_size < model.config.vocab_size:
         model = _without_padding(model, tokenizer.vocab_size)
@@ -90,20 +87,6 @@ def _llama2c(path: Path) -> tuple[LanguageModel, Coder]:
     if found is None:
         raise InputError(f"{path} has no tokenizer beside it: put its {names[0]} or {names[1]} there")
     return model, Llama2cTokenizer(found, vocab_size)
-
-
-def _weights(folder: Path) -> dict[str, Tensor]:
-    """A ``transformers`` state dict, from safetensors or, for older models, pickled tensors and nothing but tensors."""
-    safe, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
-    try:
-        if safe.exists():
-            return load_file(safe)
-        if pickled.exists():
-            return torch.load(pickled, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the weights in {folder} are damaged ({reason}); fetch them again") from None
-    raise InputError(f"{folder} has a config.json but no weights: model.safetensors or pytorch_model.bin must be there")
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
