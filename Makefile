@@ -5,15 +5,17 @@
 # make site         the course as web pages, with search, in build/site
 # make assignment   the exercises as nbgrader assignments, in build/assignment
 # Choose with PROFILE=smoke|quick|laptop|paper and CORPUS=pocket|tinystories|path.
+# PYTHON names the interpreter of a new .venv; with an empty CONSTRAINT it takes the newest release of every package.
 
 PROFILE ?= quick
 CORPUS ?= pocket
 PYTHON ?= python3
+CONSTRAINT ?= --constraint requirements.lock
 
 BIN := .venv/bin
 READY := .venv/ready
 DEVELOP := .venv/ready-dev
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINT) --editable
 NBVAL_ROOT := build/nbval
 
 .PHONY: report test lint unit-tests notebook-tests lab lab-test site assignment lock
@@ -61,11 +63,14 @@ site: $(DEVELOP)
 assignment: $(DEVELOP)
 	$(BIN)/python -m pn_lib assignment
 
-# Rewrite requirements.lock from pyproject.toml: the versions of all that any part of the project can need. torch's own
-# GPU libraries are left out: the standard build of torch names their versions itself, and a CPU build needs none.
+# Rewrite requirements.lock from pyproject.toml: the versions of all that any part of the project can need, on any system
+# and any Python from 3.11 on. Versions that still fit stay as they are; `make lock UPGRADE=--upgrade` takes the newest.
+# torch's own GPU libraries are left out: the standard build of torch names their versions itself, and a CPU build needs
+# none.
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	mkdir -p build
+	cp requirements.lock build/all.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
-	    --upgrade pyproject.toml --output-file build/all.lock
+	    $(UPGRADE) pyproject.toml --output-file build/all.lock
 	grep -v -E '^(nvidia-|cuda-|triton)' build/all.lock > requirements.lock
