@@ -2,9 +2,11 @@
 
 import json
 import re
+import tomllib
 
 import pandas as pd
 import pytest
+import yaml
 
 from pn_lib.workflow.cli import _parser
 from pn_lib.workflow.stages import REPOSITORY
@@ -86,3 +88,20 @@ def test_commands_exist():
     commands = set(re.findall(r"python -m pn_lib ([a-z]+)", README))
     help_text = _parser().format_help()
     assert commands and all(re.search(rf"^\s+{command}\s", help_text, re.M) for command in commands)
+
+
+def test_the_tested_pythons_are_everywhere_the_same():
+    text = {name: (REPOSITORY / name).read_text(encoding="utf-8")
+            for name in ("pyproject.toml", "Makefile", "environment.yml", ".github/workflows/ci.yml")}
+    project = tomllib.loads(text["pyproject.toml"])["project"]
+    tested = [name.split(" :: ")[-1] for name in project["classifiers"] if name.startswith("Programming Language")]
+    oldest, newest = tested[0], tested[-1]
+    assert project["requires-python"] == f">={oldest}"
+    assert f"Python {oldest} or newer ({oldest} to {newest} are tested)" in README
+    assert f"version_info < ({oldest.replace('.', ', ')})" in text["Makefile"]
+    assert f"--python-version {oldest} " in text["Makefile"]
+    assert f"- python={oldest}" in text["environment.yml"]
+    jobs = yaml.safe_load(text[".github/workflows/ci.yml"])["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == [oldest, newest]
+    assert jobs["newest"]["continue-on-error"] is True
+    assert jobs["newest"]["steps"][-1]["run"] == "make --keep-going test CONSTRAINT="
