@@ -12,6 +12,10 @@ CORPUS ?= pocket
 PYTHON ?= python3
 CONSTRAINT ?= --constraint requirements.lock
 
+# How OpenMP's threads wait, for kernels that import PyTorch before pn_lib: see pn_lib/process.py
+export GOMP_SPINCOUNT ?= 2000
+export KMP_BLOCKTIME ?= 1
+
 BIN := .venv/bin
 READY := .venv/ready
 DEVELOP := .venv/ready-dev
@@ -28,7 +32,7 @@ test: lint unit-tests notebook-tests
 lint: $(DEVELOP)
 	$(BIN)/ruff check .
 
-# Two processes of one thread each: two that each spin with two threads would slow one another.
+# Two processes of one thread each: two that each wait for two threads would slow one another.
 unit-tests: $(DEVELOP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 

@@ -4,4 +4,7 @@ The rooms import one way only: ``data <- models <- training <- evaluation <- wor
 apart.
 """
 
+from pn_lib import process
+
 __version__ = "0.1.0"
+process.settle()  # before anything imports PyTorch, which looks once

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from pn_lib.benchmark import command, measure
+from pn_lib import hardware
+from pn_lib.benchmark import command, measure, training
 from pn_lib.benchmark.contenders import QUICK, build_ours, mamba_name, ours, random_ids
 from pn_lib.benchmark.decoding import STEPS, Decoder, against_context, decode_briefly, decoding_pairs, measure_decoding
 from pn_lib.benchmark.generation import STORIES, generation_pairs, measure_generation, stories_contenders
@@ -101,12 +102,15 @@ def test_a_training_step_trains():
     assert model(step.ids, step.targets).item() < before
 
 
-def test_training_table(no_processes):
+@pytest.mark.parametrize("precisions", [["float32"], ["float32", "bfloat16"]])
+def test_training_table(precisions, no_processes, monkeypatch):
+    monkeypatch.setattr(training, "native_precisions", lambda device: precisions)
     table = measure_training(TINY, peers=False)
-    assert list(table["model"]) == list(ours(TINY)) * 2 and set(table["precision"]) == {"float32", "bfloat16"}
+    assert list(table["model"]) == list(ours(TINY)) * len(precisions)
+    assert list(table["precision"].unique()) == precisions
     check_numbers(table, "parameters", "tokens_per_second", "slowest", "fastest", "peak_memory_mb", "utilisation")
     compared = ratios(table, training_pairs(TINY))
-    assert list(compared["ours"]) == [mamba_name(2)] * 2 and (compared["memory_ratio"] == 1).all()
+    assert list(compared["ours"]) == [mamba_name(2)] * len(precisions) and (compared["memory_ratio"] == 1).all()
 
 
 def test_scan_table():
@@ -213,7 +217,7 @@ def test_each_table_is_saved_as_soon_as_it_is_there(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(command, "measure_decoding", lambda scale: table)
     monkeypatch.setattr(command, "measure_generation", lambda scale, peers: table)
     assert main(["benchmark"]) == 0 and main(["publish", "benchmark"]) == 0
-    published = tmp_path / "results" / "published" / "benchmark"
+    published = tmp_path / "results" / "published" / "benchmark" / hardware.instructions()
     assert {path.name for path in published.iterdir()} >= {*BENCHMARK_FILES, "decoding_contexts.csv"}
     assert read_json(published / "machine.json")["versions"]["numba"]
 

@@ -1,16 +1,29 @@
-"""Sixteen lanes: the elementary functions keep their stated error, and bfloat16 is read and rounded as PyTorch does."""
+"""The lanes: the elementary functions keep their stated error, and bfloat16 is read and rounded as PyTorch does."""
 
 import numpy as np
 import pytest
 import torch
 from numba import njit
 
-from pn_lib.models.lanes import WIDTH, exp2, fma, load, maximum, sigmoid, softplus, splat, store, total
+from pn_lib.models.lanes import (
+    WIDTH,
+    exp2,
+    fma,
+    highest,
+    load,
+    maximum,
+    sigmoid,
+    softplus,
+    splat,
+    spread,
+    store,
+    total,
+)
 
 
 @njit
 def apply_all(x, results):
-    """Rows of ``results``: exp2, sigmoid, softplus of x (a multiple of 16 numbers)."""
+    """Rows of ``results``: exp2, sigmoid, softplus of x (whole registers of numbers)."""
     for i in range(0, len(x), WIDTH):
         v = load(x, (i,))
         store(results, (0, i), exp2(v))
@@ -33,7 +46,8 @@ def arithmetic(x, y):
     store(y, (3, 0), a / b)
     store(y, (4, 0), fma(a, b, splat(np.float32(2))))
     store(y, (5, 0), maximum(a, b))
-    return total(a)
+    store(y, (6, 0), spread(x[::3], (1,)))
+    return total(a), highest(a)
 
 
 def results_of(x: np.ndarray) -> np.ndarray:
@@ -55,7 +69,7 @@ def test_elementary_functions_keep_their_stated_error():
 
 
 def test_ends_and_not_a_number():
-    x = np.full(16, np.nan, np.float32)
+    x = np.full(WIDTH, np.nan, np.float32)
     x[:4] = -1e30, 1e4, -1e4, 0
     exp2s, sigmoids, softpluses = results_of(np.minimum(x, 127)), results_of(x)[1], results_of(x)[2]
     np.testing.assert_allclose(exp2s[0, [0, 3]], [2.0**-126, 1], rtol=3e-7)
@@ -66,11 +80,12 @@ def test_ends_and_not_a_number():
 
 
 def test_arithmetic():
-    x = np.random.default_rng(0).normal(size=32).astype(np.float32)
-    a, b = x[:16], x[16:]
-    y = np.empty((6, 16), np.float32)
-    assert arithmetic(x, y) == pytest.approx(a.sum(), rel=1e-6)
-    for got, want in zip(y, (a + b, a - b, a * b, a / b, a * b + 2, np.maximum(a, b)), strict=True):
+    x = np.random.default_rng(0).normal(size=2 * WIDTH).astype(np.float32)
+    a, b = x[:WIDTH], x[WIDTH:]
+    y = np.empty((7, WIDTH), np.float32)
+    assert arithmetic(x, y) == pytest.approx((a.sum(), a.max()), rel=1e-6)
+    wanted = (a + b, a - b, a * b, a / b, a * b + 2, np.maximum(a, b), np.full(WIDTH, x[3]))
+    for got, want in zip(y, wanted, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7)
 
 

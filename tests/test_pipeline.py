@@ -5,9 +5,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from filelock import FileLock
 
+from pn_lib import hardware
 from pn_lib.errors import InputError
+from pn_lib.files import read_json
+from pn_lib.process import usable_cores
 from pn_lib.workflow import pipeline as pipeline_module
 from pn_lib.workflow.pipeline import Pipeline, StageError
 from pn_lib.workflow.stages import load_stages
@@ -71,6 +75,16 @@ def world(tmp_path, monkeypatch):
 
 def ran(said: list[str]) -> list[str]:
     return [line.split("] ")[-1].split(":")[0] for line in said if ": done" in line]
+
+
+def test_a_run_says_once_what_machine_it_found_and_records_it(world):
+    make, said = world
+    pipeline = make()
+    pipeline.run()
+    found = [line for line in said if hardware.instructions() in line and f"{torch.get_num_threads()} of" in line]
+    assert found == said[:1] and hardware.native_precisions(torch.device("cpu"))[-1] in found[0]
+    machine = read_json(pipeline.results / "timings" / "machine.json")
+    assert machine["instructions"] == hardware.instructions() and machine["cores"] == usable_cores()
 
 
 def test_a_run_makes_everything_and_a_second_does_nothing(world, tmp_path):

@@ -19,16 +19,18 @@ from pn_lib.config import parse_config
 from pn_lib.data.tokens import batch
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.models.transformer import Transformer
+from pn_lib.training import muon as muon_module
 from pn_lib.training.checkpoint import checkpoints
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.cost import PHASES
-from pn_lib.training.loop import HISTORY_COLUMNS, TIMING_COLUMNS, resolve_precision, train
+from pn_lib.training.loop import HISTORY_COLUMNS, TIMING_COLUMNS, train
 from pn_lib.training.optimizer import parameter_groups
 
 # --- what is computed ---------------------------------------------------------------------------------------------
 
 
-def test_equals_a_plain_loop(tokens):
+def test_equals_a_plain_loop(tokens, monkeypatch):
+    monkeypatch.setattr(muon_module, "matrix_dtype", lambda device: torch.bfloat16)  # which PyTorch's Muon always takes
     model, plain = make_model(dropout=0.0), make_model(dropout=0.0)
     config = TrainingConfig(tokens=5 * 64, batch_size=4, context=16, learning_rate=3e-3, weight_decay=0.3,
                             grad_clip=0.5, warmup_fraction=0.4, precision="float32", evals=3)
@@ -128,15 +130,6 @@ def test_compile_trains_through_the_compiled_model(tokens, monkeypatch):
     assert compiled.history["train_loss"].tolist() == pytest.approx(doubled.tolist(), rel=1e-4)
 
 
-def test_auto_precision_is_a_rule_about_the_machine(monkeypatch):
-    cpu = torch.device("cpu")
-    for capabilities, expected in [({"avx512_bf16": True}, "bfloat16"), ({"amx_bf16": True}, "bfloat16"),
-                                   ({"avx512_f": True, "avx512_bf16": False}, "float32"), ({"neon": True}, "float32")]:
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda answer=capabilities: answer)
-        assert resolve_precision("auto", cpu) == expected
-    assert resolve_precision("float32", cpu) == "float32"
-
-
 # --- interrupted and resumed --------------------------------------------------------------------------------------
 
 
@@ -193,6 +186,7 @@ import sys, time
 sys.path[:0] = {path!r}
 from training_example import CONFIG, make_model, scorer
 from pn_lib.data.tokens import TokenFile
+from pn_lib.training import muon as muon_module
 from pn_lib.training.loop import train
 tokens = TokenFile({prefix!r})
 model = make_model()

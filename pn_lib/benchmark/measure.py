@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pn_lib.hardware import autocast
 from pn_lib.progress import progress
 from pn_lib.training.optimizer import Optimizers
 
@@ -52,7 +53,7 @@ class TrainingStep:
 
     def __call__(self) -> None:
         self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with autocast(self.ids.device, self.precision):
             loss = self.model(self.ids, self.targets)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

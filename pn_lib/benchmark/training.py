@@ -12,16 +12,18 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pn_lib.benchmark.contenders import PRECISIONS, Scale, find, mamba_name, mambapy_name, ours, random_ids
+from pn_lib.benchmark.contenders import Scale, find, mamba_name, mambapy_name, ours, random_ids
 from pn_lib.benchmark.contenders import others as other_models
 from pn_lib.benchmark.measure import Contender, TrainingStep, alternate, fresh_peak_mb, matrix_peak
 from pn_lib.benchmark.tables import Pair
+from pn_lib.hardware import PRECISIONS, native_precisions
 from pn_lib.models.cost import parameter_count, training_flops_per_token
 from pn_lib.progress import progress
 from pn_lib.training.optimizer import make_optimizer
 
 COMPILED = "Transformer, compiled"
 MEMORY_STEPS = 3
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class _Setting:
 
 def measure_training(scale: Scale, peers: bool) -> pd.DataFrame:
     """A row for each model, precision and length: tokens/s, peak memory in MB, share of the matrix-product peak."""
-    peaks = {name: matrix_peak(dtype, size=scale.matrix_size) for name, dtype in PRECISIONS.items()}
+    peaks = {name: matrix_peak(PRECISIONS[name], size=scale.matrix_size) for name in native_precisions(CPU)}
     rows = []
     for setting in progress(list(_settings(scale, peers)), "training", unit="setting"):
         rows += _race(scale, setting, peaks[setting.precision])
@@ -77,7 +79,7 @@ def can_compile() -> bool:
 
 
 def _settings(scale: Scale, peers: bool) -> Iterator[_Setting]:
-    for precision in PRECISIONS:
+    for precision in native_precisions(CPU):
         for length in scale.lengths:
             names = list(ours(scale))
             if length == scale.peer_length:

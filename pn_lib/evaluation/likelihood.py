@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from pn_lib.data.tokens import IGNORED, TokenFile
 from pn_lib.errors import InputError
@@ -117,10 +116,8 @@ def sequence_nats(model: LanguageModel, sequences: Sequence[Sequence[int] | np.n
                 piece = np.asarray(sequences[i][begin:end], np.int64)
                 ids[row, :len(piece) - 1] = piece[:-1]  # padding on the right: causal models cannot see it
                 targets[row, scored - begin - 1:len(piece) - 1] = piece[scored - begin:]
-            logits = model(torch.from_numpy(ids).to(model.device)).float()  # (B, T, V)
-            losses = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(targets).to(model.device).flatten(),
-                                     ignore_index=IGNORED, reduction="none")  # (B T,), 0 where ignored
-            sums = losses.cpu().double().view(len(group), T).sum(1).numpy()
+            losses = model.nats(*(torch.from_numpy(v).to(model.device) for v in (ids, targets)))  # (B, T)
+            sums = losses.cpu().double().sum(1).numpy()
             np.add.at(nats, [i for i, *_ in group], sums)
     return nats
 

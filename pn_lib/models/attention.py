@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pn_lib.errors import InputError
 from pn_lib.models.blocked import blocked_attention, pays
+from pn_lib.models.support import can_fuse
 
 Rotation = tuple[Tensor, Tensor]
 
@@ -151,6 +152,9 @@ class SoftmaxAttention(Attention):
 
         With ``stories`` (B, T), the number of each token's story, a token sees its own story only.
         """
+        # our kernel is a flash attention: who asks PyTorch for another, as its counter of FLOPs needs it, gets that
+        if cache is None and can_fuse(x) and torch.backends.cuda.flash_sdp_enabled():
+            return self._fused(x, rotation, stories)
         q, k, v = self._project(x, rotation)
         if cache is not None:
             k, v = cache.extend(k, v)
@@ -163,6 +167,25 @@ class SoftmaxAttention(Attention):
         grouped, causal, scale = self.n_kv_heads < self.n_heads, mask is None, 1 / self.divisor
         y = F.scaled_dot_product_attention(q, k, v, mask, 0.0, causal, scale=scale, enable_gqa=grouped)
         return self._join(y)
+
+    def _fused(self, x: Tensor, rotation: Rotation | None, stories: Tensor | None) -> Tensor:
+        """``forward`` by kernels, from the projections to the heads' outputs."""
+        from pn_lib.models.fused_blocks import attention  # needs Numba, which need not be there
+
+        qkv = F.linear(x, self.qkv.weight, self.qkv.bias)
+        gains = None if self.q_norm is None else torch.stack((self.q_norm.weight, self.k_norm.weight))
+        eps = 0.0 if self.q_norm is None else self.q_norm.eps
+        first = self._first_seen(*x.shape[:2], stories)
+        return self.out(attention(qkv, self.n_heads, self.n_kv_heads, 1 / self.divisor, first, gains, eps, rotation))
+
+    def _first_seen(self, batch: int, length: int, stories: Tensor | None) -> Tensor:
+        """The first token that each token sees, (B, T): that of its window, or of its story if that begins later."""
+        positions = torch.arange(length).expand(batch, -1)
+        first = torch.zeros_like(positions) if self.window is None else (positions - self.window + 1).clamp(min=0)
+        if stories is None:
+            return first
+        begins = F.pad(stories[:, 1:] != stories[:, :-1], (1, 0))
+        return torch.maximum(first, (positions * begins).cummax(1).values)
 
     def step(self, x: Tensor, rotation: Rotation | None, cache: KVCache) -> Tensor:
         """One token for each row, x (B, D), behind those in the cache -> (B, D)."""

@@ -8,9 +8,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pn_lib.config import parse_config
 from pn_lib.data.tokenizer import Tokenizer
+from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import InputError
 from pn_lib.files import atomic, read_json, write_json
 
@@ -39,6 +41,12 @@ class LanguageModel(nn.Module):
         the whole batch are then never held (see ``loss``).
         """
         raise NotImplementedError
+
+    @torch.no_grad()
+    def nats(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """-log p of each of ``targets`` (B, T), the tokens that should follow, in nats; 0 where ``IGNORED``."""
+        logits = self(ids).float().flatten(0, 1)
+        return F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED, reduction="none").view_as(targets)
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, Any]:
         """ids (B, T) int64, T >= 1 -> logits after the last token (B, V), and the state that ``step`` goes on from."""

@@ -28,7 +28,7 @@ def fused_scan(x, dt, A, B, C, D, initial_state, z=None, dt_bias=None) -> tuple[
         InputError: NaN or infinite dt.
     """
     missing = -x.shape[2] % WIDTH
-    if missing:  # idle channels fill the last sixteen
+    if missing:  # idle channels fill the last register
         last, first = (0, missing), (0, 0, 0, missing)
         x, dt, D, z, dt_bias = (None if v is None else F.pad(v, last) for v in (x, dt, D, z, dt_bias))
         A, initial_state = F.pad(A, first), F.pad(initial_state, first)
@@ -49,7 +49,7 @@ class _FusedScan(torch.autograd.Function):
         borders = A.new_empty(batch, chunks, *blocked.shape)
         y, finite = torch.empty_like(saved[0]), A.new_empty(batch, len(blocked))
         h = blocked_channels(initial_state.clone())  # the kernel turns the first state into the last
-        _run(kernels.scan_forward, batch * length * channels * n, _inputs(saved), *_arrays(h, borders, y, finite))
+        run_kernel(kernels.scan_forward, batch * length * channels * n, _inputs(saved), *arrays(h, borders, y, finite))
         if not finite.isfinite().all():
             raise InputError("the scan's dt holds NaN or infinity: the model has diverged; lower the learning rate")
         ctx.save_for_backward(*saved, borders)
@@ -63,11 +63,12 @@ class _FusedScan(torch.autograd.Function):
         x, dt, A, B, C, D, gate, _ = saved
         batch, _, channels = x.shape
         groups = -(-len(A) // kernels.GROUP)
-        g = kernels.Gradients(*_arrays(
+        g = kernels.Gradients(*arrays(
             *(grads := [torch.empty_like(x), torch.empty_like(dt), A.new_zeros(batch, *A.shape),
                         B.new_empty(groups, *B.shape), C.new_empty(groups, *C.shape), D.new_zeros(batch, channels),
                         torch.empty_like(gate), D.new_zeros(batch, channels), blocked_channels(grad_state.clone())])))
-        _run(kernels.scan_backward, x.numel() * A.shape[1], _inputs(saved), *_arrays(borders, grad_y.contiguous()), g)
+        run_kernel(kernels.scan_backward, x.numel() * A.shape[1], _inputs(saved),
+                   *arrays(borders, grad_y.contiguous()), g)
         grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_h = grads
         grad_A, grad_B, grad_C, grad_D, grad_bias = (v.sum(0) for v in (grad_A, grad_B, grad_C, grad_D, grad_bias))
         return (grad_x, grad_dt, unblocked_channels(grad_A), grad_B, grad_C, grad_D, unblocked_channels(grad_h),
@@ -90,7 +91,7 @@ class _FusedConvolution(torch.autograd.Function):
     def forward(ctx, x, history, weight, bias):
         saved = [v.contiguous() for v in (x, history, weight.mT, bias)]
         y = torch.empty_like(saved[0])
-        _run(kernels.convolution_forward, x.numel() * weight.shape[1], *_arrays(*saved, y))
+        run_kernel(kernels.convolution_forward, x.numel() * weight.shape[1], *arrays(*saved, y))
         ctx.save_for_backward(*saved)
         return y
 
@@ -100,33 +101,33 @@ class _FusedConvolution(torch.autograd.Function):
         x, history, weight, bias = ctx.saved_tensors
         grads = [torch.empty_like(x), torch.empty_like(history), weight.new_empty(len(x), *weight.shape),
                  bias.new_empty(len(x), *bias.shape)]
-        arrays = _arrays(x, history, weight, bias, grad_y.contiguous(), *grads)
-        _run(kernels.convolution_backward, x.numel() * len(weight), *arrays)
+        run_kernel(kernels.convolution_backward, x.numel() * len(weight),
+                   *arrays(x, history, weight, bias, grad_y.contiguous(), *grads))
         grad_x, grad_history, grad_weight, grad_bias = grads
         return grad_x, grad_history, grad_weight.sum(0).mT, grad_bias.sum(0)
 
 
-def _run(kernel: Callable, work: int, *arguments) -> None:
+def run_kernel(kernel: Callable, work: int, *arguments) -> None:
     """Call a kernel on as many threads as PyTorch uses; say so where that had to compile it first."""
     numba.set_num_threads(1 if work < SMALL else min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    known, start = len(kernel.signatures), time.perf_counter()
+    known, start = len(kernel.overloads), time.perf_counter()
     kernel(*arguments)
     seconds = time.perf_counter() - start
-    if len(kernel.signatures) > known and seconds > COMPILED:
+    if len(kernel.overloads) > known and seconds > COMPILED:
         print(f"compiled {kernel.__name__} in {seconds:.1f} s; it is kept on disk for the next time", file=sys.stderr)
 
 
 def _inputs(tensors: list[Tensor]) -> kernels.Inputs:
-    return kernels.Inputs(*_arrays(*tensors))
+    return kernels.Inputs(*arrays(*tensors))
 
 
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+def arrays(*tensors: Tensor) -> list[np.ndarray]:
     """The tensors' memory as NumPy sees it, which knows bfloat16 by its bits only."""
     return [(v.view(torch.uint16) if v.dtype == torch.bfloat16 else v).detach().numpy() for v in tensors]
 
 
 def blocked_channels(v: Tensor) -> Tensor:
-    """(..., E, N) -> (..., E / 16, N, 16): what belongs to sixteen channels lies together."""
+    """(..., E, N) -> (..., E / W, N, W): what belongs to a register of W channels lies together."""
     return v.unflatten(-2, (-1, WIDTH)).mT.contiguous()
 
 

@@ -20,7 +20,7 @@ ACTIVATIONS = {"swiglu": kernels.SWIGLU, "gelu": kernels.GELU, "relu": kernels.R
 
 
 class FusedTransformer:
-    """The step of a Transformer, and the keys and values it goes on from: (L, B, K, context / 16, d, 16) each."""
+    """The step of a Transformer, and the keys and values it goes on from: (L, B, K, context / W, d, W) each."""
 
     def __init__(self, model, batch: int):
         c = model.config
@@ -68,7 +68,7 @@ class _LayerCache:
     """Takes the keys and values of a prefill; the place of a KVCache."""
 
     def __init__(self, keys: Tensor, values: Tensor):
-        self.keys, self.values = keys, values  # (B, K, context / 16, d, 16): views
+        self.keys, self.values = keys, values  # (B, K, context / W, d, W): views
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """k and v (B, K, T, d), the first ones -> the same."""
@@ -86,7 +86,7 @@ class FusedMamba:
         self.rank, self.eps, self.vocab_size = c.rank, np.float32(c.norm_eps), c.vocab_size
         self.weights = _mamba_weights(model)
         self.conv = torch.stack([layer.conv for layer in layers]).contiguous()  # (L, B, K-1, E)
-        self.h = torch.stack([blocked_channels(layer.ssm) for layer in layers])  # (L, B, E / 16, N, 16)
+        self.h = torch.stack([blocked_channels(layer.ssm) for layer in layers])  # (L, B, E / W, N, W)
 
     def step(self, x: Tensor) -> Tensor:
         """x (B, D), the embedding of the next token -> logits (B, V)."""
@@ -114,7 +114,7 @@ def _transformer_weights(model) -> kernels.TransformerWeights:
     halves = 2 if c.activation == "swiglu" else 1
     inner = _padded(c.ff_width)
 
-    def up(weight: Tensor) -> Tensor:  # gate and value, each padded to sixteens
+    def up(weight: Tensor) -> Tensor:  # gate and value, each padded to whole registers
         return torch.cat([_pad_rows(part, inner) for part in weight.chunk(halves)])
 
     stacked = {
@@ -164,7 +164,7 @@ def _pad_rows(v: Tensor, rows: int) -> Tensor:
 
 
 def _blocked(weight: Tensor) -> Tensor:
-    """A linear layer's weight (out, in) -> (out / 16, in, 16), out padded with zeros."""
+    """A linear layer's weight (out, in) -> (out / W, in, W), out padded with zeros."""
     return _pad_rows(weight, _padded(len(weight))).unflatten(0, (-1, WIDTH)).mT
 
 

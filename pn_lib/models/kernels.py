@@ -3,8 +3,8 @@
 The idea is that of Mamba's CUDA kernel (Gu & Dao 2023, section 3.3.2). One pass over time does everything between two
 matrix products: the softplus of dt, the decay, the state, the output, the direct path D and the gate. The states stay
 in the processor's cache, and nothing of size B T E N is ever stored: the forward pass keeps those at the borders of
-chunks, the backward pass computes the others anew, with gradients derived by hand. Sixteen channels are worked on at
-once (see ``lanes``), so that sums over the N state elements stay in their lanes.
+chunks, the backward pass computes the others anew, with gradients derived by hand. A register of W channels is worked
+on at once (see ``lanes``), so that sums over the N state elements stay in their lanes.
 
 Work is cut into tasks, a sequence and some of its channels each, that share nothing. How it is cut does not depend on
 the number of threads, and so neither does any result.
@@ -15,17 +15,17 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from pn_lib.models.lanes import ONE, WIDTH, ZERO, exp2, fma, load, sigmoid, softplus, splat, store, total
+from pn_lib.models.lanes import ONE, WIDTH, ZERO, exp2, fma, load, sigmoid, softplus, splat, spread, store, total
 
 LN_2 = np.float32(np.log(2))
-CHUNK = 16  # steps between two stored states: B E N T / 16 numbers, and 64 KB of scratch, which stay in the L2 cache
-GROUP = 8  # blocks of sixteen channels that one task of the backward pass sums the gradients of B and C over
+CHUNK = 16  # steps between two stored states: B E N T / 16 numbers, and scratch that stays in the L2 cache
+GROUP = 8  # registers of channels that one task of the backward pass sums the gradients of B and C over
 
 
 class Inputs(NamedTuple):
     """What both passes read. Sequences may be float32, or uint16 with the bits of bfloat16; the others are float32.
 
-    "Blocked" stands for (E / 16, N, 16): what belongs to sixteen channels lies together.
+    "Blocked" stands for (E / W, N, W): what belongs to a register of W channels lies together.
     """
 
     x: np.ndarray  # (B, T, E)
@@ -54,7 +54,7 @@ class Gradients(NamedTuple):
 
 @njit
 def step_size(p, b, t, e):
-    """dt of sixteen channels, and its derivative with respect to what was given."""
+    """dt of a register of channels, and its derivative with respect to what was given."""
     v = load(p.dt, (b, t, e))
     if len(p.dt_bias) == 0:
         return v, splat(ONE)
@@ -64,12 +64,12 @@ def step_size(p, b, t, e):
 
 @njit
 def advance(p, b, t, block, dt, x, before, after, decays):
-    """One step of all N states of sixteen channels, (N, 16) each: h = a h + dt x B; returns C . h + D x."""
+    """One step of all N states of a register of channels, (N, W) each: h = a h + dt x B; returns C . h + D x."""
     u, y = dt * x, load(p.D, (block * WIDTH,)) * x
     for n in range(len(after)):
         a = exp2(dt * load(p.A, (block, n, 0)))
-        h = fma(a, load(before, (n, 0)), u * splat(p.B[b, t, n]))
-        y = fma(splat(p.C[b, t, n]), h, y)
+        h = fma(a, load(before, (n, 0)), u * spread(p.B, (b, t, n)))
+        y = fma(spread(p.C, (b, t, n)), h, y)
         store(after, (n, 0), h)
         store(decays, (n, 0), a)
     return y
@@ -79,7 +79,7 @@ def advance(p, b, t, block, dt, x, before, after, decays):
 def scan_forward(p, h, borders, y, finite):
     """From the initial state h (B, blocked), which becomes the last, to y (B, T, E).
 
-    ``borders`` (B, chunks, blocked) takes the state before each chunk, unless it has no chunks; ``finite`` (B, E / 16)
+    ``borders`` (B, chunks, blocked) takes the state before each chunk, unless it has no chunks; ``finite`` (B, E / W)
     becomes zero, or NaN where a dt is NaN or infinite.
     """
     T, blocks = p.x.shape[1], len(p.A)
@@ -150,10 +150,10 @@ def sweep(p, b, start, steps, block, g, decays, states, rows, sums):
         dt, grad, x = load(rows, (0, k, 0)), load(rows, (2, k, 0)), load(p.x, (b, t, e))
         u, grad_u, grad_dt = dt * x, splat(ZERO), splat(ZERO)
         for n in range(len(g.h[b, block])):
-            G = fma(splat(p.C[b, t, n]), grad, load(g.h, (b, block, n, 0)))
+            G = fma(spread(p.C, (b, t, n)), grad, load(g.h, (b, block, n, 0)))
             store(sums, (0, k, n, 0), fma(G, u, load(sums, (0, k, n, 0))))
             store(sums, (1, k, n, 0), fma(grad, load(states, (k + 1, n, 0)), load(sums, (1, k, n, 0))))
-            grad_u = fma(G, splat(p.B[b, t, n]), grad_u)
+            grad_u = fma(G, spread(p.B, (b, t, n)), grad_u)
             G = G * load(decays, (k, n, 0))
             store(g.h, (b, block, n, 0), G)
             G = G * load(states, (k, n, 0))  # the gradient of log a = dt A
@@ -178,7 +178,7 @@ def gather(b, start, steps, group, g, sums):
 
 @njit
 def convolve(x, history, weight, bias, b, t, e):
-    """The causal convolution of sixteen channels at step t: the K - 1 inputs before x are in ``history``."""
+    """The causal convolution of a register of channels at step t: the K - 1 inputs before x are in ``history``."""
     past = len(weight) - 1
     y = load(bias, (e,))
     for k in range(past + 1):

@@ -1,8 +1,9 @@
-"""Sixteen float32 numbers as one value in Numba code: the SIMD lanes of a CPU, written like plain arithmetic.
+"""A register of float32 numbers as one value in Numba code: the SIMD lanes of a CPU, written like plain arithmetic.
 
-Numba vectorises a loop where LLVM can prove that it may, which inside a scan it cannot. So the kernels of ``fused`` say
-what they mean: ``load(array, index)`` takes sixteen neighbours along the last axis, ``+ - * /`` work on all of them at
-once, ``store`` puts them back. LLVM makes one AVX-512 register of the sixteen, two of AVX2, or four of NEON.
+Numba vectorises a loop where LLVM can prove that it may, which inside a scan it cannot. So the kernels say what they
+mean: ``load(array, index)`` takes ``WIDTH`` neighbours along the last axis, ``+ - * /`` work on all of them at once,
+``store`` puts them back. There are sixteen lanes where registers hold sixteen numbers (AVX-512), elsewhere eight: one
+register of AVX2, two of NEON.
 
 Arrays are float32, or uint16 holding the bits of bfloat16: ``load`` widens, ``store`` rounds to nearest even.
 """
@@ -19,23 +20,25 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
+from pn_lib import hardware
+
 # Numba's threads are then PyTorch's own, one OpenMP and one pool; two pools would wait for each other, spinning. They
 # are as many as PyTorch has, since Numba, when it starts, sets the number for both.
 config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 config.NUMBA_NUM_THREADS = torch.get_num_threads()
-# Numba keeps compiled kernels until their own file changes; they hold the code of this one too, so that another version
-# of it looks for them in another folder.
+WIDTH = hardware.lanes()
+# Numba keeps compiled kernels until their own file changes; they hold the code of this one too, and its width, so that
+# another version of it looks for them in another folder.
 if not config.CACHE_DIR:
     _version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernels-{_version}")
+    config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernels-{_version}-{WIDTH}")
 
-WIDTH = 16
 FLOAT, INT, SHORT = ir.FloatType(), ir.IntType(32), ir.IntType(16)
 FLOATS, INTS, SHORTS = (ir.VectorType(kind, WIDTH) for kind in (FLOAT, INT, SHORT))
 
 
 class Lanes(types.Type):
-    """The type of a value of sixteen float32."""
+    """The type of a value of ``WIDTH`` float32."""
 
     def __init__(self):
         super().__init__(f"float32x{WIDTH}")
@@ -68,7 +71,7 @@ def _call(builder, name, result, *arguments, **options):
 
 @intrinsic
 def load(_, array, index):
-    """The elements at ``index`` (a tuple) and the fifteen after it along the last axis, which must be contiguous."""
+    """The element at ``index`` (a tuple) and those after it along the last axis, which must be contiguous."""
     bfloat16 = array.dtype == types.uint16
 
     def generate(context, builder, signature, arguments):
@@ -83,7 +86,7 @@ def load(_, array, index):
 
 @intrinsic
 def store(_, array, index, value):
-    """Write the sixteen to where ``load`` takes them from."""
+    """Write the lanes to where ``load`` takes them from."""
     bfloat16 = array.dtype == types.uint16
 
     def generate(context, builder, signature, arguments):
@@ -100,24 +103,51 @@ def store(_, array, index, value):
     return types.void(array, index, value), generate
 
 
+def _broadcast(builder, number):
+    nothing = ir.Constant(FLOATS, ir.Undefined)
+    return builder.shuffle_vector(builder.insert_element(nothing, number, INT(0)), nothing, _integers(0))
+
+
 @intrinsic
 def splat(_, value):
     """The same float32 in all lanes."""
 
     def generate(context, builder, signature, arguments):
-        nothing = ir.Constant(FLOATS, ir.Undefined)
-        return builder.shuffle_vector(builder.insert_element(nothing, arguments[0], INT(0)), nothing, _integers(0))
+        return _broadcast(builder, arguments[0])
 
     return lanes(types.float32), generate
 
 
 @intrinsic
+def spread(_, array, index):
+    """The float32 at ``index``, which must not be negative, in all lanes; the array may have any strides."""
+
+    def generate(context, builder, signature, arguments):
+        kind, (array, index) = signature.args[0], arguments
+        struct = cgutils.create_struct_proxy(kind)(context, builder, array)
+        element = cgutils.get_item_pointer(context, builder, kind, struct, cgutils.unpack_tuple(builder, index))
+        return _broadcast(builder, builder.load(element))
+
+    return lanes(array, index), generate
+
+
+@intrinsic
 def total(_, value):
-    """The sum of the sixteen, a float32."""
+    """The sum of the lanes, a float32."""
 
     def generate(context, builder, signature, arguments):
         name = f"llvm.vector.reduce.fadd.v{WIDTH}f32"
         return _call(builder, name, FLOAT, FLOAT(0.0), *arguments, fastmath=("reassoc",))  # as a tree, not a chain
+
+    return types.float32(lanes), generate
+
+
+@intrinsic
+def highest(_, value):
+    """The largest of the lanes, a float32."""
+
+    def generate(context, builder, signature, arguments):
+        return _call(builder, f"llvm.vector.reduce.fmax.v{WIDTH}f32", FLOAT, *arguments)
 
     return types.float32(lanes), generate
 

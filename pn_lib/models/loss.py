@@ -8,8 +8,10 @@ hidden vectors to gradients while it is in the processor's cache, and only the g
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from pn_lib.data.tokens import IGNORED
+from pn_lib.models.support import can_fuse
 
 SLICE = 1 << 20  # logits worked on at once: 4 MB in float32
 
@@ -47,11 +49,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, SLICE // len(W))
         for start in range(0, len(targets), rows):
             piece = slice(start, start + rows)
-            target = targets[piece, None]
-            log_p = torch.log_softmax(x[piece] @ W.T, -1, dtype=torch.float32)
-            total -= log_p.gather(1, target).sum()
-            p = log_p.exp_()  # the gradient of the logits is p - 1 at the target, p elsewhere
-            p.scatter_add_(1, target, p.new_full(target.shape, -1.0))
+            nats, p = _nats_and_gradient(x[piece] @ W.T, targets[piece])
+            total += nats.sum()
             p = p.to(dtype)
             torch.mm(p, W, out=grad_x[piece])
             grad_W += p.T @ x[piece]
@@ -65,3 +64,35 @@ class _LinearCrossEntropy(torch.autograd.Function):
         scale = grad * ctx.scale
         grad_x, grad_W = (g.to(dtype) * scale for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
         return grad_x, grad_W, None, None
+
+
+def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """-log softmax(hidden weight^T)[target] of each token in nats, float32, without gradients; 0 where ``IGNORED``.
+
+    Args: as ``linear_cross_entropy``. Returns a tensor of the shape of ``targets``.
+    """
+    counts = targets != IGNORED
+    hidden, wanted, rows = hidden[counts], targets[counts], max(1, SLICE // len(weight))
+    pieces = [slice(start, start + rows) for start in range(0, len(wanted), rows)]
+    nats = hidden.new_zeros(targets.shape, dtype=torch.float32)
+    nats[counts] = torch.cat([nats.new_empty(0), *(_nats(hidden[p] @ weight.T, wanted[p]) for p in pieces)])
+    return nats
+
+
+def _nats_and_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """For logits (N, V), which are given up: -log softmax(logits)[target] (N,), and the gradient of its sum (N, V)."""
+    if can_fuse(logits):
+        from pn_lib.models import fused_blocks  # needs Numba, which need not be there
+
+        return fused_blocks.token_nats(logits, targets, gradients=True), logits
+    log_p = torch.log_softmax(logits, -1, dtype=torch.float32)
+    nats, p = -log_p.gather(1, targets[:, None]), log_p.exp_()
+    return nats, p.scatter_add_(1, targets[:, None], p.new_full((len(p), 1), -1.0))  # p - 1 at the target, p elsewhere
+
+
+def _nats(logits: Tensor, targets: Tensor) -> Tensor:
+    if can_fuse(logits):
+        from pn_lib.models import fused_blocks  # needs Numba, which need not be there
+
+        return fused_blocks.token_nats(logits, targets, gradients=False)
+    return F.cross_entropy(logits.float(), targets, reduction="none")

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel, check_ids
-from pn_lib.models.loss import linear_cross_entropy
+from pn_lib.models.loss import linear_cross_entropy, token_nats
+from pn_lib.models.norm import RMSNorm
 from pn_lib.models.scan import METHODS, choose_method, selective_scan
 from pn_lib.models.support import can_step_fused
 
@@ -182,9 +183,9 @@ class Mamba(LanguageModel):
     def __init__(self, config: MambaConfig):
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.norms = nn.ModuleList(nn.RMSNorm(config.d_model, config.norm_eps) for _ in range(config.n_layers))
+        self.norms = nn.ModuleList(RMSNorm(config.d_model, config.norm_eps) for _ in range(config.n_layers))
         self.blocks = nn.ModuleList(MambaBlock(config) for _ in range(config.n_layers))
-        self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.norm = RMSNorm(config.d_model, config.norm_eps)
         self.head = None if config.tied_embeddings else nn.Linear(config.d_model, config.vocab_size, bias=False)
         # Only these: initialising every Linear here, as is usual, would undo what the blocks did for dt.
         for table in [self.embedding] if self.head is None else [self.embedding, self.head]:
@@ -198,6 +199,11 @@ class Mamba(LanguageModel):
         """
         hidden, _ = self._run(ids)
         return self._logits(hidden) if targets is None else linear_cross_entropy(hidden, self.output_weight(), targets)
+
+    @torch.no_grad()
+    def nats(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """As ``LanguageModel.nats``, without ever holding the logits of a whole batch."""
+        return token_nats(self._run(ids)[0], self.output_weight(), targets)
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, MambaState]:
         """ids (B, T), T >= 1 -> logits after the last token (B, V), and the state of each layer.

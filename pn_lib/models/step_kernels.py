@@ -4,8 +4,8 @@ At one token for each sequence the arithmetic of a small model takes less time t
 by one, and then reading its weights is what costs. So a step is one call here; groups of eight sequences are worked on
 in parallel, each through all layers, and never wait for one another.
 
-Sixteen lanes hold neighbouring outputs of a matrix product, channels of a state, or, in attention, moments of time (see
-``lanes``). Matrices are "blocked" for that: (out / 16, in, 16), read in the order in which they lie.
+The W lanes of a register hold neighbouring outputs of a matrix product, channels of a state, or, in attention, moments
+of time (see ``lanes``). Matrices are "blocked" for that: (out / W, in, W), read in the order in which they lie.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ SWIGLU, GELU, RELU, RELU2 = 0, 1, 2, 3
 
 @njit
 def product(x, rows, W, bias, y, add):
-    """y = x W + bias for ``rows`` rows of x (., in), or y += that; W blocked, bias (out,) padded to sixteens."""
+    """y = x W + bias for ``rows`` rows of x (., in), or y += that; W blocked, bias (out,) padded to whole registers."""
     for block in range(len(W)):
         o, r = block * WIDTH, 0
         while r + 4 <= rows:
@@ -37,7 +37,7 @@ def product(x, rows, W, bias, y, add):
 
 @njit
 def four_rows(x, r, W, block, bias, y, add):
-    """Each sixteen weights, once loaded, serve four sequences."""
+    """A register of weights, once loaded, serves four sequences."""
     o = block * WIDTH
     s0 = s1 = s2 = s3 = load(bias, (o,))
     for i in range(W.shape[1]):
@@ -90,7 +90,7 @@ def normalise(x, rows, gain, eps, centred, y):
 
 
 class TransformerWeights(NamedTuple):
-    """All layers stacked. Matrices blocked; swiglu's gate and value are padded to sixteens each."""
+    """All layers stacked. Matrices blocked; swiglu's gate and value are padded to whole registers each."""
 
     attention_norm: np.ndarray  # (L, 2, D)
     qkv: np.ndarray
@@ -125,7 +125,7 @@ class TransformerOptions(NamedTuple):
 def transformer_step(x, position, first_seen, cos, sin, keys, values, w, o, logits):
     """One token for each of B sequences, all at ``position``: x (B, D), its embedding, is changed; logits (B, V).
 
-    ``keys`` and ``values`` (L, B, K, context / 16, d, 16) take one moment more; ``first_seen`` (L,) is the first one
+    ``keys`` and ``values`` (L, B, K, context / W, d, W) take one moment more; ``first_seen`` (L,) is the first one
     that each layer sees; cos and sin (context, d / 2) are the rotary tables.
     """
     for group in prange((len(x) + ROWS - 1) // ROWS):
@@ -193,7 +193,7 @@ def rotate_head(head, cos, sin):
 
 @njit
 def attend(q, keys, values, begin, end, scale, scores, y):
-    """y (d,) = softmax(scale q . k) v over the moments begin to end; keys and values (context / 16, d, 16)."""
+    """y (d,) = softmax(scale q . k) v over the moments begin to end; keys and values (context / W, d, W)."""
     first, last, d = begin // WIDTH, (end + WIDTH - 1) // WIDTH, len(q)
     highest = splat(LOWEST)
     for block in range(first, last):
@@ -270,7 +270,7 @@ class MambaWeights(NamedTuple):
     x_proj: np.ndarray
     dt_proj: np.ndarray
     dt_bias: np.ndarray  # (L, E)
-    A: np.ndarray  # (L, E / 16, N, 16), times log2(e)
+    A: np.ndarray  # (L, E / W, N, W), times log2(e)
     D: np.ndarray  # (L, E)
     out_proj: np.ndarray
     norm: np.ndarray  # (2, D)
@@ -282,7 +282,7 @@ class MambaWeights(NamedTuple):
 def mamba_step(x, conv, h, w, rank, eps, logits):
     """One token for each of B sequences: x (B, D), its embedding, is changed; logits (B, V).
 
-    ``conv`` (L, B, K-1, E), the last inputs of the convolution, and ``h`` (L, B, E / 16, N, 16), the states, move on.
+    ``conv`` (L, B, K-1, E), the last inputs of the convolution, and ``h`` (L, B, E / W, N, W), the states, move on.
     """
     for group in prange((len(x) + ROWS - 1) // ROWS):
         first = group * ROWS

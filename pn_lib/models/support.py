@@ -20,7 +20,12 @@ def why_no_kernels() -> str:
     return ""
 
 
+def can_fuse(x: torch.Tensor) -> bool:
+    """Whether operations on x, with or without gradients, can be kernels: in float32 on a CPU, not while compiling."""
+    plain = x.is_cpu and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return plain and not torch.compiler.is_compiling() and not why_no_kernels()
+
+
 def can_step_fused(weight: torch.Tensor) -> bool:
     """Whether a model with such weights can decode by a whole-model kernel: for float32 on a CPU, without gradients."""
-    plain = weight.is_cpu and weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return plain and not torch.is_grad_enabled() and not why_no_kernels()
+    return can_fuse(weight) and not torch.is_grad_enabled()

@@ -11,8 +11,9 @@ from pn_lib.errors import InputError
 from pn_lib.models.attention import KVCache, LinearAttention, LinearCache, Rotation, SoftmaxAttention, rotary_table
 from pn_lib.models.base import LanguageModel, check_ids
 from pn_lib.models.dropout import Dropout
-from pn_lib.models.loss import linear_cross_entropy
-from pn_lib.models.support import can_step_fused
+from pn_lib.models.loss import linear_cross_entropy, token_nats
+from pn_lib.models.norm import RMSNorm
+from pn_lib.models.support import can_fuse, can_step_fused
 
 if TYPE_CHECKING:
     from pn_lib.models.fused_steps import FusedTransformer
@@ -147,6 +148,11 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)"""
+        if self.activation == "swiglu" and can_fuse(x):
+            from pn_lib.models.fused_blocks import can_split, swiglu  # needs Numba, which need not be there
+
+            if can_split(self.down.in_features):
+                return self.down(swiglu(self.up(x)))
         if self.activation == "swiglu" and torch.is_grad_enabled():
             # Two products, where cutting the result of one in two would cost copies in the backward pass.
             biases = (None, None) if self.up.bias is None else self.up.bias.chunk(2)
@@ -211,7 +217,7 @@ class Block(nn.Module):
 
 def make_norm(config: TransformerConfig) -> nn.Module:
     if config.norm == "rmsnorm":
-        return nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        return RMSNorm(config.d_model, eps=config.norm_eps)
     return nn.LayerNorm(config.d_model, eps=config.norm_eps, bias=config.bias)
 
 
@@ -271,6 +277,12 @@ class Transformer(LanguageModel):
         self._check(ids)
         x = self._hidden(ids, stories=stories)
         return self._logits(x) if targets is None else linear_cross_entropy(x, self.output_weight(), targets)
+
+    @torch.no_grad()
+    def nats(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """As ``LanguageModel.nats``, without ever holding the logits of a whole batch."""
+        self._check(ids)
+        return token_nats(self._hidden(ids), self.output_weight(), targets)
 
     def prefill(self, ids: Tensor) -> tuple[Tensor, TransformerState]:
         """ids (B, T) -> logits after the last token (B, V), and the state. Raises InputError as ``forward`` does."""

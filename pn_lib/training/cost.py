@@ -11,6 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from pn_lib.hardware import autocast
+
 T = TypeVar("T")
 PHASES = ("data", "forward", "backward", "optimizer", "bookkeeping", "validation", "checkpoint")
 NOT_TRAINING = ("validation", "checkpoint")
@@ -60,8 +62,7 @@ def saved_bytes(model: nn.Module, ids: Tensor, precision: str) -> int:
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(watch, lambda tensor: tensor), \
-            torch.autocast(ids.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autograd.graph.saved_tensors_hooks(watch, lambda tensor: tensor), autocast(ids.device, precision):
         loss = model(ids, ids)
     assert loss.requires_grad  # the graph, and so all that it keeps, has lived until here
     return sum(size for pointer, size in kept.items() if pointer not in weights)

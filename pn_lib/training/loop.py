@@ -20,6 +20,7 @@ import torch
 
 from pn_lib.data.tokens import TokenFile, batch
 from pn_lib.errors import DivergenceError, InputError
+from pn_lib.hardware import autocast, resolve_precision
 from pn_lib.models.base import LanguageModel
 from pn_lib.progress import progress
 from pn_lib.training import world
@@ -212,8 +213,7 @@ class _Run:
             x, y = x.to(self.device), y.to(self.device)
             # the stream begins with its separator; a story begins there
             stories = [(x == int(self.data.tokens[0])).cumsum(1)] if self.config.within_stories else []
-        with self.clock("forward"), torch.autocast(self.device.type, torch.bfloat16,
-                                                   enabled=self.precision == "bfloat16"):
+        with self.clock("forward"), autocast(self.device, self.precision):
             return self.parallel(x, y, *stories)
 
     def notice_spike(self, loss: float) -> bool:
@@ -304,12 +304,3 @@ class _Run:
         return fingerprint({"model": self.model.name, "model_config": asdict(self.model.config), "training": settings,
                             "precision": self.precision, "data": data})
 
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """What ``auto`` means here: bfloat16 where the hardware multiplies it, by a rule and never by a timing."""
-    if precision != "auto":
-        return precision
-    if device.type == "cpu":
-        capable = torch.cpu.get_capabilities()
-        return "bfloat16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "float32"
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"

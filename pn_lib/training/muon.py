@@ -2,10 +2,11 @@
 
 A gradient of a weight matrix is often dominated by a few directions. Muon replaces the momentum M = U S V^T by U V^T,
 so that every direction moves by the same amount. U V^T comes without a singular value decomposition, from a polynomial
-that, applied to a matrix five times, sends all singular values near 1: a handful of matrix products, in bfloat16.
+that, applied to a matrix five times, sends all singular values near 1: a handful of matrix products, in whichever type
+the hardware multiplies fastest (it need not be exact).
 
 ``torch.optim.Muon`` does the same to one matrix after another. Here all matrices of one shape go through each product
-together, which on a CPU takes half the time; the result is the same, to bfloat16's rounding (the tests compare).
+together, which on a CPU takes half the time; the result is the same, to rounding (the tests compare).
 """
 
 from collections import defaultdict
@@ -15,18 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pn_lib.hardware import matrix_dtype
+
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # Jordan et al.'s: steep at 0, so that small singular values rise fast
 
 
 def orthogonalise(G: Tensor, iterations: int = 5) -> Tensor:
-    """Matrices G (..., m, n) = U S V^T -> about U V^T, in bfloat16: singular values between 0.7 and 1.2.
+    """Matrices G (..., m, n) = U S V^T -> about U V^T: singular values between 0.7 and 1.2, in the device's own type.
 
     Newton-Schulz: with X the matrix divided by its Frobenius norm, X <- (a + b X X^T + c (X X^T)^2) X moves each
     singular value s to a s + b s^3 + c s^5. The products are cheapest where X X^T is the smaller Gram matrix.
     """
     a, b, c = POLYNOMIAL
     tall = G.shape[-2] > G.shape[-1]
-    X = (G.mT if tall else G).bfloat16()
+    X = (G.mT if tall else G).to(matrix_dtype(G.device))
     shape = X.shape
     X = X.reshape(-1, *shape[-2:])
     X = X / X.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)

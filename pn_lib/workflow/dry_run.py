@@ -6,11 +6,11 @@ import pandas as pd
 import torch
 
 from pn_lib.errors import InputError
+from pn_lib.hardware import autocast, resolve_precision
 from pn_lib.models.cost import parameter_count, training_flops_per_token
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.cost import saved_bytes
-from pn_lib.training.loop import resolve_precision
 from pn_lib.training.optimizer import optimizer_for, parameter_groups
 from pn_lib.training.world import best_device
 from pn_lib.workflow.profiles import load_profile
@@ -75,11 +75,11 @@ def two_steps(config: TransformerConfig, training: TrainingConfig, here: torch.d
     model = Transformer(config).to(here)
     optimizer = optimizer_for(model, training)
     ids = torch.randint(config.vocab_size, (SEQUENCES, training.context + 1), device=here)
-    losses, seconds, half = [], 0.0, resolve_precision(training.precision, here) == "bfloat16"
+    losses, seconds, precision = [], 0.0, resolve_precision(training.precision, here)
     for _ in range(2):
         began = time.perf_counter()
         optimizer.zero_grad()
-        with torch.autocast(here.type, torch.bfloat16, enabled=half):
+        with autocast(here, precision):
             loss = model(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
         loss.backward()
         optimizer.step(0.1)

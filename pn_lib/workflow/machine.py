@@ -2,23 +2,26 @@
 
 import os
 import platform
-import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
+from pn_lib import hardware
+from pn_lib.process import usable_cores
 from pn_lib.workflow.run import commit
 
 PACKAGES = ("torch", "numpy", "datasets", "tokenizers", "pandas", "matplotlib", "papermill", "typst", "pypandoc_binary")
 
 
 def describe_machine() -> dict:
-    """Processor, cores, memory in GB, operating system, versions of what the run used, and the commit."""
+    """Processor, instructions, the precision that training takes, usable cores, threads, memory in GB, system, versions
+    of what the run used, and the commit."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
+        "cpu": f"{hardware.processor()} ({hardware.instructions()})",
+        "instructions": hardware.instructions(),
+        "precision": hardware.native_precisions(torch.device("cpu"))[-1],
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_gb": round(memory / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
@@ -27,11 +30,3 @@ def describe_machine() -> dict:
         "commit": commit(),
     }
 
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if sys.platform == "linux" and info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()} ({torch.backends.cpu.get_cpu_capability()})"
-    return f"{platform.processor() or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"

@@ -16,9 +16,11 @@ from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from pn_lib import hardware
 from pn_lib.data.corpora import check_corpus
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.files import read_json, remove_unfinished, sha256, write_json
+from pn_lib.training.world import best_device
 from pn_lib.workflow.engine import ENGINE
 from pn_lib.workflow.machine import describe_machine
 from pn_lib.workflow.profiles import load_profile
@@ -68,6 +70,7 @@ class Pipeline:
             StageError: a notebook or the report failed otherwise.
         """
         with self._locked(wait=False):
+            self.say(hardware.summary(best_device()))
             self._bring_stages_up_to_date(self.stages)
             return self._bring_report_up_to_date()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from pn_lib import hardware
 from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.data.tokens import TokenFile
 from pn_lib.errors import InputError
@@ -42,6 +43,7 @@ def train_profile(profile: str, corpus: str, size: str | None = None, say: Calla
     pipeline.prepare("tokens/train")  # before the processes meet: they would not wait for each other for hours
     with world.joined() as device:
         if world.rank() == 0:
+            say(hardware.summary(device))
             open_run(pipeline.profile_argument, corpus, NOTEBOOK)  # makes the work folder ready, once
         world.wait()
         run = open_run(pipeline.profile_argument, corpus, NOTEBOOK)
