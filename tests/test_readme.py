@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from pn_lib.workflow.cli import _parser
+from pn_lib.workflow.clock import SHOWN
+from pn_lib.workflow.speeds import speeds_table
 from pn_lib.workflow.stages import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -50,27 +52,14 @@ def test_what_is_said_of_stories_is_the_published_runs():
         assert f"{row['excess']['value']:.2f}" in finding and f"{row['words']['value']:.0f}" in finding
 
 
-def ratio(table: str, **row: str) -> float:
-    """ours / theirs, from the published benchmark."""
-    found = pd.read_csv(PUBLISHED.parent / "benchmark" / f"{table}_ratios.csv", dtype=str)
-    for column, value in row.items():
-        found = found[found[column] == value]
-    [speed] = found["speed_ratio"].astype(float)
-    return speed
-
-
 def test_the_speeds_are_the_published_benchmarks():
-    said = README.split("## How fast it is")[1].split("## ")[0]
-    trained = {"precision": "bfloat16", "length": "256"}
-    mamba = {"ours": "Mamba, 7 layers", "theirs": "Transformer", "precision": "bfloat16"}
-    llama, greedy = {"ours": "Transformer", "theirs": "transformers Llama"}, {"sampling": "greedy"}
-    mambapy = ratio("training", ours="Mamba, 4 layers", theirs="mambapy Mamba, 4 layers", **trained)
-    assert f"trains {mambapy:.0f} times" in said
-    assert f"{ratio('training', **mamba, length='256'):.2f} times its tokens a second at T = 256" in said
-    assert f"{ratio('training', **mamba, length='2048'):.2f} times at T = 2,048" in said
-    assert f"{ratio('training', **llama, **trained):.2f} times `transformers`' Llama" in said
-    assert f"writes {ratio('generation', **llama, **greedy, batch='1'):.1f} times" in said
-    assert f"{ratio('generation', **llama, **greedy, batch='32'):.1f} times at batch 32" in said
+    assert speeds_table() in README, "run python -m pn_lib refresh"
+    [trained] = [line for line in speeds_table().splitlines() if "tokens a second" in line]
+    rates = [float(cell.replace(",", "")) for cell in trained.split("|")[2:4]]
+    for kind, rate in zip(SHOWN, rates, strict=True):
+        table = pd.read_csv(PUBLISHED.parent / "benchmark" / kind / "training.csv")
+        assert rate == pytest.approx(table[table["model"] == "Transformer"].query("length == 256")
+                                     ["tokens_per_second"].iloc[-1], abs=0.5)
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))

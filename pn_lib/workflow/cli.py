@@ -114,7 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.set_defaults(command=_benchmark, stopped="the tables finished so far are saved")
 
     publish = commands.add_parser("publish", help="copy a finished run's small files to the published/ folders")
-    publish.add_argument("run", help="its name, such as quick-pocket; or benchmark, for the tables of that command")
+    publish.add_argument("run", help="its name, such as quick-pocket; or benchmark, for the tables of that "
+                                    "command; or clock, for what the runs at hand took")
     publish.set_defaults(command=_publish)
 
     refresh = commands.add_parser("refresh", help="put links, times and the outputs of the run quick-pocket into the "

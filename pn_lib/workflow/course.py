@@ -10,10 +10,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.errors import InputError
-from pn_lib.files import read_json
+from pn_lib.workflow.clock import SHOWN, notebook_seconds, total_seconds
 from pn_lib.workflow.exercises import Exercise, load_sheet, new_notebook
-from pn_lib.workflow.profiles import profile_names
-from pn_lib.workflow.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages, maker, output_root
+from pn_lib.workflow.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages, maker
 
 CONTENTS, GLOSSARY = "contents.ipynb", "glossary.ipynb"
 GLOSSARY_SOURCE = Path(__file__).with_name("glossary.toml")
@@ -32,7 +31,7 @@ class Lesson:
     sections: tuple[str, ...]
     reading_minutes: int
     exercises: tuple[Exercise, ...]
-    seconds: dict[str, float]  # by profile, as measured
+    seconds: dict[str, dict[str, float]]  # by kind of processor and by profile, as measured
 
     @property
     def link(self) -> str:
@@ -68,7 +67,7 @@ def _lesson(path: Path) -> Lesson:
     sections = tuple(match[1] for heading in headings if (match := SECTION.match(heading)))
     sheet = load_sheet(path)
     return Lesson(path, sheet.title, question[1], builds, sections, _reading_minutes(body), sheet.exercises,
-                  _seconds(path.stem))
+                  notebook_seconds(path.stem))
 
 
 def _reading_minutes(cells: list[NotebookNode]) -> int:
@@ -77,19 +76,6 @@ def _reading_minutes(cells: list[NotebookNode]) -> int:
     words = sum(len(cell.source.split()) for cell in cells[:end] if cell.cell_type == "markdown")
     lines = sum(len(cell.source.splitlines()) for cell in cells[:end] if cell.cell_type == "code")
     return 5 * math.ceil((words / WORDS_A_MINUTE + lines / LINES_A_MINUTE) / 5)
-
-
-def _seconds(name: str) -> dict[str, float]:
-    """Measured seconds of a notebook, by profile, in the runs at hand (the local one before the published one)."""
-    known = {}
-    for profile in profile_names():
-        for results in (output_root() / "results", REPOSITORY / "results" / "published"):
-            path = results / f"{profile}-pocket" / "timings" / "stages.json"
-            rows = {row["notebook"]: row["seconds"] for row in read_json(path)["stages"]} if path.exists() else {}
-            if name in rows:
-                known[profile] = rows[name]
-                break
-    return known
 
 
 def duration(seconds: float) -> str:
@@ -134,6 +120,22 @@ CONTENTS_TITLE = """# PocketNarrator
 Seven notebooks build the answer from nothing. Each has one question, builds what it needs, checks it, measures, and \
 ends with exercises that answer at once. They need Python, a first course in machine learning and some linear algebra. \
 Work through them in order; every symbol and term stands in the [glossary](glossary.ipynb)."""
+
+
+PROFILES = {"smoke": "tests: everything works, nothing is learned well", "quick": "a first complete run (the default)",
+            "laptop": "the reference report, on TinyStories", "paper": "TinyStories' own sizes, for one GPU or several"}
+
+
+def profiles_table() -> str:
+    """What the profiles are for, and what a run takes on two cores of each kind."""
+    def took(profile: str, kind: str) -> str:
+        seconds = total_seconds(kind, profile)
+        return "not measured" if seconds is None else duration(seconds)
+
+    rows = "\n".join(f"| `{profile}` | {purpose} | {' | '.join(took(profile, kind) for kind in SHOWN)} |"
+                     for profile, purpose in PROFILES.items())
+    return (f"| profile | for | all seven notebooks on two cores with {SHOWN[0]} | with {SHOWN[1]} |\n"
+            f"|---|---|---|---|\n{rows}")
 
 
 def contents_page(lessons: list[Lesson]) -> NotebookNode:

@@ -6,10 +6,12 @@ from pathlib import Path
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.models.base import LanguageModel, load_model
+from pn_lib.workflow.clock import publish_clock
 from pn_lib.workflow.pipeline import REPORT_FILES
 from pn_lib.workflow.stages import load_stages, output_root
 
 BENCHMARK = "benchmark"  # not a run, but published like one: tables only
+CLOCK = "clock"  # nor this: times of the runs
 BENCHMARK_FILES = ("machine.json", "training.csv", "scan.csv", "decoding.csv", "generation.csv")  # at least
 SMALL = "small"  # the published model's name: the largest Transformer of the run that git may hold
 SMALL_BYTES = 1_500_000  # of its weights, in float16
@@ -21,7 +23,8 @@ def publish(run: str) -> list[Path]:
     """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``, and a model
     of about a megabyte, in float16, to ``models/small`` of the first.
 
-    ``run`` may be ``benchmark``: its tables.
+    ``run`` may be ``benchmark``: its tables, for the kind of processor that they were measured on; or ``clock``: what
+    the runs at hand took (see ``pn_lib.workflow.clock``).
 
     Raises:
         InputError: the run does not exist or is not finished.
@@ -30,6 +33,8 @@ def publish(run: str) -> list[Path]:
     results = root / "results" / run
     if run == BENCHMARK:
         return [_publish_benchmark(results)]
+    if run == CLOCK:
+        return publish_clock()
     _check_finished(results, run)
     kept = [p for p in sorted(results.rglob("*")) if p.suffix in (".json", ".csv")
             and p.relative_to(results).parts[0] not in LARGE | {"stages"}]
@@ -57,7 +62,8 @@ def _publish_benchmark(results: Path) -> Path:
     if missing:
         raise InputError(f"the benchmark has no {missing[0]} in {results}; run python -m pn_lib benchmark to its end")
     kept = [path for path in sorted(results.iterdir()) if path.suffix in (".json", ".csv")]
-    return _replace(results.parent, BENCHMARK, kept)
+    kind = read_json(results / "machine.json")["instructions"]
+    return _replace(results.parent, BENCHMARK, kept, f"{BENCHMARK}/{kind}")
 
 
 def _check_finished(results: Path, run: str) -> None:
@@ -69,10 +75,11 @@ def _check_finished(results: Path, run: str) -> None:
             raise InputError(f"run {run} is not finished ({name} is missing); run it to its end first")
 
 
-def _replace(room: Path, run: str, files: list[Path]) -> Path:
-    """Put copies of ``files`` (under ``room/run``) in place of ``room/published/run``, at once."""
-    target = room / "published" / run
-    fresh = target.with_name(f".{run}-new")
+def _replace(room: Path, run: str, files: list[Path], name: str | None = None) -> Path:
+    """Put copies of ``files`` (under ``room/run``) in place of ``room/published/name``, at once; the name is the run's
+    unless given."""
+    target = room / "published" / (name or run)
+    fresh = target.with_name(f".{target.name}-new")
     shutil.rmtree(fresh, ignore_errors=True)
     for file in files:
         copy = fresh / file.relative_to(room / run)

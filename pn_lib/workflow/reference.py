@@ -8,6 +8,7 @@ import pandas as pd
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
+from pn_lib.workflow.clock import total_seconds
 
 EXACT, ROUNDING = 0.0, 1e-6
 # Bits per byte of a trained model: other processors add in another order, and training carries that on. One thread in
@@ -22,7 +23,7 @@ class Compared:
     words: str
     file: str
     keys: tuple[str, ...]
-    tolerance: float | None  # None: shown, not judged, since the clock is another on every machine
+    tolerance: float
 
     def of(self, results: Path) -> float:
         """The number; an InputError names it where it is missing."""
@@ -46,7 +47,6 @@ COMPARED = (
     Compared("our recipe, bits per byte", "recipe", ("ladder", "-1", "bits_per_byte"), TRAINED),
     Compared("study's baseline, bits per byte", "study", ("baseline", "mean"), TRAINED),
     Compared("Mamba minus Transformer, matched", "mamba", ("difference", "mean"), TRAINED),
-    Compared("whole run, seconds", "timings/stages", ("total_seconds",), None),
 )
 
 
@@ -65,6 +65,7 @@ def beside_reference(run: str, root: Path, repository: Path) -> str | None:
     if differing:
         return f"{head}\nnot compared, since this run has {' and '.join(differing)}."
     rows = {compared.words: _row(compared, compared.of(ours), compared.of(theirs)) for compared in COMPARED}
+    rows |= _clock(ours)
     outside = [words for words, row in rows.items() if row[-1] == "outside"]
     verdict = (f"Outside: {'; '.join(outside)}. Expected after a change to the code; else a bug, or a machine that "
                "calculates otherwise: please report it." if outside
@@ -80,9 +81,16 @@ def _what_differs(ours: Path, theirs: Path) -> list[str]:
     return ["other settings"] * (settings[0] != settings[1]) + ["other stories"] * (prints[0] != prints[1])
 
 
+def _clock(ours: Path) -> dict[str, tuple[str, ...]]:
+    """A row, shown and not judged: this run's seconds beside those of a processor of its kind, where one was timed."""
+    instructions, profile = (read_json(ours / name)[key] for name, key in (("timings/machine.json", "instructions"),
+                                                                          ("run.json", "profile")))
+    mine, known = read_json(ours / "timings" / "stages.json")["total_seconds"], total_seconds(instructions, profile)
+    theirs = ("not measured", "") if known is None else (f"{known:,.0f}", f"{mine - known:+,.0f}")
+    return {f"whole run, seconds ({instructions})": (f"{mine:,.0f}", *theirs, "none", "")}
+
+
 def _row(compared: Compared, ours: float, theirs: float) -> tuple[str, ...]:
-    if compared.tolerance is None:
-        return (f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours - theirs:+,.0f}", "none", "")
     form = ",.0f" if compared.tolerance == EXACT else ".4f"
     allowed = "exact" if compared.tolerance == EXACT else f"{compared.tolerance:g}"
     judged = "within" if abs(ours - theirs) <= compared.tolerance else "outside"

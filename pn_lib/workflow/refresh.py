@@ -7,13 +7,13 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.errors import InputError
-from pn_lib.files import read_json, write_text
+from pn_lib.files import write_text
 from pn_lib.workflow import course
 from pn_lib.workflow.course import CONTENTS, GLOSSARY, Lesson
+from pn_lib.workflow.speeds import speeds_table
 from pn_lib.workflow.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, output_root
 
 STORED_RUN = "quick-pocket"  # the run whose outputs the committed notebooks show
-MAP_BEGIN, MAP_END = "<!-- map -->", "<!-- /map -->"
 COLAB = """import sys
 
 if "google.colab" in sys.modules:  # on Colab: fetch the course and install it; anywhere else this cell does nothing
@@ -54,11 +54,11 @@ def _links(before: Lesson | None, after: Lesson | None) -> str:
 
 def _times(lesson: Lesson) -> str:
     """What the lesson takes: the machine's time as measured, and the reader's."""
-    machine = read_json(output_root() / "results" / STORED_RUN / "timings" / "machine.json")
-    measured = ", ".join(f"{profile} {course.duration(seconds)}" for profile, seconds in lesson.seconds.items())
+    measured = "; ".join(
+        f"with {kind}: " + ", ".join(f"{profile} {course.duration(seconds)}" for profile, seconds in took.items())
+        for kind, took in lesson.seconds.items() if took)
     return (f"Reading: about {course.hours(lesson.reading_minutes)}. "
-            f"Exercises: {course.hours(lesson.exercise_minutes)}. "
-            f"Running it, measured on {machine['cores']} CPU cores: {measured}.")
+            f"Exercises: {course.hours(lesson.exercise_minutes)}. Running it, measured on two CPU cores, {measured}.")
 
 
 def _set_navigation(notebook: NotebookNode, lesson: Lesson, links: str) -> None:
@@ -74,13 +74,17 @@ def _set_navigation(notebook: NotebookNode, lesson: Lesson, links: str) -> None:
 
 
 def _readme(lessons: list[Lesson]) -> str:
-    path = REPOSITORY / "README.md"
-    text = path.read_text(encoding="utf-8")
-    before, found_begin, rest = text.partition(MAP_BEGIN)
-    _, found_end, after = rest.partition(MAP_END)
-    if not (found_begin and found_end):
-        raise InputError(f"{path.name} must hold the marks {MAP_BEGIN} and {MAP_END}, between which the map stands")
-    return f"{before}{MAP_BEGIN}\n{course.readme_map(lessons)}\n{MAP_END}{after}"
+    """The README with its generated parts made anew, each between two marks."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    parts = {"map": course.readme_map(lessons), "times": course.profiles_table(), "speeds": speeds_table()}
+    for name, part in parts.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, found_begin, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not (found_begin and found_end):
+            raise InputError(f"README.md must hold the marks {begin} and {end}, between which the {name} go")
+        text = f"{before}{begin}\n{part}\n{end}{after}"
+    return text
 
 
 def _take_outputs(notebook: NotebookNode, path: Path) -> None:
