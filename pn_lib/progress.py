@@ -1,6 +1,7 @@
 """One progress bar for notebooks, terminals, the pipeline and CI."""
 
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,12 @@ class _StatusFile:
 
     def flush(self) -> None:
         pass
+
+
+def notice(sentence: str) -> None:
+    """Say on standard error what a person who waits wants to know; where ``progress`` draws no bar, nothing."""
+    if not (os.environ.get("PN_PROGRESS") or os.environ.get("CI")):
+        print(sentence, file=sys.stderr)
 
 
 def progress(iterable: Iterable | None = None, description: str = "", total: float | None = None,

@@ -1,6 +1,7 @@
 """The kernels of a Transformer's blocks equal PyTorch's operations, in values and gradients, whatever the shapes."""
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch.nn import functional as F
 
 from pn_lib.data.tokens import IGNORED
 from pn_lib.models import attention as attention_module
-from pn_lib.models import fused_blocks, loss, norm, transformer
+from pn_lib.models import fused, fused_blocks, loss, norm, transformer
 from pn_lib.models.attention import rotary_table, rotate
 from pn_lib.models.lanes import WIDTH
 from pn_lib.models.loss import token_nats
@@ -152,3 +153,21 @@ def test_where_kernels_may_stand_in():
     with torch.autocast("cpu", torch.bfloat16):
         assert not can_fuse(x)
     assert math.isfinite(float(x.sum()))
+
+
+def test_a_kernel_that_is_compiled_says_so_but_not_in_an_executed_notebook(monkeypatch, capsys):
+    class Kernel:
+        overloads: ClassVar = {}
+        __name__ = "example"
+
+        def __call__(self):
+            self.overloads[len(self.overloads)] = None
+
+    monkeypatch.setattr(fused, "COMPILED", -1.0)
+    for variable in ("CI", "PN_PROGRESS"):
+        monkeypatch.delenv(variable, raising=False)
+    fused.run_kernel(Kernel(), 1)
+    assert "compiled example in" in capsys.readouterr().err
+    monkeypatch.setenv("PN_PROGRESS", "status")
+    fused.run_kernel(Kernel(), 1)
+    assert not capsys.readouterr().err

@@ -1,7 +1,6 @@
 """The fused scan and convolution as PyTorch operations with gradients; the arithmetic is in ``kernels``."""
 
 import math
-import sys
 import time
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from pn_lib.errors import InputError
 from pn_lib.models import kernels
 from pn_lib.models.lanes import WIDTH
+from pn_lib.progress import notice
 
 COMPILED = 1.0  # seconds: a kernel's first call that takes longer has compiled, and says so
 SMALL = 1 << 16  # steps of state elements that one thread does sooner than two would have started
@@ -114,7 +114,7 @@ def run_kernel(kernel: Callable, work: int, *arguments) -> None:
     kernel(*arguments)
     seconds = time.perf_counter() - start
     if len(kernel.overloads) > known and seconds > COMPILED:
-        print(f"compiled {kernel.__name__} in {seconds:.1f} s; it is kept on disk for the next time", file=sys.stderr)
+        notice(f"compiled {kernel.__name__} in {seconds:.1f} s; it is kept on disk for the next time")
 
 
 def _inputs(tensors: list[Tensor]) -> kernels.Inputs:
