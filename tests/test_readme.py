@@ -86,7 +86,7 @@ def test_the_tested_pythons_are_everywhere_the_same():
     tested = [name.split(" :: ")[-1] for name in project["classifiers"] if name.startswith("Programming Language")]
     oldest, newest = tested[0], tested[-1]
     assert project["requires-python"] == f">={oldest}"
-    assert f"Python {oldest} or newer ({oldest} to {newest} are tested)" in README
+    assert f"Python {oldest} or newer (CI tests {oldest} and {newest})" in README
     assert f"version_info < ({oldest.replace('.', ', ')})" in text["Makefile"]
     assert f"--python-version {oldest} " in text["Makefile"]
     assert f"- python={oldest}" in text["environment.yml"]
