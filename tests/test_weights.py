@@ -71,6 +71,11 @@ def _index(places):
     return lambda folder, state: write_json(folder / "model.safetensors.index.json", places)
 
 
+def _elsewhere(folder, state):
+    _whole(folder.parent, state)
+    _index({"weight_map": dict.fromkeys(state, "../model.safetensors")})(folder, state)
+
+
 def _lacking(folder, state):
     _in_parts(folder, state, "model.safetensors", save_file)
     (folder / "model-00002-of-00002.safetensors").unlink()
@@ -83,7 +88,7 @@ def _emptied(folder, state):
 
 @pytest.mark.parametrize(("damage", "sentence"), [
     (_index({}), "names no files of weights"),
-    (_index({"weight_map": {"a": "../model.safetensors"}}), "is not beside it"),
+    (_elsewhere, "'../model.safetensors', which is not beside it"),
     (_lacking, "'model-00002-of-00002.safetensors', which is not beside it"),
     (_emptied, "lack the weight"),
     (lambda f, s: torch.save({"model": s, "step": 3}, f / "pytorch_model.bin"), "more than a table of weights"),
