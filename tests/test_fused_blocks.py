@@ -1,6 +1,5 @@
 """The kernels of a Transformer's blocks equal PyTorch's operations, in values and gradients, whatever the shapes."""
 
-import math
 from typing import ClassVar
 
 import pytest
@@ -152,7 +151,6 @@ def test_where_kernels_may_stand_in():
     assert not can_fuse(x.double()) and not can_fuse(x.bfloat16())
     with torch.autocast("cpu", torch.bfloat16):
         assert not can_fuse(x)
-    assert math.isfinite(float(x.sum()))
 
 
 def test_a_kernel_that_is_compiled_says_so_but_not_in_an_executed_notebook(monkeypatch, capsys):
