@@ -31,6 +31,7 @@ test: lint unit-tests notebook-tests
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 
 # Two processes of one thread each: two that each wait for two threads would slow one another.
 unit-tests: $(DEVELOP)
@@ -50,7 +51,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PocketNarrator needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear .venv
 	$(INSTALL) .
-	@$(BIN)/python -m pn_lib.models.precompile
+	@$(BIN)/python -m pn_lib.models.cpu.precompile
 	@touch $@
 
 # And what tests, web pages and assignments need besides.

@@ -1,7 +1,7 @@
 """PocketNarrator: how small, cheap and fast can a language model be and still tell a coherent children's story?
 
-The rooms import one way only: ``data <- models <- training <- evaluation <- workflow <- benchmark``; ``checks`` stands
-apart.
+The rooms import one way only: ``data <- models <- training <- evaluation <- run <- course, benchmark``; ``cli`` stands
+above all.
 """
 
 from pn_lib import process

@@ -1,7 +1,7 @@
-"""``python -m pn_lib``: see ``pn_lib.workflow.cli``."""
+"""``python -m pn_lib``: see ``pn_lib.cli``."""
 
 import sys
 
-from pn_lib.workflow.cli import main
+from pn_lib.cli import main
 
 sys.exit(main())

@@ -28,7 +28,7 @@ def native_precisions(device: torch.device) -> list[str]:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """"float32" or "bfloat16" as they are; for "auto" the fastest that ``device`` has instructions for."""
+    """ "float32" or "bfloat16" as they are; for "auto" the fastest that ``device`` has instructions for."""
     return native_precisions(device)[-1] if precision == "auto" else precision
 
 
@@ -70,5 +70,7 @@ def instructions() -> str:
 def summary(device: torch.device) -> str:
     """One line of what was found: processor, instructions, threads, and the precision of training."""
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
-    return (f"{gpu}{processor()} ({instructions()}), {torch.get_num_threads()} of {os.cpu_count()} cores, "
-            f"training in {native_precisions(device)[-1]}")
+    return (
+        f"{gpu}{processor()} ({instructions()}), {torch.get_num_threads()} of {os.cpu_count()} cores, "
+        f"training in {native_precisions(device)[-1]}"
+    )

@@ -30,8 +30,13 @@ def notice(sentence: str) -> None:
         print(sentence, file=sys.stderr)
 
 
-def progress(iterable: Iterable | None = None, description: str = "", total: float | None = None,
-             unit: str = "it", quiet: bool = False) -> Any:
+def progress(
+    iterable: Iterable | None = None,
+    description: str = "",
+    total: float | None = None,
+    unit: str = "it",
+    quiet: bool = False,
+) -> Any:
     """A tqdm bar saying what is running and the time left.
 
     Use it as an iterator, or with ``update``. In a notebook it is a widget, in a terminal a line; under the pipeline

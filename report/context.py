@@ -23,8 +23,20 @@ def build_context(run: Run) -> dict[str, object]:
     Raises:
         InputError: a file or key is missing, damaged, or two files contradict one another.
     """
-    files = ["run", "data", "tokenization", "construction", "training", "recipe", "evaluation", "study", "scaling",
-             "language", "zoo", "mamba"]
+    files = [
+        "run",
+        "data",
+        "tokenization",
+        "construction",
+        "training",
+        "recipe",
+        "evaluation",
+        "study",
+        "scaling",
+        "language",
+        "zoo",
+        "mamba",
+    ]
     records = {name: run.json(name) for name in files}
     data, training = records["data"], records["training"]
     told = stories(run, data, records["evaluation"], records["zoo"])
@@ -63,22 +75,42 @@ def recipe(found: Record, timings: Record, settings: Record) -> dict[str, object
         if row.change not in clocks:
             raise InputError(f"timings/recipe.json has no rung '{row.change}', recipe.json has; run notebook 04 again")
         loss = interval_of(row, "bits_per_byte")
-        rungs.append({"change": row.change, "loss": loss, "gain": None if before is None else before.value - loss.value,
-                      "step_verdict": 0 if before is None else order(loss, before),
-                      "seconds": clocks[row.change].equal_seconds, "speed": clocks[row.change].tokens_per_second})
+        rungs.append(
+            {
+                "change": row.change,
+                "loss": loss,
+                "gain": None if before is None else before.value - loss.value,
+                "step_verdict": 0 if before is None else order(loss, before),
+                "seconds": clocks[row.change].equal_seconds,
+                "speed": clocks[row.change].tokens_per_second,
+            }
+        )
         before = loss
     judged = [(row.change, verdict(interval_of(row, "difference"))) for row in found.branches]
     seconds = {row.change: row.equal_seconds for row in timings.branches}
     few = [few_curve(curve, found.few.epochs) for curve in found.few.curves]
-    sprints = [{"tokens": row.tokens, "parameters": row.parameters, "bits_per_byte": row.bits_per_byte,
-                "seconds": seconds} for row, seconds in zip(found.sprints, timings.sprints, strict=True)]
+    sprints = [
+        {"tokens": row.tokens, "parameters": row.parameters, "bits_per_byte": row.bits_per_byte, "seconds": seconds}
+        for row, seconds in zip(found.sprints, timings.sprints, strict=True)
+    ]
     return {
-        "tokens": found.tokens, "steps": steps, "seeds": found.seeds, "rungs": rungs, "first": rungs[0],
-        "classic": rungs[1], "last": rungs[-1], "largest": max(rungs[1:], key=lambda rung: rung["gain"]),
-        "few": found.few, "few_curves": few, "sprints": sprints, "branches": len(found.branches),
+        "tokens": found.tokens,
+        "steps": steps,
+        "seeds": found.seeds,
+        "rungs": rungs,
+        "first": rungs[0],
+        "classic": rungs[1],
+        "last": rungs[-1],
+        "largest": max(rungs[1:], key=lambda rung: rung["gain"]),
+        "few": found.few,
+        "few_curves": few,
+        "sprints": sprints,
+        "branches": len(found.branches),
         "turned": [name for name, sign in judged if sign * seconds[name] < 0],
-        **{word: [name for name, sign in judged if sign == wanted]
-           for word, wanted in (("better", -1), ("same", 0), ("worse", 1))},
+        **{
+            word: [name for name, sign in judged if sign == wanted]
+            for word, wanted in (("better", -1), ("same", 0), ("worse", 1))
+        },
     }
 
 
@@ -96,31 +128,55 @@ def scaling(found: Record) -> dict[str, object]:
     trained = [row for row in found.points if row.model == "transformer"]
     sizes = [row.parameters for row in trained]
     most = max(row.parameters * row.tokens for row in trained) * found.flops_per_parameter
-    best = [{"flops": row.flops, "tokens": row.tokens, "bits_per_byte": row.bits_per_byte,
-             "size": interval_of(row, "parameters"),
-             "outside": row.flops > 1.001 * most or not min(sizes) <= row.parameters <= max(sizes)}
-            for row in found.best]
+    best = [
+        {
+            "flops": row.flops,
+            "tokens": row.tokens,
+            "bits_per_byte": row.bits_per_byte,
+            "size": interval_of(row, "parameters"),
+            "outside": row.flops > 1.001 * most or not min(sizes) <= row.parameters <= max(sizes),
+        }
+        for row in found.best
+    ]
     exact, promise = found.optional("exact"), found.optional("promise")
     rates = {name: found.mamba_rates[name] for name in found.mamba_rates}
     chosen = min(rates, key=rates.get)
     off_by_two = max((row.off_by_two for row in found.best), default=None)
-    return {"law": law, "misfit": found.optional("misfit"), "best": best, "off_by_two": off_by_two, "exact": exact,
-            "exact_estimate": None if exact is None else Estimate(exact),
-            "outside": any(row["outside"] for row in best), "inside": sum(not row["outside"] for row in best),
-            "trainings": len(trained),
-            "promise": None if promise is None else {
-                "parameters": promise.parameters, "tokens": promise.tokens, "value": interval_of(promise, "value"),
-                "measured": promise.measured, "kept": order(interval_of(promise, "value"), Estimate(promise.measured))},
-            "mamba_best": {"name": chosen, "loss": rates[chosen]}}
+    return {
+        "law": law,
+        "misfit": found.optional("misfit"),
+        "best": best,
+        "off_by_two": off_by_two,
+        "exact": exact,
+        "exact_estimate": None if exact is None else Estimate(exact),
+        "outside": any(row["outside"] for row in best),
+        "inside": sum(not row["outside"] for row in best),
+        "trainings": len(trained),
+        "promise": None
+        if promise is None
+        else {
+            "parameters": promise.parameters,
+            "tokens": promise.tokens,
+            "value": interval_of(promise, "value"),
+            "measured": promise.measured,
+            "kept": order(interval_of(promise, "value"), Estimate(promise.measured)),
+        },
+        "mamba_best": {"name": chosen, "loss": rates[chosen]},
+    }
 
 
 def language(found: Record) -> dict[str, object]:
     """Models of Pocket stories, smallest first, and the fewest parameters with which half of the stories are valid."""
     measures = ("excess", "words", "valid")
-    sizes = [{"parameters": row.parameters, **{key: interval_of(row[key], "value") for key in measures}}
-             for row in found.sizes]
-    return {**{key: found[key] for key in ("tokens", "stories", "seeds", "told", "source", "words_of_a_story")},
-            "sizes": sizes, "half": next((row["parameters"] for row in sizes if row["valid"].value >= 0.5), None)}
+    sizes = [
+        {"parameters": row.parameters, **{key: interval_of(row[key], "value") for key in measures}}
+        for row in found.sizes
+    ]
+    return {
+        **{key: found[key] for key in ("tokens", "stories", "seeds", "told", "source", "words_of_a_story")},
+        "sizes": sizes,
+        "half": next((row["parameters"] for row in sizes if row["valid"].value >= 0.5), None),
+    }
 
 
 def architecture(run: Run, study: Record, settings: Record) -> dict[str, object]:
@@ -184,8 +240,10 @@ def study_variant(axis: str, variant: Record, costs: dict[tuple[str, str], tuple
 def study_costs(run: Run) -> dict[tuple[str, str], tuple[float, float]]:
     """Tokens per second and peak memory (MB) of each (axis, variant)."""
     columns = {"axis": str, "variant": str, "tokens_per_second": float, "peak_memory_mb": float}
-    return {(row.axis, row.variant): (row.tokens_per_second, row.peak_memory_mb)
-            for row in run.csv("timings/study", columns)}
+    return {
+        (row.axis, row.variant): (row.tokens_per_second, row.peak_memory_mb)
+        for row in run.csv("timings/study", columns)
+    }
 
 
 def versus(run: Run, mamba: Record) -> dict[str, object]:
@@ -239,9 +297,12 @@ def tuned(rates: Record) -> dict[str, object] | None:
     for who in ("transformer", "mamba"):
         losses = [row.bits_per_byte for row in tried if row.model == who]
         taken = rates.taken[who]
-        found[who] = {"rates": [taken.learning_rate, taken.matrix_learning_rate], "best": min(losses),
-                      "worst": max(losses),
-                      "edge": taken.matrix_learning_rate == max(row.matrix_learning_rate for row in tried)}
+        found[who] = {
+            "rates": [taken.learning_rate, taken.matrix_learning_rate],
+            "best": min(losses),
+            "worst": max(losses),
+            "edge": taken.matrix_learning_rate == max(row.matrix_learning_rate for row in tried),
+        }
     by_pair: dict[tuple[float, float], dict[str, float]] = {}
     for row in tried:
         by_pair.setdefault((row.learning_rate, row.matrix_learning_rate), {})[row.model] = row.bits_per_byte
@@ -266,8 +327,14 @@ def task_rows(task: Record) -> dict[str, object]:
     for who, column in (("transformer", 1), ("mamba", 2)):
         held = [row[0] for i, row in enumerate(rows) if all(r[column] >= 0.95 for r in rows[: i + 1])]
         reach[who] = max(held) if held else None
-    return {"name": task.task, "trained": task.trained, "longest": rows[-1][0], "seeds": task.seeds, "rows": rows,
-            "reach": reach}
+    return {
+        "name": task.task,
+        "trained": task.trained,
+        "longest": rows[-1][0],
+        "seeds": task.seeds,
+        "rows": rows,
+        "reach": reach,
+    }
 
 
 def scan_race(method: str, timings: Record) -> dict[str, object]:
@@ -291,8 +358,9 @@ def decoding(run: Run) -> dict[str, object]:
     ]
     first, last = rows[0], rows[-1]
     milliseconds = [last[who].ms_per_token for who in ("mamba", "transformer")]
-    faster = [row["context"] for row in rows
-              if compare_speed(row["mamba"].ms_per_token, row["transformer"].ms_per_token) < 0]
+    faster = [
+        row["context"] for row in rows if compare_speed(row["mamba"].ms_per_token, row["transformer"].ms_per_token) < 0
+    ]
     return {
         "first": first,
         "last": last,

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pn_lib.course.pages import repository_url
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
-from pn_lib.workflow.course import repository_url
-from pn_lib.workflow.stages import NOTEBOOKS
+from pn_lib.run.stages import NOTEBOOKS
 
 REMEDY = "run the notebook that makes it again"
 

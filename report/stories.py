@@ -9,12 +9,24 @@ from pn_lib.errors import InputError
 from pn_lib.files import sha256
 
 # Of completions.MEASURES, with the words of a table's head and whether it is a share, in per cent
-FORM = {"ended": ("ended", True), "finished": ("last sentence whole", True), "quotes_close": ("quotes close", True),
-        "loops": ("loops", True), "known_words": ("known words", True),
-        "grammar_faults": ("faults per 100 words", False), "sound": ("sound", True)}
-CONTENT = {"names_kept": ("names kept", True), "words_kept": ("things kept", True), "names_new": ("new names", False),
-           "distinct_2": ("distinct pairs", True), "self_rouge2": ("like another ending", True),
-           "memorisation_rouge2": ("like a training story", True), "longest_copy": ("longest copy (words)", False)}
+FORM = {
+    "ended": ("ended", True),
+    "finished": ("last sentence whole", True),
+    "quotes_close": ("quotes close", True),
+    "loops": ("loops", True),
+    "known_words": ("known words", True),
+    "grammar_faults": ("faults per 100 words", False),
+    "sound": ("sound", True),
+}
+CONTENT = {
+    "names_kept": ("names kept", True),
+    "words_kept": ("things kept", True),
+    "names_new": ("new names", False),
+    "distinct_2": ("distinct pairs", True),
+    "self_rouge2": ("like another ending", True),
+    "memorisation_rouge2": ("like a training story", True),
+    "longest_copy": ("longest copy (words)", False),
+}
 CRITERIA = ("grammar", "creativity", "consistency", "plot")
 
 
@@ -34,19 +46,28 @@ def stories(run: Run, data: Record, evaluation: Record, zoo: Record) -> dict[str
         "names": names,
         "zoo": (rows := [zoo_row(who, zoo.models[who]) for who in zoo.models]),
         "sizes": (ours := sizes(rows, told.tellers)),
-        "anchors": [row | {"nearest": min(ours, key=lambda own: abs(math.log(own["parameters"] / row["parameters"])))}
-                    for row in rows if row["published"]],
+        "anchors": [
+            row | {"nearest": min(ours, key=lambda own: abs(math.log(own["parameters"] / row["parameters"])))}
+            for row in rows
+            if row["published"]
+        ],
         "beside_mamba": {key: estimate(evaluation.ahead.mamba.optional(key)) for key in ("sound", "names_kept")},
-        "sampling": [(label, evaluation.sampling[label], estimate(evaluation.sampling[label].sound))
-                     for label in evaluation.sampling],
+        "sampling": [
+            (label, evaluation.sampling[label], estimate(evaluation.sampling[label].sound))
+            for label in evaluation.sampling
+        ],
         "safest": safest(evaluation.sampling),
         "told": told,
         "form": measure_rows(told, names, FORM),
         "content": measure_rows(told, names, CONTENT),
-        "measure": {who: {key: estimate(row.optional(key)) for key in row}
-                    for who in names for row in [told.tellers[who]]},
-        "ahead": {who: {key: 0 if (one := estimate(rows.optional(key))) is None else verdict(one) for key in rows}
-                  for who in ("ngram", "human") for rows in [evaluation.ahead[who]]},
+        "measure": {
+            who: {key: estimate(row.optional(key)) for key in row} for who in names for row in [told.tellers[who]]
+        },
+        "ahead": {
+            who: {key: 0 if (one := estimate(rows.optional(key))) is None else verdict(one) for key in rows}
+            for who in ("ngram", "human")
+            for rows in [evaluation.ahead[who]]
+        },
         "copies": evaluation.copies.longest,
         "recall": recall(evaluation.recall),
         "probes": probe_rows(evaluation.probes, evaluation.beyond_ngram),
@@ -61,14 +82,23 @@ def estimate(record: Record | None) -> Estimate | None:
 
 
 def zoo_row(who: str, model: Record) -> dict[str, object]:
-    return {"who": who, "label": model.label, "parameters": model.parameters, "loss": estimate(model.bits_per_byte),
-            "difference": estimate(model.optional("difference")), "published": model.published}
+    return {
+        "who": who,
+        "label": model.label,
+        "parameters": model.parameters,
+        "loss": estimate(model.bits_per_byte),
+        "difference": estimate(model.optional("difference")),
+        "published": model.published,
+    }
 
 
 def sizes(zoo: list[dict[str, object]], tellers: Record) -> list[dict[str, object]]:
     """Our Transformers, smallest first, with their shares of sound endings and of names that come again."""
-    ours = [row | {key: estimate(tellers[row["who"]].optional(key)) for key in ("sound", "names_kept")} for row in zoo
-            if row["who"].startswith("transformer") and not row["published"]]
+    ours = [
+        row | {key: estimate(tellers[row["who"]].optional(key)) for key in ("sound", "names_kept")}
+        for row in zoo
+        if row["who"].startswith("transformer") and not row["published"]
+    ]
     return sorted(ours, key=lambda row: row["parameters"])
 
 
@@ -78,14 +108,22 @@ def safest(sampling: Record) -> dict[str, object]:
     real = settings.pop("real stories")
     label = max(settings, key=lambda name: settings[name].sound.value)
     best = settings[label]
-    return {"label": label, "sound": estimate(best.sound), "distinct": best.distinct_2, "real": estimate(real.sound),
-            "real_ended": real.ended, "real_distinct": real.distinct_2}
+    return {
+        "label": label,
+        "sound": estimate(best.sound),
+        "distinct": best.distinct_2,
+        "real": estimate(real.sound),
+        "real_ended": real.ended,
+        "real_distinct": real.distinct_2,
+    }
 
 
 def measure_rows(told: Record, names: dict[str, str], columns: dict[str, tuple[str, bool]]) -> dict[str, object]:
     """A table's head and, for each teller, its means; whether each is a share stands beside it."""
-    rows = [(names[who], [(estimate(told.tellers[who].optional(key)), share) for key, (_, share) in columns.items()])
-            for who in names]
+    rows = [
+        (names[who], [(estimate(told.tellers[who].optional(key)), share) for key, (_, share) in columns.items()])
+        for who in names
+    ]
     return {"header": [words for words, _ in columns.values()], "rows": rows}
 
 
@@ -96,8 +134,10 @@ def recall(found: Record) -> dict[str, list[str]]:
         noticed, tried = found[name]
         if tried:
             shares[name] = noticed / tried
-    return {"seen": [name for name, share in shares.items() if share >= 0.9],
-            "missed": [name for name, share in shares.items() if share <= 0.1]}
+    return {
+        "seen": [name for name, share in shares.items() if share >= 0.9],
+        "missed": [name for name, share in shares.items() if share <= 0.1],
+    }
 
 
 def probe_rows(found: Record, beyond: Record) -> list[dict[str, object]]:
@@ -109,8 +149,15 @@ def probe_rows(found: Record, beyond: Record) -> list[dict[str, object]]:
         rights = {who: interval_of(found[who][kind], "value") for who in found}
         chance = Estimate(found.transformer[kind].chance)
         beyond_both = order(rights["transformer"], chance) > 0 and verdict(interval_of(beyond[kind], "value")) > 0
-        rows.append({"kind": kind, "n": found.transformer[kind].n, "chance": chance.value, "right": rights,
-                     "shown": beyond_both})
+        rows.append(
+            {
+                "kind": kind,
+                "n": found.transformer[kind].n,
+                "chance": chance.value,
+                "right": rights,
+                "shown": beyond_both,
+            }
+        )
     return rows
 
 
@@ -128,17 +175,28 @@ def pocket(data: Record, evaluation: Record) -> dict[str, object] | None:
     told = exact.next_words
     next_words = {who: {kind: next_word(told[who][kind]) for kind in told[who]} for who in told}
     broken = [(fact, n) for fact, n in broken_facts(exact.broken_facts.transformer) if fact != "no fact" and n]
-    return {"excess": excess, "closed": closed, "valid": estimates(exact.valid_share), "tried": exact.tried,
-            "reasons": [tuple(reason) for reason in exact.reasons], "broken": broken[:3],
-            "places": told.transformer.all.places,
-            "words": {who: {"determined": kinds.get("determined")} for who, kinds in next_words.items()},
-            "next_words": [{"who": who, "kind": kind, **row} for who, kinds in next_words.items()
-                           for kind, row in kinds.items()]}
+    return {
+        "excess": excess,
+        "closed": closed,
+        "valid": estimates(exact.valid_share),
+        "tried": exact.tried,
+        "reasons": [tuple(reason) for reason in exact.reasons],
+        "broken": broken[:3],
+        "places": told.transformer.all.places,
+        "words": {who: {"determined": kinds.get("determined")} for who, kinds in next_words.items()},
+        "next_words": [
+            {"who": who, "kind": kind, **row} for who, kinds in next_words.items() for kind, row in kinds.items()
+        ],
+    }
 
 
 def next_word(row: Record) -> dict[str, object]:
-    return {"places": row.places, "kl": interval_of(row.kl, "value"), "leak": interval_of(row.leak, "value"),
-            "ece": row.ece}
+    return {
+        "places": row.places,
+        "kl": interval_of(row.kl, "value"),
+        "leak": interval_of(row.leak, "value"),
+        "ece": row.ece,
+    }
 
 
 def broken_facts(counts: Record) -> list[tuple[str, int]]:
@@ -151,10 +209,16 @@ def inside(found: Record) -> dict[str, object]:
     heads = list(found.heads)
     most = max(heads, key=lambda head: head.loss)
     copying = found.induction.transformer
-    return {"heads": len(heads), "distance_heads": sum(head.explained > 0.5 for head in heads),
-            "needed": sum(head.low > 0 for head in heads), "most": most, "most_loss": interval_of(most, "loss"),
-            "gain": interval_of(copying.gain, "value"), "first": copying.first,
-            "reach": [(who, found.memory[who].optional("reach")) for who in found.memory]}
+    return {
+        "heads": len(heads),
+        "distance_heads": sum(head.explained > 0.5 for head in heads),
+        "needed": sum(head.low > 0 for head in heads),
+        "most": most,
+        "most_loss": interval_of(most, "loss"),
+        "gain": interval_of(copying.gain, "value"),
+        "first": copying.first,
+        "reach": [(who, found.memory[who].optional("reach")) for who in found.memory],
+    }
 
 
 def estimates(record: Record) -> dict[str, Estimate]:
@@ -169,25 +233,51 @@ def judges(run: Run, names: dict[str, str]) -> dict[str, object]:
     if found.completions != sha256(run.results / "completions.json"):
         return {"state": "other"}
     each = [judge(name, found.judges[name], names) for name in found.judges]
-    agreement = [{"judges": list(pair.judges), **{c: pair[c].optional("spearman") for c in CRITERIA},
-                  "stories": pair.plot.pairs} for pair in found.between_judges]
+    agreement = [
+        {"judges": list(pair.judges), **{c: pair[c].optional("spearman") for c in CRITERIA}, "stories": pair.plot.pairs}
+        for pair in found.between_judges
+    ]
     return {"state": "graded", "judges": each, "agreement": agreement}
 
 
 def judge(name: str, found: Record, names: dict[str, str]) -> dict[str, object]:
-    rows = [(names.get(who, who), found.tellers[who].gradings,
-             [interval_of(found.tellers[who].grades[c], "value") for c in CRITERIA], common_age(found.tellers[who]))
-            for who in found.tellers]
+    rows = [
+        (
+            names.get(who, who),
+            found.tellers[who].gradings,
+            [interval_of(found.tellers[who].grades[c], "value") for c in CRITERIA],
+            common_age(found.tellers[who]),
+        )
+        for who in found.tellers
+    ]
     slopes = {c: found.length_bias[c].optional("points_per_word") for c in CRITERIA}
-    known = {c: estimate(slope) for c, slope in slopes.items()
-             if slope is not None and slope.optional("low") is not None}
+    known = {
+        c: estimate(slope) for c, slope in slopes.items() if slope is not None and slope.optional("low") is not None
+    }
     leaning = [c for c, slope in known.items() if verdict(slope)]
-    return {"name": name, "model": found.model, "host": found.host, "judged": found.judged, "asked": found.requested,
-            "refused": found.refused, "invalid": found.invalid, "rows": rows, "leaning": leaning, "slopes": known,
-            "lengths_known": len(known) == len(CRITERIA),
-            "pairs": [{"tellers": [names.get(who, who) for who in pair.tellers], "n": pair.pairs,
-                       "flips": interval_of(pair.flips, "value"), "first": pair.first_wins,
-                       "wins": interval_of(pair.win_rate, "value")} for pair in found.pairs]}
+    return {
+        "name": name,
+        "model": found.model,
+        "host": found.host,
+        "judged": found.judged,
+        "asked": found.requested,
+        "refused": found.refused,
+        "invalid": found.invalid,
+        "rows": rows,
+        "leaning": leaning,
+        "slopes": known,
+        "lengths_known": len(known) == len(CRITERIA),
+        "pairs": [
+            {
+                "tellers": [names.get(who, who) for who in pair.tellers],
+                "n": pair.pairs,
+                "flips": interval_of(pair.flips, "value"),
+                "first": pair.first_wins,
+                "wins": interval_of(pair.win_rate, "value"),
+            }
+            for pair in found.pairs
+        ],
+    }
 
 
 def common_age(teller: Record) -> str:

@@ -200,7 +200,7 @@ def quoted(text: str) -> str:
 def linked(text: str) -> str:
     """`literal`, with an address at its beginning made a link."""
     address = re.match(r"https?://[^\s,;<>]+", text)
-    return f"<{address[0]}>{literal(text[address.end():])}" if address else literal(text)
+    return f"<{address[0]}>{literal(text[address.end() :])}" if address else literal(text)
 
 
 def story(text: str) -> str:
@@ -209,8 +209,14 @@ def story(text: str) -> str:
     return "\n".join(["::: story", *(f"> {part}\n>" for part in paragraphs or ["(nothing)"]), "", ":::"])
 
 
-def table(caption: str, label: str, header: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,),
-          best: dict[int, str] | None = None) -> str:
+def table(
+    caption: str,
+    label: str,
+    header: list[str],
+    rows: list[list[str]],
+    left: tuple[int, ...] = (0,),
+    best: dict[int, str] | None = None,
+) -> str:
     """A pipe table; the columns named in ``left`` are set to the left, the others to the right. ``best`` names columns
     whose "least" or "most" number is set in bold, which the caption then says."""
     if any(len(row) != len(header) for row in rows):

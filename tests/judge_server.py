@@ -76,8 +76,12 @@ class JudgeServer:
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        body |= {"key": handler.headers["Authorization"], "at": time.monotonic(), "path": handler.path,
-                 "headers": str(handler.headers)}
+        body |= {
+            "key": handler.headers["Authorization"],
+            "at": time.monotonic(),
+            "path": handler.path,
+            "headers": str(handler.headers),
+        }
         with self._lock:
             number = len(self.requests)
             self.requests.append(body)
@@ -112,17 +116,28 @@ class JudgeServer:
             self._send(handler, _completion("x")[:40])
         else:
             good = json.dumps(self.reply(message))
-            texts = {"fenced": f"```json\n{good}\n```", "echo": f"your key is {key}", "refusal": "I will not.",
-                     **BAD_REPLIES}
-            self._send(handler, _completion(texts.get(behaviour, good), refused=behaviour == "refusal",
-                                            usage=behaviour != "no_usage"))
+            texts = {
+                "fenced": f"```json\n{good}\n```",
+                "echo": f"your key is {key}",
+                "refusal": "I will not.",
+                **BAD_REPLIES,
+            }
+            self._send(
+                handler,
+                _completion(texts.get(behaviour, good), refused=behaviour == "refusal", usage=behaviour != "no_usage"),
+            )
             if behaviour in ("good", "fenced", "no_usage"):
                 with self._lock:
                     self.good[message] += 1
 
     @staticmethod
-    def _send(handler: BaseHTTPRequestHandler, text: str, code: int = 200, content_type: str = "application/json",
-              headers: dict | None = None) -> None:
+    def _send(
+        handler: BaseHTTPRequestHandler,
+        text: str,
+        code: int = 200,
+        content_type: str = "application/json",
+        headers: dict | None = None,
+    ) -> None:
         content = text.encode()
         handler.send_response(code)
         headers = {"Content-Type": content_type, "Content-Length": str(len(content)), **(headers or {})}
@@ -134,7 +149,13 @@ class JudgeServer:
 
 def _completion(text: str, refused: bool = False, usage: bool = True) -> str:
     message = {"role": "assistant", "content": None if refused else text, "refusal": text if refused else None}
-    return json.dumps({
-        "id": "c", "object": "chat.completion", "created": 1, "model": "served-model-1",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-        **({"usage": {"prompt_tokens": 700, "completion_tokens": 100, "total_tokens": 800}} if usage else {})})
+    return json.dumps(
+        {
+            "id": "c",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "served-model-1",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+            **({"usage": {"prompt_tokens": 700, "completion_tokens": 100, "total_tokens": 800}} if usage else {}),
+        }
+    )

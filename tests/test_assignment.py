@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from pn_lib.workflow.assignment import build_assignments
-from pn_lib.workflow.exercises import load_sheets
+from pn_lib.course.assignment import build_assignments
+from pn_lib.course.exercises import load_sheets
 
 SHEETS = load_sheets()
 GRADED = SHEETS[1]  # the one whose exercises need no torch: three kernels start quickly

@@ -11,20 +11,28 @@ import pytest
 import torch
 
 from pn_lib import hardware
-from pn_lib.benchmark import command, measure, training
+from pn_lib.benchmark import command, training_table
 from pn_lib.benchmark.contenders import QUICK, build_ours, mamba_name, ours, random_ids
-from pn_lib.benchmark.decoding import STEPS, Decoder, against_context, decode_briefly, decoding_pairs, measure_decoding
-from pn_lib.benchmark.generation import STORIES, generation_pairs, measure_generation, stories_contenders
-from pn_lib.benchmark.measure import Contender, Timing, TrainingStep, alternate, fresh_peak_mb, matrix_peak
-from pn_lib.benchmark.scan import measure_scan, scan_inputs, scan_methods, scan_pairs
+from pn_lib.benchmark.decoding_table import (
+    STEPS,
+    Decoder,
+    against_context,
+    decode_briefly,
+    decoding_pairs,
+    measure_decoding,
+)
+from pn_lib.benchmark.generation_table import STORIES, generation_pairs, measure_generation, stories_contenders
+from pn_lib.benchmark.scan_table import measure_scan, scan_inputs, scan_methods, scan_pairs
 from pn_lib.benchmark.tables import Pair, as_text, ratios, save_table
-from pn_lib.benchmark.training import measure_training, training_pairs
+from pn_lib.benchmark.training_table import measure_training, training_pairs
+from pn_lib.cli import main
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
-from pn_lib.models.cost import parameter_count
+from pn_lib.models.flops import parameter_count
+from pn_lib.run.publish import BENCHMARK_FILES
+from pn_lib.training import timing
 from pn_lib.training.optimizer import make_optimizer
-from pn_lib.workflow.cli import main
-from pn_lib.workflow.publish import BENCHMARK_FILES
+from pn_lib.training.timing import Contender, Timing, TrainingStep, alternate, fresh_peak_mb, matrix_peak
 
 TINY = replace(QUICK, lengths=(16,), peer_length=16, contexts=(64, 80), batches=(2,), new_tokens=4, rounds=2)
 
@@ -52,7 +60,7 @@ def test_contenders_take_turns_forwards_then_backwards():
 def test_the_slow_sit_out_and_own_seconds_count():
     slow, fast = Contender("slow", lambda: 5.0), Contender("fast", lambda: 0.5)
     timings = alternate([slow, fast], rounds=9, limit=4.0)
-    assert timings["slow"].seconds == [5.0] * measure.FEWEST and timings["fast"].seconds == [0.5] * 8
+    assert timings["slow"].seconds == [5.0] * timing.FEWEST and timings["fast"].seconds == [0.5] * 8
     assert timings["slow"].first == 5.0
 
 
@@ -63,13 +71,17 @@ def test_medians_and_ranges():
 
 
 def test_ratios_are_ours_over_theirs_where_settings_agree():
-    table = pd.DataFrame([
-        {"model": "a", "length": 8, "tokens_per_second": 30.0, "peak_memory_mb": 2.0},
-        {"model": "a", "length": 9, "tokens_per_second": 40.0, "peak_memory_mb": 2.0},
-        {"model": "b", "length": 8, "tokens_per_second": 10.0, "peak_memory_mb": 8.0}])
+    table = pd.DataFrame(
+        [
+            {"model": "a", "length": 8, "tokens_per_second": 30.0, "peak_memory_mb": 2.0},
+            {"model": "a", "length": 9, "tokens_per_second": 40.0, "peak_memory_mb": 2.0},
+            {"model": "b", "length": 8, "tokens_per_second": 10.0, "peak_memory_mb": 8.0},
+        ]
+    )
     found = ratios(table, [Pair("a", "b", ("length",)), Pair("a", "nobody", ("length",))])
     assert found.to_dict("records") == [
-        {"ours": "a", "theirs": "b", "length": 8, "speed_ratio": 3.0, "memory_ratio": 0.25}]
+        {"ours": "a", "theirs": "b", "length": 8, "speed_ratio": 3.0, "memory_ratio": 0.25}
+    ]
     assert ratios(table, [Pair("a", "nobody", ("length",))]).empty
 
 
@@ -104,7 +116,7 @@ def test_a_training_step_trains():
 
 @pytest.mark.parametrize("precisions", [["float32"], ["float32", "bfloat16"]])
 def test_training_table(precisions, no_processes, monkeypatch):
-    monkeypatch.setattr(training, "native_precisions", lambda device: precisions)
+    monkeypatch.setattr(training_table, "native_precisions", lambda device: precisions)
     table = measure_training(TINY, peers=False)
     assert list(table["model"]) == list(ours(TINY)) * len(precisions)
     assert list(table["precision"].unique()) == precisions
@@ -116,7 +128,9 @@ def test_training_table(precisions, no_processes, monkeypatch):
 def test_scan_table():
     table = measure_scan(TINY, peers=False)
     assert set(table["method"]) >= {"torch", "reference"} and set(table["direction"]) == {
-        "forward", "forward and backward"}
+        "forward",
+        "forward and backward",
+    }
     check_numbers(table, "ms", "ms_least", "ms_most", "tokens_per_second")
     assert set(ratios(table, scan_pairs())["ours"]) <= {"fused"}
 
@@ -142,9 +156,13 @@ def test_copies_of_one_row_that_was_read_decode_as_rows_that_were(name):
 
 def test_the_crossover_is_where_the_lead_lasts():
     speeds = {"Transformer": [9.0, 9.0, 5.0, 2.0], "Mamba, 4 layers": [10.0, 8.0, 8.0, 9.0]}
-    table = pd.DataFrame([{"model": name, "batch": 1, "context": context, "tokens_per_second": speed}
-                          for name, values in speeds.items()
-                          for context, speed in zip((64, 256, 1024, 8192), values, strict=True)])
+    table = pd.DataFrame(
+        [
+            {"model": name, "batch": 1, "context": context, "tokens_per_second": speed}
+            for name, values in speeds.items()
+            for context, speed in zip((64, 256, 1024, 8192), values, strict=True)
+        ]
+    )
     transformer, mamba = against_context(table).to_dict("records")
     assert mamba["longest_over_shortest"] == 0.9 and mamba["faster_than_transformer_from"] == 1024
     assert pd.isna(transformer["faster_than_transformer_from"])

@@ -16,8 +16,8 @@ from pn_lib.data.tokenizer import pre_tokens, train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.evaluation import calibration
 from pn_lib.evaluation.calibration import at_places, compare, places, reliability, summarise
-from pn_lib.evaluation.likelihood import sequence_nats
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.likelihood import sequence_nats
 from pn_lib.models.ngram import NGram, NGramConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
@@ -54,7 +54,7 @@ class Believer(LanguageModel):
         logits = torch.zeros(*ids.shape, self.config.vocab_size)
         for b, row in enumerate(ids.tolist()):
             for t in range(len(row)):
-                if (weights := self.weights.get(tuple(row[:t + 1]))) is not None:
+                if (weights := self.weights.get(tuple(row[: t + 1]))) is not None:
                     logits[b, t] = -torch.inf
                     logits[b, t, list(weights)] = torch.tensor(list(weights.values())).log()
         return logits
@@ -151,7 +151,7 @@ def test_uniform_model_by_hand():
     table = compare(NGram(NGramConfig(257)), bytes_only, [LILY], 64)
     share = (257 - 52) / 257  # a letter goes on with the word, any other byte or the separator does not
     for q in table["q"][:2]:
-        assert q == pytest.approx(257 ** -6 * share / share, rel=1e-5)
+        assert q == pytest.approx(257**-6 * share / share, rel=1e-5)
     assert len(table) == 2 + 257 - 52 and table["q"].sum() == pytest.approx(1, abs=1e-6)
     [row] = at_places(table).itertuples()
     assert row.kl == pytest.approx(6 * math.log2(257) - row.entropy, rel=1e-5)
@@ -217,13 +217,16 @@ def stream(tokenizer, stories):
 
 def rows(*places):
     """A table of places, each some (p, q)."""
-    return pd.DataFrame([(i, f"{j}", p, q) for i, place in enumerate(places) for j, (p, q) in enumerate(place)],
-                        columns=["place", "word", "p", "q"])
+    return pd.DataFrame(
+        [(i, f"{j}", p, q) for i, place in enumerate(places) for j, (p, q) in enumerate(place)],
+        columns=["place", "word", "p", "q"],
+    )
 
 
 def test_summary_by_hand():
-    table = rows([(1.0, 0.5), (0.0, 0.25)], [(1.0, 0.25), (0.0, 0.75)],
-                 [(0.5, 0.72), (0.5, 0.28)], [(0.5, 0.78), (0.5, 0.2)])
+    table = rows(
+        [(1.0, 0.5), (0.0, 0.25)], [(1.0, 0.25), (0.0, 0.75)], [(0.5, 0.72), (0.5, 0.28)], [(0.5, 0.78), (0.5, 0.2)]
+    )
     found = summarise(table)
     assert {name: group["places"] for name, group in found.items()} == {"all": 4, "free": 2, "determined": 2}
     assert found["determined"]["kl"].value == pytest.approx((1 + 2) / 2)

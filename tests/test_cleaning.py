@@ -12,8 +12,10 @@ from pn_lib.data.leakage import measure_leakage, remove_leakage
 from pn_lib.data.stories import to_dataset
 from pn_lib.errors import InputError
 
-GOOD = ("Once upon a time, there was a little girl named Lily.  She said, “It’s my café!” and ran — fast.\n"
-        "The &amp; end ﬁts: ＡＢ.")
+GOOD = (
+    "Once upon a time, there was a little girl named Lily.  She said, “It’s my café!” and ran — fast.\n"
+    "The &amp; end ﬁts: ＡＢ."
+)
 
 
 def words(seed, n):
@@ -28,13 +30,16 @@ def test_good_stories_stay_as_they_are():
     assert (report.read, report.kept, sum(report.changed.values()), sum(report.dropped.values())) == (3, 3, 0, 0)
 
 
-@pytest.mark.parametrize(("reason", "damage"), [
-    ("damaged encoding", lambda s: s.encode().decode("cp1252", errors="ignore").replace("â€", "â€")),
-    ("composed characters", lambda s: s.replace("é", "e\u0301")),
-    ("line endings", lambda s: s.replace("\n", "\r\n")),
-    ("line endings", lambda s: s.replace("\n", "\r")),
-    ("outer whitespace", lambda s: f"\n {s}\t\n"),
-])
+@pytest.mark.parametrize(
+    ("reason", "damage"),
+    [
+        ("damaged encoding", lambda s: s.encode().decode("cp1252", errors="ignore").replace("â€", "â€")),
+        ("composed characters", lambda s: s.replace("é", "e\u0301")),
+        ("line endings", lambda s: s.replace("\n", "\r\n")),
+        ("line endings", lambda s: s.replace("\n", "\r")),
+        ("outer whitespace", lambda s: f"\n {s}\t\n"),
+    ],
+)
 def test_mended(reason, damage):
     story = GOOD.replace("”", "“").replace(" ﬁts: ＡＢ", "")  # cp1252 has no 0x9d
     damaged = damage(story)
@@ -50,19 +55,22 @@ def test_encoding_is_mended_beside_sound_characters():
     assert result["text"][0].endswith("It’s a big dog, said Tom.") and "“yes”" in result["text"][0]
 
 
-@pytest.mark.parametrize(("reason", "story"), [
-    ("not text", None),
-    ("not text", ""),
-    ("not text", GOOD + "\x00"),
-    ("not text", GOOD + "\x1b[31m"),
-    ("not text", GOOD + "\ufffd"),
-    ("not text", "1234567890 !? " * 20),
-    ("too short", "Once upon a time there was a cat."),
-    ("too short", "cat" + " " * 200),
-    ("duplicate", GOOD),
-    ("duplicate", GOOD.replace(" ", "  ") + "\n"),
-    ("duplicate", GOOD.replace("café", "cafÃ©")),
-])
+@pytest.mark.parametrize(
+    ("reason", "story"),
+    [
+        ("not text", None),
+        ("not text", ""),
+        ("not text", GOOD + "\x00"),
+        ("not text", GOOD + "\x1b[31m"),
+        ("not text", GOOD + "\ufffd"),
+        ("not text", "1234567890 !? " * 20),
+        ("too short", "Once upon a time there was a cat."),
+        ("too short", "cat" + " " * 200),
+        ("duplicate", GOOD),
+        ("duplicate", GOOD.replace(" ", "  ") + "\n"),
+        ("duplicate", GOOD.replace("café", "cafÃ©")),
+    ],
+)
 def test_dropped(reason, story):
     other = "There once was a " + "very " * 30 + "big dog."
     result, report = clean(to_dataset([GOOD, story, other]))

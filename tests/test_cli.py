@@ -2,9 +2,9 @@
 
 import pytest
 
+from pn_lib.cli import corpus_argument, main
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.workflow.cli import corpus_argument, main
 
 
 @pytest.fixture
@@ -21,21 +21,31 @@ def failure(capsys, *arguments: str) -> str:
     return captured.err
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["run", "--profile", "huge"], "unknown profile 'huge'"),
-    (["run", "--profile", "smoke", "--corpus", "no/such/folder"], "no/such/folder"),
-    (["publish", "quick-pocket"], "there is no run quick-pocket"),
-    (["publish", "benchmark"], "the benchmark has no machine.json"),
-    (["generate", "mine-pocket/transformer", "Once"], "there is no run or folder 'mine-pocket/transformer'"),
-    (["generate", "no/such/model", "Once"], "there is no model at no/such/model"),
-    (["evaluate", "no/such/model"], "there is no model at no/such/model"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--profile", "huge"], "unknown profile 'huge'"),
+        (["run", "--profile", "smoke", "--corpus", "no/such/folder"], "no/such/folder"),
+        (["publish", "quick-pocket"], "there is no run quick-pocket"),
+        (["publish", "benchmark"], "the benchmark has no machine.json"),
+        (["generate", "mine-pocket/transformer", "Once"], "there is no run or folder 'mine-pocket/transformer'"),
+        (["generate", "no/such/model", "Once"], "there is no model at no/such/model"),
+        (["evaluate", "no/such/model"], "there is no model at no/such/model"),
+    ],
+)
 def test_bad_input(root, capsys, arguments, message):
     assert message in failure(capsys, *arguments)
 
 
-@pytest.mark.parametrize(("name", "content"), [("empty.txt", b""), ("image.txt", bytes(range(256)) * 9),
-                                               ("stories.xyz", b"Once upon a time"), ("bad.jsonl", b"{'no': json}\n")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.txt", b""),
+        ("image.txt", bytes(range(256)) * 9),
+        ("stories.xyz", b"Once upon a time"),
+        ("bad.jsonl", b"{'no': json}\n"),
+    ],
+)
 def test_bad_corpora(root, capsys, name, content):
     (root / name).write_bytes(content)
     assert name in failure(capsys, "run", "--profile", "smoke", "--corpus", str(root / name))
@@ -60,7 +70,8 @@ def small_run(root):
     tokenizer = train_tokenizer(["Once upon a time there was a cat."] * 3, 300)
     tokenizer.save(results / "tokenizer")
     Transformer(TransformerConfig(tokenizer.vocab_size, context=16, d_model=8, n_layers=1, n_heads=2)).save(
-        results / "models" / "transformer")
+        results / "models" / "transformer"
+    )
     return results
 
 
@@ -78,14 +89,17 @@ def test_generate_tells_the_same_story_for_the_same_seed(small_run, capsys):
     assert main(["generate", MODEL]) == 0  # from nothing
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ([MODEL, "Once upon a time there was a dog " * 9], "context"),
-    ([MODEL, "Once", "--top-p", "1.5"], "top_p"),
-    ([MODEL, " "], "the beginning is empty"),
-    ([MODEL, "Once <|endoftext|> upon"], "'<|endoftext|>', which looks like a control token"),
-    ([MODEL, "[INST] Tell"], "control token"),
-    (["smoke-pocket/mamba", "Once"], "run smoke-pocket has no model 'mamba'; it has transformer"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([MODEL, "Once upon a time there was a dog " * 9], "context"),
+        ([MODEL, "Once", "--top-p", "1.5"], "top_p"),
+        ([MODEL, " "], "the beginning is empty"),
+        ([MODEL, "Once <|endoftext|> upon"], "'<|endoftext|>', which looks like a control token"),
+        ([MODEL, "[INST] Tell"], "control token"),
+        (["smoke-pocket/mamba", "Once"], "run smoke-pocket has no model 'mamba'; it has transformer"),
+    ],
+)
 def test_generate_refuses_what_cannot_be(small_run, capsys, arguments, message):
     assert message in failure(capsys, "generate", *arguments)
 

@@ -31,8 +31,11 @@ from pn_lib.evaluation.intervals import wilson_interval
 from pn_lib.models.ngram import NGram, NGramConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
-TRAINING = [f"One day, {name} had a {thing}. {name} lost the {thing} in the park. Then {name} found it. The end."
-            for name in ("Tim", "Sue", "Bob") for thing in ("red ball", "blue kite", "big drum", "toy train")]
+TRAINING = [
+    f"One day, {name} had a {thing}. {name} lost the {thing} in the park. Then {name} found it. The end."
+    for name in ("Tim", "Sue", "Bob")
+    for thing in ("red ball", "blue kite", "big drum", "toy train")
+]
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +102,32 @@ def test_a_window_sets_everybody_the_same_limit(model):
     assert len(prompt_of(tokenizer, "One day, Tim had" + ending.text)) <= 33  # its own window is 32
 
 
-@pytest.mark.parametrize(("text", "closed"), [('"Hi," said Tim.', True), ('"Hi, said Tim.', False), ("“Hi” “Ho”", True),
-                                              ("“Hi “Ho””", False), ("”Hi“", False), ("no quotes, it's fine", True)])
+@pytest.mark.parametrize(
+    ("text", "closed"),
+    [
+        ('"Hi," said Tim.', True),
+        ('"Hi, said Tim.', False),
+        ("“Hi” “Ho”", True),
+        ("“Hi “Ho””", False),
+        ("”Hi“", False),
+        ("no quotes, it's fine", True),
+    ],
+)
 def test_quotes(text, closed):
     assert quotes_close(text) is closed
 
 
-@pytest.mark.parametrize(("text", "done"), [("The end.", True), ('"Yes!" ', True), ("(all is well.)", True),
-                                            ("and then", False), ("and then,", False), ("", False)])
+@pytest.mark.parametrize(
+    ("text", "done"),
+    [
+        ("The end.", True),
+        ('"Yes!" ', True),
+        ("(all is well.)", True),
+        ("and then", False),
+        ("and then,", False),
+        ("", False),
+    ],
+)
 def test_finished_sentences(text, done):
     assert finished(text) is done
 
@@ -131,9 +152,11 @@ def test_one_completion_by_hand(yardstick):
     good = measure_one("One day, Tim had a", Ending(" red ball. Tim lost it in the park.", True), yardstick)
     assert good["sound"] == 1.0 and good["words"] == 8 and good["known_words"] == 1.0
     assert good["longest_copy"] == 4  # red ball tim lost; "in the park" is one shorter
-    for text, ended, measure_name in [(" red ball. Tim lost it", True, "finished"),
-                                      (' red ball. "Tim lost it.', True, "quotes_close"),
-                                      (" red ball. Tim lost it in the park.", False, "ended")]:
+    for text, ended, measure_name in [
+        (" red ball. Tim lost it", True, "finished"),
+        (' red ball. "Tim lost it.', True, "quotes_close"),
+        (" red ball. Tim lost it in the park.", False, "ended"),
+    ]:
         bad = measure_one("One day, Tim had a", Ending(text, ended), yardstick)
         assert bad["sound"] == 0.0 and bad[measure_name] == 0.0
     looping = measure_one("Tim", Ending(" had a ball and a ball and a ball and a ball.", True), yardstick)

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pn_lib.benchmark import command
-from pn_lib.benchmark import copies as benchmark_copies
+from pn_lib.benchmark import copies_table as benchmark_copies
+from pn_lib.cli import main
 from pn_lib.data.pocket import sample_stories
 from pn_lib.data.stories import read_stories
 from pn_lib.errors import InputError
 from pn_lib.evaluation import copies
 from pn_lib.evaluation.copies import Span, StoryIndex
 from pn_lib.evaluation.diversity import ngrams, words
-from pn_lib.workflow.cli import main
 
 STORIES = ["Tim had a red ball. He lost the red ball in the park.", "A cat sat on the mat.", "Tim had a cat."]
 TEXTS = st.lists(st.text("ab' X", max_size=30), min_size=1, max_size=12)
@@ -40,7 +40,7 @@ def plain_span(stories: list[str], text: str) -> Span:
     found, where = [], -1
     for begin in range(len(sequence)):
         while begin + len(found) < len(sequence):
-            longer = sequence[begin:begin + len(found) + 1]
+            longer = sequence[begin : begin + len(found) + 1]
             place = next((number for number, story in enumerate(told) if f" {' '.join(longer)} " in story), None)
             if place is None:
                 break
@@ -69,8 +69,10 @@ def test_two_unknown_pairs_of_words_are_two(index):
 
 
 def test_the_longest_copy(index):
-    assert index.longest_copied_span("Then Tim had a red ball and the red ball in the park.") == \
-        (["the", "red", "ball", "in", "the", "park"], 0)
+    assert index.longest_copied_span("Then Tim had a red ball and the red ball in the park.") == (
+        ["the", "red", "ball", "in", "the", "park"],
+        0,
+    )
     assert index.longest_copied_span("in the park a cat sat") == (["in", "the", "park"], 0)  # stops where a story ends
     assert index.longest_copied_span("tim had a, the mat") == (["tim", "had", "a"], 0)  # story 2 has it too
     assert index.longest_copied_span("purple cat") == (["cat"], 1)
@@ -227,7 +229,8 @@ def test_table_of_the_benchmark(monkeypatch):
     monkeypatch.setattr(benchmark_copies, "fresh_peak_mb", lambda work, case, tiny: work(*case) or 1.5)
     table = benchmark_copies.measure_copies(20)
     assert table[["corpus", "stories", "words"]].values.tolist() == [
-        ["pocket", 20, sum(len(words(story)) for story in sample_stories(20, 0))]]
+        ["pocket", 20, sum(len(words(story)) for story in sample_stories(20, 0))]
+    ]
     assert (table[["build_s", "peak_memory_mb", "disk_mb", "nearest_ms", "span_ms"]] > 0).all(axis=None)
 
 

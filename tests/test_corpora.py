@@ -77,17 +77,24 @@ def test_folder_with_splits_is_taken_as_laid_out(tmp_path):
     assert corpus.train["text"][:] == STORIES[:15]
     assert corpus.validation["text"][:] == STORIES[20:25]
     assert (corpus.card.title, corpus.card.licence, corpus.card.description) == (
-        "Turtle tales", "cc0-1.0", "Told by turtles.")
+        "Turtle tales",
+        "cc0-1.0",
+        "Told by turtles.",
+    )
     assert str(tmp_path.parent) not in str(corpus.card)
     with pytest.raises(InputError, match="20 validation stories, fewer than the 30 asked for"):
         load_corpus(str(tmp_path), None, 30, 0, tmp_path)
 
 
 def test_fingerprint_is_of_the_stories(tmp_path):
-    same = [load_corpus(str(write(tmp_path / name, STORIES)), None, 5, 3, tmp_path, folder).fingerprint
-            for name, folder in (("a.txt", None), ("b.jsonl", tmp_path / "arrow"))]
-    others = [load_corpus(str(write(tmp_path / "c.txt", texts)), None, n, seed, tmp_path).fingerprint
-              for texts, n, seed in ((STORIES[1:], 5, 3), (STORIES, 6, 3), (STORIES, 5, 4))]
+    same = [
+        load_corpus(str(write(tmp_path / name, STORIES)), None, 5, 3, tmp_path, folder).fingerprint
+        for name, folder in (("a.txt", None), ("b.jsonl", tmp_path / "arrow"))
+    ]
+    others = [
+        load_corpus(str(write(tmp_path / "c.txt", texts)), None, n, seed, tmp_path).fingerprint
+        for texts, n, seed in ((STORIES[1:], 5, 3), (STORIES, 6, 3), (STORIES, 5, 4))
+    ]
     assert same[0] == same[1] and len({same[0], *others}) == 4
 
 
@@ -120,6 +127,7 @@ def _file(name, data):
     def make(path):
         (path / name).write_bytes(data)
         return path / name
+
     return make
 
 
@@ -130,6 +138,7 @@ def _folder(**contents):
         for name, data in contents.items():
             (folder / name.replace("__", ".")).write_bytes(data)
         return folder
+
     return make
 
 
@@ -137,6 +146,7 @@ def _parquet(table):
     def make(path):
         pq.write_table(table, path / "a.parquet")
         return path / "a.parquet"
+
     return make
 
 
@@ -201,6 +211,7 @@ def test_unreachable_hub_is_said_at_once(tmp_path, monkeypatch):
 def test_hub_lost_on_the_way(tmp_path, monkeypatch):
     def lost(*args, **kwargs):
         raise ConnectionError("Couldn't reach the Hub")
+
     monkeypatch.setattr(corpora, "_reach_hub", lambda: None)
     monkeypatch.setattr(datasets, "load_dataset", lost)
     with pytest.raises(InputError, match="Couldn't reach the Hub"):
@@ -223,6 +234,7 @@ def test_tinystories_is_streamed_once_and_no_further_than_needed(tmp_path, monke
 
     def gone():
         raise AssertionError("fetched again")
+
     monkeypatch.setattr(corpora, "_reach_hub", gone)
     assert load_corpus("tinystories", 60, 7, 0, tmp_path, tmp_path / "work").fingerprint == corpus.fingerprint
 

@@ -23,8 +23,15 @@ from pn_lib.evaluation.intervals import (
 
 
 def test_words_are_lower_case_letters_with_inner_apostrophes():
-    assert words("\"Don't!\" said Ana. 'It’s 3 o'clock,' Zoë-Mae") == ["don't", "said", "ana", "it's", "o'clock", "zoë",
-                                                                      "mae"]
+    assert words("\"Don't!\" said Ana. 'It’s 3 o'clock,' Zoë-Mae") == [
+        "don't",
+        "said",
+        "ana",
+        "it's",
+        "o'clock",
+        "zoë",
+        "mae",
+    ]
     assert ngrams("The cat. The dog", 2) == [("the", "cat"), ("cat", "the"), ("the", "dog")]
     assert ngrams("one", 2) == []
 

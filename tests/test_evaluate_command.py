@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pn_lib.cli import main
 from pn_lib.data import pocket
 from pn_lib.data.stories import write_parquet
 from pn_lib.data.tokenizer import train_tokenizer
@@ -15,8 +16,7 @@ from pn_lib.errors import InputError
 from pn_lib.evaluation.completions import MEASURES
 from pn_lib.files import write_json
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.workflow.cli import main
-from pn_lib.workflow.evaluate import Extent, _stories, check_prompt, evaluate, model_source
+from pn_lib.run.evaluate_command import Extent, _stories, check_prompt, evaluate, model_source
 
 SMALL = ["--stories", "12", "--train-stories", "60", "--completions", "4", "--max-new-tokens", "30"]
 
@@ -29,7 +29,8 @@ def run(tmp_path, monkeypatch):
     tokenizer.save(results / "tokenizer")
     torch.manual_seed(0)
     Transformer(TransformerConfig(tokenizer.vocab_size, context=128, d_model=16, n_layers=1, n_heads=2)).save(
-        results / "models" / "transformer")
+        results / "models" / "transformer"
+    )
     write_json(results / "run.json", {"corpus": "another"})
     return tmp_path
 
@@ -102,14 +103,35 @@ def test_extents_that_cannot_be():
             Extent(**bad)
 
 
-@pytest.mark.skipif("PN_STORIES260K" not in os.environ or "PN_TINYSTORIES" not in os.environ,
-                    reason="PN_STORIES260K and PN_TINYSTORIES name the folders of the model and the slice")
+@pytest.mark.skipif(
+    "PN_STORIES260K" not in os.environ or "PN_TINYSTORIES" not in os.environ,
+    reason="PN_STORIES260K and PN_TINYSTORIES name the folders of the model and the slice",
+)
 def test_a_published_model_on_real_stories(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PN_ROOT", str(tmp_path))
     model = Path(os.environ["PN_STORIES260K"]) / "stories260K.bin"
     out = tmp_path / "found.json"
-    assert main(["evaluate", str(model), "--corpus", os.environ["PN_TINYSTORIES"], "--out", str(out), "--stories", "40",
-                 "--train-stories", "100", "--completions", "3", "--max-new-tokens", "60"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(model),
+                "--corpus",
+                os.environ["PN_TINYSTORIES"],
+                "--out",
+                str(out),
+                "--stories",
+                "40",
+                "--train-stories",
+                "100",
+                "--completions",
+                "3",
+                "--max-new-tokens",
+                "60",
+            ]
+        )
+        == 0
+    )
     result = json.loads(out.read_text())
     assert 0.85 < result["likelihood"]["value"] < 1.05 and result["probes"]["grammar"]["value"] > 0.7
     assert "stories260K.bin: transformer" in capsys.readouterr().out

@@ -9,18 +9,22 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from pn_lib.course.exercises import UNSOLVED, Exercise, ExerciseSheet, load_sheet, load_sheets
 from pn_lib.errors import InputError
-from pn_lib.workflow.exercises import UNSOLVED, Exercise, ExerciseSheet, load_sheet, load_sheets
 
 SHEETS = load_sheets()
-EXERCISES = [pytest.param(sheet, exercise, id=f"{exercise.number}-{exercise.name}")
-             for sheet in SHEETS for exercise in sheet.exercises]
-MISTAKES = {sheet.notebook: importlib.import_module(f"mistakes.mistakes_{sheet.notebook[:2]}").MISTAKES
-            for sheet in SHEETS}
+EXERCISES = [
+    pytest.param(sheet, exercise, id=f"{exercise.number}-{exercise.name}")
+    for sheet in SHEETS
+    for exercise in sheet.exercises
+]
+MISTAKES = {
+    sheet.notebook: importlib.import_module(f"mistakes.mistakes_{sheet.notebook[:2]}").MISTAKES for sheet in SHEETS
+}
 
 
 def checks_of(sheet: ExerciseSheet) -> ModuleType:
-    return importlib.import_module(f"pn_lib.checks.{sheet.notebook[3:]}")
+    return importlib.import_module(f"pn_lib.course.checks.{sheet.notebook[3:]}")
 
 
 def attempt(sheet: ExerciseSheet, exercise: Exercise, code: str) -> bool:
@@ -35,7 +39,8 @@ def attempt(sheet: ExerciseSheet, exercise: Exercise, code: str) -> bool:
 def test_a_notebook_has_four_exercises_or_more_from_minutes_to_a_project(sheet):
     assert len(sheet.exercises) >= 4
     assert [exercise.number for exercise in sheet.exercises] == [
-        f"{int(sheet.notebook[:2])}.{i + 1}" for i in range(len(sheet.exercises))]
+        f"{int(sheet.notebook[:2])}.{i + 1}" for i in range(len(sheet.exercises))
+    ]
     minutes = [exercise.minutes for exercise in sheet.exercises]
     assert min(minutes) <= 5 and max(minutes) >= 60
 
@@ -62,27 +67,33 @@ class TestExercise:
 
     def test_its_check_does_not_hold_the_solution(self, sheet, exercise):
         body = exercise.solution.removeprefix(exercise.given).splitlines()
-        telling = [line.strip() for line in body
-                   if len(line.strip()) > 25 and not line.strip().startswith(("#", "def "))]
+        telling = [
+            line.strip() for line in body if len(line.strip()) > 25 and not line.strip().startswith(("#", "def "))
+        ]
         module = checks_of(sheet)
         files = {module.__file__, inspect.getsourcefile(getattr(module, exercise.name))}  # a project's is by itself
         source = "".join(Path(file).read_text(encoding="utf-8") for file in files)
         assert not [line for line in telling if line in source]
 
 
-@pytest.mark.parametrize(("check", "answer", "message"), [
-    pytest.param(*case, id=f"{case[0].__name__}-{case[2][:30]}") for cases in MISTAKES.values() for case in cases])
+@pytest.mark.parametrize(
+    ("check", "answer", "message"),
+    [pytest.param(*case, id=f"{case[0].__name__}-{case[2][:30]}") for cases in MISTAKES.values() for case in cases],
+)
 def test_a_typical_mistake_gets_its_own_message(check, answer, message, capsys):
     assert check(answer) is False
     assert message in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    (" (5 minutes, 1 point)", ""),  # no time, no points
-    ('"exercise"', '"another"'),
-    ("raise NotImplementedError", "pass"),
-    ("checks.double(double)", "checks.double(triple)"),
-])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (" (5 minutes, 1 point)", ""),  # no time, no points
+        ('"exercise"', '"another"'),
+        ("raise NotImplementedError", "pass"),
+        ("checks.double(double)", "checks.double(triple)"),
+    ],
+)
 def test_an_exercise_that_breaks_the_form_is_an_error_that_names_it(tmp_path, old, new):
     write_course(tmp_path)
     sheet = load_sheet(tmp_path / "01_x.ipynb")
@@ -114,14 +125,22 @@ def test_a_lesson_whose_solutions_lack_one_is_an_error_that_says_which(tmp_path)
 
 def write_course(folder: Path) -> None:
     """One lesson with one exercise, and its solution."""
+
     def cell(source, *tags):
         return new_code_cell(source, metadata={"tags": list(tags)})
 
-    lesson = [new_markdown_cell("# 1. Doubling\n\n**How?**"),
-              new_markdown_cell("### Exercise 1.1: Twice (5 minutes, 1 point)\n\nDouble it."),
-              cell(f"def double(x):\n{UNSOLVED}", "exercise"), cell("passed = checks.double(double)", "check")]
-    solution = [cell("import math"), new_markdown_cell("## Exercise 1.1: Twice"),
-                cell("def double(x):\n    return 2 * x", "exercise"), cell("assert checks.double(double)", "check")]
+    lesson = [
+        new_markdown_cell("# 1. Doubling\n\n**How?**"),
+        new_markdown_cell("### Exercise 1.1: Twice (5 minutes, 1 point)\n\nDouble it."),
+        cell(f"def double(x):\n{UNSOLVED}", "exercise"),
+        cell("passed = checks.double(double)", "check"),
+    ]
+    solution = [
+        cell("import math"),
+        new_markdown_cell("## Exercise 1.1: Twice"),
+        cell("def double(x):\n    return 2 * x", "exercise"),
+        cell("assert checks.double(double)", "check"),
+    ]
     (folder / "solutions").mkdir()
     for path, cells in ((folder / "01_x.ipynb", lesson), (folder / "solutions" / "01_x.ipynb", solution)):
         nbformat.write(new_notebook(cells=cells), path)

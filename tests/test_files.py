@@ -74,14 +74,17 @@ def test_settings_are_parsed_into_dataclasses():
     assert parse_config(Outer, mapping, "x") == Outer(Inner(4), (1, 2), "a", 2.0)
 
 
-@pytest.mark.parametrize(("mapping", "message"), [
-    ({"sise": [1]}, "unknown key 'sise'"),
-    ({"inner": {"m": 1}}, "unknown key 'inner.m'"),
-    ({"inner": {"n": "4"}}, "'inner.n': Input should be a valid integer"),
-    ({"inner": {"n": 0}}, "n must be at least 1, not 0"),
-    ({"kind": "c"}, "'kind'"),
-    ({"sizes": [1, "x"]}, "'sizes.1'"),
-])
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"sise": [1]}, "unknown key 'sise'"),
+        ({"inner": {"m": 1}}, "unknown key 'inner.m'"),
+        ({"inner": {"n": "4"}}, "'inner.n': Input should be a valid integer"),
+        ({"inner": {"n": 0}}, "n must be at least 1, not 0"),
+        ({"kind": "c"}, "'kind'"),
+        ({"sizes": [1, "x"]}, "'sizes.1'"),
+    ],
+)
 def test_wrong_settings_are_named(mapping, message):
     with pytest.raises(InputError, match=r"my\.toml") as caught:
         parse_config(Outer, mapping, "my.toml")

@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 from pn_lib.data.tokens import IGNORED
 from pn_lib.models import attention as attention_module
-from pn_lib.models import fused, fused_blocks, loss, norm, transformer
+from pn_lib.models import loss, norm, transformer
 from pn_lib.models.attention import rotary_table, rotate
-from pn_lib.models.lanes import WIDTH
+from pn_lib.models.cpu import fused_blocks, fused_scan
+from pn_lib.models.cpu.availability import can_fuse
+from pn_lib.models.cpu.simd import WIDTH
 from pn_lib.models.loss import token_nats
-from pn_lib.models.support import can_fuse
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 
@@ -60,16 +61,20 @@ def attention_by_parts(qkv, gains, heads, key_heads, scale, first, eps, rotation
         q, k = (F.rms_norm(x, x.shape[-1:], gain, eps) for x, gain in ((q, gains[0]), (k, gains[1])))
     if rotation is not None:
         q, k = rotate(q, rotation), rotate(k, rotation)
-    q, k, v = (x.transpose(1, 2) for x in (q, k.repeat_interleave(heads // key_heads, 2),
-                                           v.repeat_interleave(heads // key_heads, 2)))
+    q, k, v = (
+        x.transpose(1, 2)
+        for x in (q, k.repeat_interleave(heads // key_heads, 2), v.repeat_interleave(heads // key_heads, 2))
+    )
     positions = torch.arange(length)
     seen = (positions <= positions[:, None]) & (positions >= first[:, :, None])
     scores = (scale * q @ k.mT).masked_fill(~seen[:, None], -torch.inf)
     return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
 
 
-@pytest.mark.parametrize(("heads", "key_heads", "d", "length"), [
-    (2, 2, 32, 64), (4, 2, 16, 37), (3, 1, 24, 33), (2, 2, 8, 1), (1, 1, 5, 7), (4, 4, 40, 100), (2, 1, 64, 130)])
+@pytest.mark.parametrize(
+    ("heads", "key_heads", "d", "length"),
+    [(2, 2, 32, 64), (4, 2, 16, 37), (3, 1, 24, 33), (2, 2, 8, 1), (1, 1, 5, 7), (4, 4, 40, 100), (2, 1, 64, 130)],
+)
 @pytest.mark.parametrize("kind", ["plain", "normed and rotated", "window", "stories"])
 def test_attention(heads, key_heads, d, length, kind):
     torch.manual_seed(0)
@@ -83,11 +88,18 @@ def test_attention(heads, key_heads, d, length, kind):
     rotation = rotary_table(d, length, 100.0) if kind != "plain" and d % 2 == 0 else None
     options = (heads, key_heads, 0.3, first)
     if kind == "normed and rotated":
-        assert_alike(lambda x, g: fused_blocks.attention(x, *options, g, 1e-3, rotation),
-                     lambda x, g: attention_by_parts(x, g, *options, 1e-3, rotation), qkv, gains)
+        assert_alike(
+            lambda x, g: fused_blocks.attention(x, *options, g, 1e-3, rotation),
+            lambda x, g: attention_by_parts(x, g, *options, 1e-3, rotation),
+            qkv,
+            gains,
+        )
     else:
-        assert_alike(lambda x: fused_blocks.attention(x, *options, None, 0.0, rotation),
-                     lambda x: attention_by_parts(x, None, *options, 0.0, rotation), qkv)
+        assert_alike(
+            lambda x: fused_blocks.attention(x, *options, None, 0.0, rotation),
+            lambda x: attention_by_parts(x, None, *options, 0.0, rotation),
+            qkv,
+        )
 
 
 def test_attention_survives_scores_far_apart():
@@ -161,11 +173,11 @@ def test_a_kernel_that_is_compiled_says_so_but_not_in_an_executed_notebook(monke
         def __call__(self):
             self.overloads[len(self.overloads)] = None
 
-    monkeypatch.setattr(fused, "COMPILED", -1.0)
+    monkeypatch.setattr(fused_scan, "COMPILED", -1.0)
     for variable in ("CI", "PN_PROGRESS"):
         monkeypatch.delenv(variable, raising=False)
-    fused.run_kernel(Kernel(), 1)
+    fused_scan.run_kernel(Kernel(), 1)
     assert "compiled example in" in capsys.readouterr().err
     monkeypatch.setenv("PN_PROGRESS", "status")
-    fused.run_kernel(Kernel(), 1)
+    fused_scan.run_kernel(Kernel(), 1)
     assert not capsys.readouterr().err

@@ -6,14 +6,19 @@ from pn_lib.data import pocket
 from pn_lib.evaluation.grammar import CORRUPTIONS, faults, faults_per_100_words, recall
 
 
-@pytest.mark.parametrize(("text", "rule", "found"), [
-    ("Tom ate a apple.", "AnA", "a"), ("She were happy.", "PronounInflectionBe", "were"),
-    ("He did not went home.", "DidPast", "went"), ("The the dog ran.", "RepeatedWords", "The the"),
-    ("They plays in the park.", "PronounVerbAgreement", "plays"),
-])
+@pytest.mark.parametrize(
+    ("text", "rule", "found"),
+    [
+        ("Tom ate a apple.", "AnA", "a"),
+        ("She were happy.", "PronounInflectionBe", "were"),
+        ("He did not went home.", "DidPast", "went"),
+        ("The the dog ran.", "RepeatedWords", "The the"),
+        ("They plays in the park.", "PronounVerbAgreement", "plays"),
+    ],
+)
 def test_slips_are_found_where_they_stand(text, rule, found):
     [fault] = [fault for fault in faults(text) if fault.rule == rule]
-    assert text[fault.start:fault.end] == found and fault.message
+    assert text[fault.start : fault.end] == found and fault.message
 
 
 def test_names_style_and_simple_words_are_no_faults():

@@ -13,13 +13,13 @@ from training_example import CONFIG, make_model, scorer
 
 from pn_lib import hardware, process
 from pn_lib.benchmark.contenders import QUICK
-from pn_lib.benchmark.training import measure_training
+from pn_lib.benchmark.training_table import measure_training
 from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.run.dry_run import two_steps
+from pn_lib.run.stages import REPOSITORY
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.loop import train
 from pn_lib.training.muon import orthogonalise
-from pn_lib.workflow.dry_run import two_steps
-from pn_lib.workflow.stages import REPOSITORY
 
 CPU = torch.device("cpu")
 PRODUCTS = re.compile(r"mm|bmm|baddbmm|addmm|linear|matmul|attention|conv")
@@ -39,10 +39,16 @@ def with_units(monkeypatch):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
 
 
-@pytest.mark.parametrize(("capabilities", "sets", "expected"), [
-    ({"avx512_bf16": True}, "AVX512", "bfloat16"), ({"amx_bf16": True}, "AVX512", "bfloat16"),
-    ({"avx512_f": True, "avx512_bf16": False}, "AVX512", "float32"), ({"avx512_bf16": True}, "AVX2", "float32"),
-    ({"neon": True}, "DEFAULT", "float32")])
+@pytest.mark.parametrize(
+    ("capabilities", "sets", "expected"),
+    [
+        ({"avx512_bf16": True}, "AVX512", "bfloat16"),
+        ({"amx_bf16": True}, "AVX512", "bfloat16"),
+        ({"avx512_f": True, "avx512_bf16": False}, "AVX512", "float32"),
+        ({"avx512_bf16": True}, "AVX2", "float32"),
+        ({"neon": True}, "DEFAULT", "float32"),
+    ],
+)
 def test_auto_precision_is_a_rule_about_the_machine(capabilities, sets, expected, monkeypatch):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
@@ -91,7 +97,7 @@ def everything(tokens):
 
 
 def test_no_product_is_made_in_bfloat16_where_there_are_no_instructions_for_it(tokens, without_units, monkeypatch):
-    monkeypatch.setattr("pn_lib.benchmark.training.fresh_peak_mb", lambda *_: 0.0)  # processes of their own
+    monkeypatch.setattr("pn_lib.benchmark.training_table.fresh_peak_mb", lambda *_: 0.0)  # processes of their own
     with Products() as products:
         everything(tokens)
     assert products.dtypes == {torch.float32}
@@ -100,8 +106,9 @@ def test_no_product_is_made_in_bfloat16_where_there_are_no_instructions_for_it(t
 def test_where_there_are_products_are_made_in_it(tokens, with_units):
     with Products() as products:
         orthogonalise(torch.randn(4, 8))
-        train(make_model(), tokens, replace(CONFIG, precision="auto", tokens=CONFIG.tokens // 2),
-              validate=scorer(tokens))
+        train(
+            make_model(), tokens, replace(CONFIG, precision="auto", tokens=CONFIG.tokens // 2), validate=scorer(tokens)
+        )
     assert torch.bfloat16 in products.dtypes
 
 
@@ -110,12 +117,22 @@ def test_where_there_are_products_are_made_in_it(tokens, with_units):
 
 def in_a_process(*imports: str, cores: int | None = None, **environment: str) -> list[str]:
     """Threads of PyTorch, and the variables of spinning, in a new process that imports these."""
-    clean = {key: value for key, value in os.environ.items()
-             if key not in {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", *process.SPIN}}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", *process.SPIN}
+    }
     code = f"import {', '.join(imports)}, os, torch; print(torch.get_num_threads(), os.environ.get('GOMP_SPINCOUNT'))"
     first = (lambda: os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:cores])) if cores else None
-    done = subprocess.run([sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True,
-                          check=True, preexec_fn=first, cwd=REPOSITORY)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=first,
+        cwd=REPOSITORY,
+    )
     return done.stdout.split()
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from judge_server import BAD_REPLIES, GOOD, JudgeServer, grades_for
 
+from pn_lib.cli import main
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.evaluation.judge import (
@@ -40,12 +41,15 @@ from pn_lib.evaluation.judge_summary import (
 from pn_lib.evaluation.judging import JudgeLog, collect, estimate, unfinished
 from pn_lib.files import sha256
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.workflow.cli import main
-from pn_lib.workflow.judge import read_prompts
+from pn_lib.run.judge_command import read_prompts
 
 KEY = "sk-secret-0123456789"
-SAMPLES = [Sample(teller, b, e, f"Once there was a {animal} who", f" liked {teller} food{' a lot' * e}.")
-           for teller in ("human", "model") for b, animal in enumerate(("cat", "dog", "cow", "hen")) for e in range(2)]
+SAMPLES = [
+    Sample(teller, b, e, f"Once there was a {animal} who", f" liked {teller} food{' a lot' * e}.")
+    for teller in ("human", "model")
+    for b, animal in enumerate(("cat", "dog", "cow", "hen"))
+    for e in range(2)
+]
 TASKS = [grading(sample) for sample in SAMPLES]
 
 
@@ -57,8 +61,17 @@ def surroundings(tmp_path, monkeypatch):
 
 
 def make_judge(server, **changes):
-    return Judge(**{"name": "tester", "base_url": server.url, "model": "m", "api_key_env": "TEST_JUDGE_KEY",
-                    "retry_base_s": 0.01, "timeout_s": 5, **changes})
+    return Judge(
+        **{
+            "name": "tester",
+            "base_url": server.url,
+            "model": "m",
+            "api_key_env": "TEST_JUDGE_KEY",
+            "retry_base_s": 0.01,
+            "timeout_s": 5,
+            **changes,
+        }
+    )
 
 
 def ask_all(judge, folder, tasks=TASKS):
@@ -106,8 +119,14 @@ def test_a_story_cannot_end_its_own_fence_nor_hold_the_divider():
 
 def test_keys_change_with_text_judge_rubric_and_repeat():
     task = TASKS[0]
-    keys = {task.key("a"), task.key("b"), grading(SAMPLES[0], 1).key("a"), grading(SAMPLES[1]).key("a"),
-            Task(task.sample, PAIRS, task.message).key("a"), Task(task.sample, GRADES, task.message + ".").key("a")}
+    keys = {
+        task.key("a"),
+        task.key("b"),
+        grading(SAMPLES[0], 1).key("a"),
+        grading(SAMPLES[1]).key("a"),
+        Task(task.sample, PAIRS, task.message).key("a"),
+        Task(task.sample, GRADES, task.message + ".").key("a"),
+    }
     assert len(keys) == 6 and grading(SAMPLES[0]).key("a") in keys
 
 
@@ -121,11 +140,20 @@ def test_pairings_take_first_endings_of_every_two_tellers():
 # --- the settings of a judge
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ("api_key = 'sk-1'", "unknown key 'api_key'"), ("temperature = '1'", "temperature"), ("parallel = 0", "parallel"),
-    ("structured = 'xml'", "structured"), ("max_cost = 1.0", "needs price_input"), ("timeout_s = inf", "timeout_s"),
-    ("price_input = nan", "price_input"), ("repeats = 1.5", "repeats"), ("requests_per_minute = 0", "above 0"),
-])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("api_key = 'sk-1'", "unknown key 'api_key'"),
+        ("temperature = '1'", "temperature"),
+        ("parallel = 0", "parallel"),
+        ("structured = 'xml'", "structured"),
+        ("max_cost = 1.0", "needs price_input"),
+        ("timeout_s = inf", "timeout_s"),
+        ("price_input = nan", "price_input"),
+        ("repeats = 1.5", "repeats"),
+        ("requests_per_minute = 0", "above 0"),
+    ],
+)
 def test_bad_settings_are_named(tmp_path, line, message):
     path = tmp_path / "j.toml"
     path.write_text(f'name = "j"\nbase_url = "http://h/v1"\nmodel = "m"\n{line}\n')
@@ -133,8 +161,18 @@ def test_bad_settings_are_named(tmp_path, line, message):
         load_judge(path)
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://h/v1", "h/v1", "http://", "http://user:pw@h/v1",
-                                 "http://h/v1?key=1", "http://[bad/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://h/v1",
+        "h/v1",
+        "http://",
+        "http://user:pw@h/v1",
+        "http://h/v1?key=1",
+        "http://[bad/v1",
+    ],
+)
 def test_only_plain_http_addresses(url):
     with pytest.raises(ValueError, match="base_url must be"):
         Judge("j", url, "m")
@@ -149,8 +187,18 @@ def test_names_make_no_paths():
 def test_the_fingerprint_follows_what_replies_depend_on():
     judge = Judge("j", "http://h", "m")
     assert judge.fingerprint == Judge("other", "http://h", "m", parallel=9, price_input=3.0).fingerprint
-    assert len({judge.fingerprint, *(Judge("j", "http://h", "m", **change).fingerprint for change in (
-        {"temperature": 0.5}, {"max_tokens": 9}, {"structured": "none"}))}) == 4
+    assert (
+        len(
+            {
+                judge.fingerprint,
+                *(
+                    Judge("j", "http://h", "m", **change).fingerprint
+                    for change in ({"temperature": 0.5}, {"max_tokens": 9}, {"structured": "none"})
+                ),
+            }
+        )
+        == 4
+    )
 
 
 def test_retry_after_in_both_forms():
@@ -164,8 +212,21 @@ def test_retry_after_in_both_forms():
 
 
 def test_every_kind_of_trouble_ends_in_one_grading_each(tmp_path):
-    trouble = ["429/0", "429", "500", "503", "hang", "drop", "html", "empty", "half", "fenced", "no_usage", "refusal",
-               *BAD_REPLIES]
+    trouble = [
+        "429/0",
+        "429",
+        "500",
+        "503",
+        "hang",
+        "drop",
+        "html",
+        "empty",
+        "half",
+        "fenced",
+        "no_usage",
+        "refusal",
+        *BAD_REPLIES,
+    ]
     with JudgeServer(*trouble) as server:
         log = ask_all(make_judge(server, timeout_s=0.5, replies=20), tmp_path)
     assert {record.outcome for records in log.records.values() for record in records} == {"valid", "invalid", "refused"}
@@ -191,8 +252,11 @@ def test_settings_for_other_endpoints_stay_at_home(tmp_path, monkeypatch):
 
 def test_the_request_says_what_the_judge_is(tmp_path):
     requests = []
-    for settings in ({}, {"structured": "json_object"}, {"structured": "none", "limit_key": "max_completion_tokens",
-                                                         "api_key_env": None}):
+    for settings in (
+        {},
+        {"structured": "json_object"},
+        {"structured": "none", "limit_key": "max_completion_tokens", "api_key_env": None},
+    ):
         with JudgeServer() as server:
             ask_all(make_judge(server, **settings), tmp_path, TASKS[:1])
             requests += server.requests
@@ -227,11 +291,19 @@ def test_retry_after_is_honoured_and_backoff_grows(tmp_path):
         assert pause / 2 <= gap < pause + 0.3
 
 
-@pytest.mark.parametrize(("behaviour", "message", "requests"), [
-    ("401", "does not accept the key in TEST_JUDGE_KEY", 1), ("403", "does not let this key use 'm'", 1),
-    ("404", "knows no model 'm'", 1), ("400", r"400: .*not at all", 1), ("500", "answers 500, 3 times in a row", 3),
-    ("429/9999", "asks to wait 9999 s", 1), ("html", "no chat completion", 3), ("drop", "no connection", 3),
-])
+@pytest.mark.parametrize(
+    ("behaviour", "message", "requests"),
+    [
+        ("401", "does not accept the key in TEST_JUDGE_KEY", 1),
+        ("403", "does not let this key use 'm'", 1),
+        ("404", "knows no model 'm'", 1),
+        ("400", r"400: .*not at all", 1),
+        ("500", "answers 500, 3 times in a row", 3),
+        ("429/9999", "asks to wait 9999 s", 1),
+        ("html", "no chat completion", 3),
+        ("drop", "no connection", 3),
+    ],
+)
 def test_the_judging_ends_with_a_sentence(tmp_path, behaviour, message, requests):
     with JudgeServer(after=behaviour) as server, pytest.raises(InputError, match=message) as caught:
         ask_all(make_judge(server, parallel=1, tries=3), tmp_path)
@@ -336,8 +408,20 @@ def test_only_what_changed_is_graded_anew(tmp_path):
 
 def table(rows):
     """(teller, beginning, repeat, words, grade) -> gradings with that grade for every criterion."""
-    return pd.DataFrame([{"teller": t, "beginning": b, "ending": 0, "repeat": r, "words": w,
-                          **dict.fromkeys(CRITERIA, g), "age_group": "C"} for t, b, r, w, g in rows])
+    return pd.DataFrame(
+        [
+            {
+                "teller": t,
+                "beginning": b,
+                "ending": 0,
+                "repeat": r,
+                "words": w,
+                **dict.fromkeys(CRITERIA, g),
+                "age_group": "C",
+            }
+            for t, b, r, w, g in rows
+        ]
+    )
 
 
 def test_means_are_over_gradings_and_intervals_over_beginnings():
@@ -364,8 +448,9 @@ def test_agreement_by_hand():
 
 def test_length_bias_is_within_tellers():
     # both tellers: a word more is worth 0.1 points; b is longer and worse, which must not matter
-    gradings = table([("a", b, 0, 10 * b, 5 + b) for b in range(3)] +
-                     [("b", b, 0, 100 + 10 * b, 1 + b) for b in range(3)])
+    gradings = table(
+        [("a", b, 0, 10 * b, 5 + b) for b in range(3)] + [("b", b, 0, 100 + 10 * b, 1 + b) for b in range(3)]
+    )
     found = length_bias(gradings)["plot"]
     assert found["correlation"] == pytest.approx(1.0)
     assert found["points_per_word"] == pytest.approx({"value": 0.1, "low": 0.1, "high": 0.1})
@@ -373,11 +458,14 @@ def test_length_bias_is_within_tellers():
     assert same == {"correlation": None, "points_per_word": None}
 
 
-@pytest.mark.parametrize(("better", "flips", "first_wins", "win_rate"), [
-    (lambda m: "first", 1.0, 1.0, 0.5),  # only position counts
-    (lambda m: "first" if m.index("human food") < m.index("model food") else "second", 0.0, 0.5, 1.0),  # humans win
-    (lambda m: "first" if m.index("human food") > m.index("model food") else "second", 0.0, 0.5, 0.0),
-])
+@pytest.mark.parametrize(
+    ("better", "flips", "first_wins", "win_rate"),
+    [
+        (lambda m: "first", 1.0, 1.0, 0.5),  # only position counts
+        (lambda m: "first" if m.index("human food") < m.index("model food") else "second", 0.0, 0.5, 1.0),  # humans win
+        (lambda m: "first" if m.index("human food") > m.index("model food") else "second", 0.0, 0.5, 0.0),
+    ],
+)
 def test_position_bias(tmp_path, better, flips, first_wins, win_rate):
     pairs = pairings(SAMPLES, 4)
     tasks = [comparison(*order) for a, b in pairs for order in ((a, b), (b, a))]
@@ -404,17 +492,26 @@ def run(tmp_path):
 def write_completions(results, last=" liked model food."):
     tellers = {"human": [[]] * 4, "model": [[]] * 4}
     for sample in SAMPLES:
-        tellers[sample.teller][sample.beginning] = [*tellers[sample.teller][sample.beginning],
-                                                    {"text": sample.text, "ended": True}]
+        tellers[sample.teller][sample.beginning] = [
+            *tellers[sample.teller][sample.beginning],
+            {"text": sample.text, "ended": True},
+        ]
     tellers["model"][3][0]["text"] = last
     results.mkdir(parents=True, exist_ok=True)
-    (results / "completions.json").write_text(json.dumps({
-        "beginnings": [sample.prompt for sample in SAMPLES[:8:2]], "tellers": tellers, "temperature": 1.0}))
+    (results / "completions.json").write_text(
+        json.dumps({"beginnings": [sample.prompt for sample in SAMPLES[:8:2]], "tellers": tellers, "temperature": 1.0})
+    )
 
 
 def judge_file(folder, server, name="tester", **settings):
-    settings = {"name": name, "base_url": server.url, "model": "m", "api_key_env": "TEST_JUDGE_KEY",
-                "retry_base_s": 0.01, **settings}
+    settings = {
+        "name": name,
+        "base_url": server.url,
+        "model": "m",
+        "api_key_env": "TEST_JUDGE_KEY",
+        "retry_base_s": 0.01,
+        **settings,
+    }
     path = Path(folder) / f"{name}.toml"
     path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
     return str(path)
@@ -431,7 +528,7 @@ def test_the_command_end_to_end(run, tmp_path, capsys):
     with JudgeServer() as server:
         files = [judge_file(tmp_path, server, name, repeats=2) for name in ("one", "two")]
         arguments = ["judge", "smoke-pocket", "--judge", files[0], "--judge", files[1], "--pairs", "2"]
-        server.reply = lambda m: ({"assessment": "So.", "better": "first"} if m.count(DIVIDER) == 2 else grades_for(m))
+        server.reply = lambda m: {"assessment": "So.", "better": "first"} if m.count(DIVIDER) == 2 else grades_for(m)
         assert main([*arguments, "--estimate"]) == 0
         out = capsys.readouterr().out
         assert "one: 36 of 36 requests to go" in out and "no prices given" in out
@@ -453,8 +550,11 @@ def test_the_command_end_to_end(run, tmp_path, capsys):
     assert one["tellers"]["human"]["grades"]["plot"]["value"] == pytest.approx(sum(expected) / 8)
     assert one["tellers"]["model"]["gradings"] == 16
     assert one["between_repeats"]["plot"]["mean_absolute_difference"] == 0  # grades follow from the text
-    assert summary["between_judges"][0]["plot"] == {"pairs": 16, "spearman": pytest.approx(1.0),
-                                                    "mean_absolute_difference": 0.0}
+    assert summary["between_judges"][0]["plot"] == {
+        "pairs": 16,
+        "spearman": pytest.approx(1.0),
+        "mean_absolute_difference": 0.0,
+    }
     assert one["pairs"][0]["flips"]["value"] == 1.0
     assert "time" not in written.decode() and KEY not in written.decode()
 
@@ -496,8 +596,9 @@ def test_bad_input_is_one_sentence(run, tmp_path, capsys):
         prompts = tmp_path / "p.yaml"
         for content in ("- [1, 2]", "a: b", "- 'unclosed", "[]"):
             prompts.write_text(content)
-            assert "prompts file" in failure(capsys, "smoke-pocket", "--judge", file, "--prompts", str(prompts),
-                                             "--model", "x")
+            assert "prompts file" in failure(
+                capsys, "smoke-pocket", "--judge", file, "--prompts", str(prompts), "--model", "x"
+            )
         (run / "completions.json").write_text('{"beginnings": ["a", "b"], "tellers": {"m": [[]]}}')
         assert "m has endings for 1 beginnings of 2" in failure(capsys, "smoke-pocket", "--judge", file)
         (run / "completions.json").write_text('{"beginnings": "a"}')
@@ -514,8 +615,16 @@ def test_models_finish_ones_own_beginnings(tmp_path):
     prompts = tmp_path / "p.yaml"
     prompts.write_text("- Once upon\n- |-\n  There was a cat.\n\n  It\n")
     with JudgeServer() as server:
-        arguments = ["judge", "new", "--judge", judge_file(tmp_path, server), "--prompts", str(prompts), "--model",
-                     str(folder)]
+        arguments = [
+            "judge",
+            "new",
+            "--judge",
+            judge_file(tmp_path, server),
+            "--prompts",
+            str(prompts),
+            "--model",
+            str(folder),
+        ]
         assert main(arguments) == 0 == main(arguments)
         assert len(server.requests) == 2  # the models wrote the same again
     written = json.loads((tmp_path / "results" / "new" / "judge" / "prompts.json").read_text())
@@ -526,14 +635,15 @@ def test_models_finish_ones_own_beginnings(tmp_path):
 def test_the_datasets_own_beginnings(tmp_path, monkeypatch):
     (tmp_path / "Evaluation prompts.yaml").write_text("- Once upon\n- There was\n")
     assert read_prompts(str(tmp_path)) == ["Once upon", "There was"]
-    monkeypatch.setattr("pn_lib.workflow.judge.hf_hub_download", lambda *_, **__: str(
-        tmp_path / "Evaluation prompts.yaml"))
+    monkeypatch.setattr(
+        "pn_lib.run.judge_command.hf_hub_download", lambda *_, **__: str(tmp_path / "Evaluation prompts.yaml")
+    )
     assert read_prompts("tinystories") == ["Once upon", "There was"]
 
     def offline(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("pn_lib.workflow.judge.hf_hub_download", offline)
+    monkeypatch.setattr("pn_lib.run.judge_command.hf_hub_download", offline)
     with pytest.raises(InputError, match="cannot be fetched"):
         read_prompts("tinystories")
 
@@ -568,8 +678,13 @@ def test_killed_and_resumed_every_story_is_graded_once(run, tmp_path):
 
 
 def start(*arguments):
-    return subprocess.Popen([sys.executable, "-m", "pn_lib", "judge", *arguments], env={**os.environ, "CI": "1"},
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "pn_lib", "judge", *arguments],
+        env={**os.environ, "CI": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_two_processes_do_not_judge_one_run(run, tmp_path, capsys):

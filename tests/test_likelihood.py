@@ -10,14 +10,22 @@ import torch
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.data.tokens import write_tokens
 from pn_lib.errors import InputError
-from pn_lib.evaluation.likelihood import likelihood, sequence_nats
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.likelihood import likelihood, sequence_nats
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.ngram import NGram, NGramConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
-STORIES = ["Tim had a red ball. " * repeat + ending for repeat, ending in
-           [(1, "He was happy."), (7, "The end."), (0, "Lost — ähm."), (3, ""), (5, "Good night, red ball.")]]
+STORIES = [
+    "Tim had a red ball. " * repeat + ending
+    for repeat, ending in [
+        (1, "He was happy."),
+        (7, "The end."),
+        (0, "Lost — ähm."),
+        (3, ""),
+        (5, "Good night, red ball."),
+    ]
+]
 
 
 @dataclass(frozen=True)

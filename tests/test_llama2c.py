@@ -209,7 +209,7 @@ def test_mamba_is_refused(tmp_path):
         save_llama2c(Mamba(MambaConfig(11, d_model=8, n_layers=1)), tmp_path / "model.bin")
 
 
-PROMPTS = ("", "Once upon a time", 'One day, Tom\'s mom said: "Let\'s go!"', " a dog", "Anna\ncouldn’t")
+PROMPTS = ("", "Once upon a time", "One day, Tom's mom said: \"Let's go!\"", " a dog", "Anna\ncouldn’t")
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])

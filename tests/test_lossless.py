@@ -9,15 +9,15 @@ import torch
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 from training_example import STORIES
 
+from pn_lib.cli import main
 from pn_lib.data.tokenizer import SEPARATOR, Tokenizer, train_tokenizer
 from pn_lib.errors import InputError
-from pn_lib.evaluation.likelihood import sequence_nats, text_likelihood
 from pn_lib.files import write_json
-from pn_lib.models.interchange import to_transformers
+from pn_lib.models.huggingface import to_transformers
+from pn_lib.models.likelihood import sequence_nats, text_likelihood
+from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import check_lossless, round_trip
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.models.zoo import open_model
-from pn_lib.workflow.cli import main
 
 PROMPT = "Tim had a red ball. He lost the"
 TEXTS = ["Tim ran.", " Tim ran.", "  two  spaces", "\n\tline", "É ﬁ … “no” 👩‍👧", f"a{SEPARATOR} b", ""]
@@ -44,23 +44,27 @@ SAME = {  # what a file may keep that must not change what is measured
     "padding to a multiple, left": lambda b: b.enable_padding(pad_to_multiple_of=64, direction="left"),
     "template adds the end": lambda b: setattr(b, "post_processor", _template(f"$A {SEPARATOR}")),
     "template adds the begin": lambda b: setattr(b, "post_processor", _template(f"{SEPARATOR} $A")),
-    "Roberta's": lambda b: setattr(b, "post_processor",
-                                   processors.RobertaProcessing((SEPARATOR, 0), (SEPARATOR, 0))),
+    "Roberta's": lambda b: setattr(b, "post_processor", processors.RobertaProcessing((SEPARATOR, 0), (SEPARATOR, 0))),
     "Bert's": lambda b: setattr(b, "post_processor", processors.BertProcessing((SEPARATOR, 0), (SEPARATOR, 0))),
     "offsets": lambda b: setattr(b, "post_processor", processors.ByteLevel(trim_offsets=True)),
-    "several": lambda b: setattr(b, "post_processor", processors.Sequence(
-        [processors.ByteLevel(trim_offsets=False), _template(f"{SEPARATOR} $A {SEPARATOR}")])),
+    "several": lambda b: setattr(
+        b,
+        "post_processor",
+        processors.Sequence([processors.ByteLevel(trim_offsets=False), _template(f"{SEPARATOR} $A {SEPARATOR}")]),
+    ),
     "dropout": lambda b: setattr(b.model, "dropout", 0.3),
     "a decoder that only joins": lambda b: setattr(b, "decoder", decoders.Fuse()),
-    "a decoder that cleans up": lambda b: setattr(b, "decoder", decoders.Sequence(
-        [decoders.ByteLevel(), decoders.Strip("T", 1, 0), decoders.Replace(" .", ".")])),
+    "a decoder that cleans up": lambda b: setattr(
+        b, "decoder", decoders.Sequence([decoders.ByteLevel(), decoders.Strip("T", 1, 0), decoders.Replace(" .", ".")])
+    ),
     "everything": _everything,
 }
 SPACE = {  # a space before every text
     "ByteLevel": lambda b: setattr(b, "pre_tokenizer", pre_tokenizers.ByteLevel(add_prefix_space=True)),
     "Prepend": lambda b: setattr(b, "normalizer", normalizers.Prepend(" ")),
-    "Sequence": lambda b: setattr(b, "pre_tokenizer", pre_tokenizers.Sequence(
-        [pre_tokenizers.ByteLevel(add_prefix_space=True)])),
+    "Sequence": lambda b: setattr(
+        b, "pre_tokenizer", pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=True)])
+    ),
 }
 
 
@@ -74,12 +78,27 @@ CHANGED = {  # each with a text that it changes, and one that it does not
     "accents": (_normalized(normalizers.NFD(), normalizers.StripAccents()), "a café", "a cafe"),
     "Strip": (_normalized(normalizers.Strip()), "he ran.\n", "he ran."),
     "Replace": (_normalized(normalizers.Replace(Regex(" +"), " ")), "two  spaces", "two spaces"),
-    "words apart": (lambda b: setattr(b, "pre_tokenizer", pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), BYTE_LEVEL])), "he ran", "ran"),
-    "a space before every word": (lambda b: setattr(b, "pre_tokenizer", pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(",", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=True)])), "yes,no", "yes no"),
-    "a token that eats spaces": (lambda b: b.add_tokens([AddedToken("ball", lstrip=True, normalized=False)]),
-                                 "a ball", "a hat"),
+    "words apart": (
+        lambda b: setattr(b, "pre_tokenizer", pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), BYTE_LEVEL])),
+        "he ran",
+        "ran",
+    ),
+    "a space before every word": (
+        lambda b: setattr(
+            b,
+            "pre_tokenizer",
+            pre_tokenizers.Sequence(
+                [pre_tokenizers.Split(",", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=True)]
+            ),
+        ),
+        "yes,no",
+        "yes no",
+    ),
+    "a token that eats spaces": (
+        lambda b: b.add_tokens([AddedToken("ball", lstrip=True, normalized=False)]),
+        "a ball",
+        "a hat",
+    ),
 }
 
 
@@ -181,8 +200,11 @@ def corpus(tmp_path_factory, monkeypatch):
     """Stories of which one in four has a ligature; the rest but one have a capital."""
     root = tmp_path_factory.mktemp("corpus")
     monkeypatch.setenv("PN_ROOT", str(root))
-    stories = [f"{'Tim' if i % 5 else 'he'} saw {i} of them by the {'ﬁre' if i % 4 == 0 else 'sea'}, and then they all "
-               f"went home again to tell number {i} of it. " * 3 + "The end." for i in range(120)]
+    stories = [
+        f"{'Tim' if i % 5 else 'he'} saw {i} of them by the {'ﬁre' if i % 4 == 0 else 'sea'}, and then they all "
+        f"went home again to tell number {i} of it. " * 3 + "The end."
+        for i in range(120)
+    ]
     (root / "mine.txt").write_text(f"\n{SEPARATOR}\n".join(stories), encoding="utf-8")
     return root / "mine.txt"
 
@@ -241,13 +263,16 @@ def _bpe(**options):
     return tokenizers.Tokenizer(models.BPE(vocab={SEPARATOR: 0, "a": 1, "b": 2}, merges=[], **options))
 
 
-@pytest.mark.parametrize(("backend", "kind"), [
-    (tokenizers.Tokenizer(models.WordPiece({SEPARATOR: 0, "a": 1, "[UNK]": 2}, unk_token="[UNK]")), "WordPiece"),
-    (tokenizers.Tokenizer(models.Unigram([(SEPARATOR, 0.0), ("a", -1.0)], 0, False)), "Unigram"),
-    (tokenizers.Tokenizer(models.WordLevel({SEPARATOR: 0, "a": 1}, unk_token="a")), "WordLevel"),
-    (_bpe(byte_fallback=True), "BPE over characters"),
-    (_bpe(end_of_word_suffix="</w>"), "BPE over characters"),
-])
+@pytest.mark.parametrize(
+    ("backend", "kind"),
+    [
+        (tokenizers.Tokenizer(models.WordPiece({SEPARATOR: 0, "a": 1, "[UNK]": 2}, unk_token="[UNK]")), "WordPiece"),
+        (tokenizers.Tokenizer(models.Unigram([(SEPARATOR, 0.0), ("a", -1.0)], 0, False)), "Unigram"),
+        (tokenizers.Tokenizer(models.WordLevel({SEPARATOR: 0, "a": 1}, unk_token="a")), "WordLevel"),
+        (_bpe(byte_fallback=True), "BPE over characters"),
+        (_bpe(end_of_word_suffix="</w>"), "BPE over characters"),
+    ],
+)
 def test_other_kinds_are_refused_by_name(plain, tmp_path, capsys, backend, kind):
     _variant(plain, tmp_path, lambda b: None)
     backend.save(str(tmp_path / "tokenizer.json"))

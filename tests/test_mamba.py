@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pn_lib.errors import InputError
-from pn_lib.models.base import load_model
+from pn_lib.models.loading import load_model
 from pn_lib.models.mamba import Mamba, MambaConfig
 
 TINY = {"vocab_size": 50, "d_model": 32, "n_layers": 2, "d_state": 4}

@@ -105,7 +105,7 @@ def test_step_sizes_by_hand():
         for t in (0, 1, 25):
             taps = [x[t - k] * W["conv.weight"][:, 0, 3 - k] for k in range(4) if t >= k]
             convolved = F.silu(sum(taps) + W["conv.bias"])
-            low_rank = W["x_proj.weight"][:model.config.rank] @ convolved
+            low_rank = W["x_proj.weight"][: model.config.rank] @ convolved
             dt = torch.log1p(torch.exp(W["dt_proj.weight"] @ low_rank + W["dt_proj.bias"]))
             torch.testing.assert_close(found[0][0, t], dt, atol=1e-6, rtol=1e-4)
     assert not block.x_proj._forward_pre_hooks

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pn_lib.data import pocket
-from pn_lib.data.pocket_cast import ANIMALS, BOYS, FAMILY, GIRLS, NEIGHBORS
-from pn_lib.data.pocket_words import POOLS
+from pn_lib.data.pocket.cast import ANIMALS, BOYS, FAMILY, GIRLS, NEIGHBORS
+from pn_lib.data.pocket.words import POOLS
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.evaluation.names import Span, name_spans, names_in, token_groups, token_words, word_spans
@@ -38,8 +38,15 @@ def test_a_name_is_mostly_capitalised():
 
 
 def test_pocket_names_are_found():
-    told = {word for pool in POOLS.values() for records in pool.options.values() for record in records
-            for form in record.values() for word in form.split() if word.istitle()}
+    told = {
+        word
+        for pool in POOLS.values()
+        for records in pool.options.values()
+        for record in records
+        for form in record.values()
+        for word in form.split()
+        if word.istitle()
+    }
     people = {*GIRLS.split(), *BOYS.split(), *(animal["name"] for animal in ANIMALS)}
     others = {word for person in (*FAMILY, *NEIGHBORS) for word in person["name"].replace("-", " ").split()}
     found = names_in(pocket.sample_stories(400, seed=5))
@@ -60,17 +67,21 @@ def test_spans_and_labels(tokenizer):
     assert words[0] == "<|endoftext|>" and groups[0] == "separator"
     assert words[-2:] == ["tom", "."] and groups[-2:] == ["name", "sentence end"]
     zoe = spans[4]
-    assert set(words[zoe.start:zoe.end]) == {"zoë"} and set(groups[zoe.start:zoe.end]) == {"name"}
-    assert groups[zoe.end:zoe.end + 3] == ["comma", "break", "break"]
+    assert set(words[zoe.start : zoe.end]) == {"zoë"} and set(groups[zoe.start : zoe.end]) == {"name"}
+    assert groups[zoe.end : zoe.end + 3] == ["comma", "break", "break"]
     didnt = spans[2]
-    assert set(words[didnt.start:didnt.end]) == {"didn't"} and set(groups[didnt.start:didnt.end]) == {"word"}
+    assert set(words[didnt.start : didnt.end]) == {"didn't"} and set(groups[didnt.start : didnt.end]) == {"word"}
 
 
 def test_several_marks_in_one_token(tokenizer):
     ids = tokenizer.encode(' "me!" ')
     assert [tokenizer.decode([i]) for i in ids][-2:] == ['!"', " "]
-    assert token_groups(tokenizer, ids, set()) == \
-        ["other mark", *["word"] * (len(ids) - 3), "sentence end", "other mark"]
+    assert token_groups(tokenizer, ids, set()) == [
+        "other mark",
+        *["word"] * (len(ids) - 3),
+        "sentence end",
+        "other mark",
+    ]
 
 
 @given(st.lists(st.integers(0, 399), max_size=30))

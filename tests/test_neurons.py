@@ -12,8 +12,12 @@ from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.ngram import NGram, NGramConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
-NONLINEARITY = {"relu": F.relu, "relu2": lambda x: F.relu(x) ** 2, "gelu": lambda x: F.gelu(x, approximate="tanh"),
-                "swiglu": lambda x: F.silu(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1]}
+NONLINEARITY = {
+    "relu": F.relu,
+    "relu2": lambda x: F.relu(x) ** 2,
+    "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "swiglu": lambda x: F.silu(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1],
+}
 
 
 def make(**options):
@@ -62,9 +66,13 @@ def test_signs_are_turned_and_sequences_joined():
 
 
 LABELS = [["the", "cat", "the"], ["dog", "the", "cat"]]
-NEURONS = torch.tensor([[0.1, 5.0, 0.2, 4.0, 0.3, 6.0],   # strongest: cat, cat, dog
-                        [3.0, 0.0, 2.0, 0.0, 1.0, 0.0],   # the, the, the
-                        [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]])  # fires once only
+NEURONS = torch.tensor(
+    [
+        [0.1, 5.0, 0.2, 4.0, 0.3, 6.0],  # strongest: cat, cat, dog
+        [3.0, 0.0, 2.0, 0.0, 1.0, 0.0],  # the, the, the
+        [1.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    ]
+)  # fires once only
 
 
 def test_selectivity_by_hand():
@@ -92,7 +100,11 @@ def test_contexts_by_hand():
     sequences = [tokenizer.encode("xyz"), tokenizer.encode("uvw")]
     table = top_contexts(NEURONS, tokenizer, sequences, [1, 0], k=2, width=1)
     assert table[["neuron", "activation", "left", "token", "right"]].values.tolist() == [
-        [1, 3.0, "", "x", "y"], [1, 2.0, "y", "z", ""], [0, 6.0, "v", "w", ""], [0, 5.0, "x", "y", "z"]]
+        [1, 3.0, "", "x", "y"],
+        [1, 2.0, "y", "z", ""],
+        [0, 6.0, "v", "w", ""],
+        [0, 5.0, "x", "y", "z"],
+    ]
 
 
 def test_what_does_not_fit_is_refused():

@@ -5,17 +5,20 @@ from collections import defaultdict
 
 import pytest
 
-from pn_lib.data import chooser, pocket
-from pn_lib.data.chooser import Enumerator
-from pn_lib.data.pocket_grammar import Language, Pool, words
+from pn_lib.data import pocket
+from pn_lib.data.pocket import chooser
+from pn_lib.data.pocket.chooser import Enumerator
+from pn_lib.data.pocket.templates import Language, Pool, words
 from pn_lib.data.tokenizer import pre_tokens
 
 STORIES = pocket.sample_stories(40, seed=11)
 # Words that begin others, contractions beside apostrophes, marks that join, an empty line, two ways to one text.
-TEMPLATES = {"story": """
+TEMPLATES = {
+    "story": """
 {name}[ said| asked], "[I can't|I can|I'll|I] [go|go now|goggle][.|!|]"[| Then {name}[ left|'s cat left]|
 {break}{Name}: '[ten|tent]'.]
-"""}
+"""
+}
 SMALL = Language(TEMPLATES, {"name": Pool({"": words("Sam, Samuel, Al")}), "break": Pool({"": ({"name": "\n\n"},)})})
 
 
@@ -34,8 +37,9 @@ def brute_force(texts: dict[str, float]) -> dict[str, dict[str, float]]:
     for text, p in texts.items():
         for prefix, word in zip(places(text), [*pre_tokens(text), ""], strict=True):
             following[prefix][word] += p
-    return {prefix: {word: p / math.fsum(sums.values()) for word, p in sums.items()}
-            for prefix, sums in following.items()}
+    return {
+        prefix: {word: p / math.fsum(sums.values()) for word, p in sums.items()} for prefix, sums in following.items()
+    }
 
 
 def places(story: str) -> list[str]:
@@ -81,8 +85,9 @@ def test_words_agree_with_the_probability_of_prefixes():
         sums = {}
         for word in pocket.next_words(prefix):
             after = [c for c in alphabet if kind(c) == "space" or kind(c) != kind(word[-1])]
-            sums[word] = chooser.log_sum([pocket.log_prob(prefix + word),
-                                          *(pocket.prefix_log_prob(prefix + word + c) for c in after)])
+            sums[word] = chooser.log_sum(
+                [pocket.log_prob(prefix + word), *(pocket.prefix_log_prob(prefix + word + c) for c in after)]
+            )
         total = chooser.log_sum(list(sums.values()))
         assert pocket.next_words(prefix) == pytest.approx({w: math.exp(s - total) for w, s in sums.items()}, rel=1e-9)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pn_lib.errors import InputError
-from pn_lib.models.base import load_model
+from pn_lib.models.loading import load_model
 from pn_lib.models.ngram import FALLBACK_DISCOUNTS, NGram, NGramConfig
 
 SEP = 0

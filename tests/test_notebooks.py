@@ -7,15 +7,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from pn_lib.workflow.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages
+from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages
 
 STAGES = load_stages()
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
-LARGER = {"03_transformer_construction": (122, 400_000),  # a whole model, each part checked
-          "04_transformer_training": (132, 500_000),  # the loop, and then a recipe found by measuring
-          "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
-          "06_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
-          "07_mamba_comparison": (145, 500_000)}  # a model built from nothing, its kernel, and five comparisons
+LARGER = {
+    "03_transformer_construction": (122, 400_000),  # a whole model, each part checked
+    "04_transformer_training": (132, 500_000),  # the loop, and then a recipe found by measuring
+    "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
+    "06_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
+    "07_mamba_comparison": (145, 500_000),
+}  # a model built from nothing, its kernel, and five comparisons
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
 
 
@@ -82,8 +84,13 @@ class TestNotebook:
     def test_title_links_and_headings(self, stage):
         cells = read(stage.path).cells
         assert [i for i, c in enumerate(cells) if NAVIGATION_TAG in tags(c)] == [0, 2, len(cells) - 1]
-        headings = [line for c in cells if c.cell_type == "markdown"
-                    for line in re.sub(r"```.*?```", "", c.source, flags=re.S).splitlines() if re.match(r"#+ ", line)]
+        headings = [
+            line
+            for c in cells
+            if c.cell_type == "markdown"
+            for line in re.sub(r"```.*?```", "", c.source, flags=re.S).splitlines()
+            if re.match(r"#+ ", line)
+        ]
         levels = [len(line.split()[0]) for line in headings]
         assert levels[0] == 1 and levels.count(1) == 1
         assert all(after <= before + 1 for before, after in itertools.pairwise(levels))

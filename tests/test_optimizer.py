@@ -10,9 +10,9 @@ from pn_lib.config import parse_config
 from pn_lib.errors import InputError
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.training.average import Average
 from pn_lib.training.checkpoint import weights_hash
 from pn_lib.training.config import Phase, TrainingConfig
+from pn_lib.training.ema import Average
 from pn_lib.training.muon import Muon, orthogonalise
 from pn_lib.training.optimizer import make_optimizer, parameter_groups
 from pn_lib.training.schedule import rate_factor
@@ -37,8 +37,11 @@ def test_groups_of_a_transformer(tied):
     found = named_groups(transformer(tied_embeddings=tied, bias=True, qk_norm=True))
     spared = {name for name, group in found.items() if group == "spared"}
     matrices = {name for name, group in found.items() if group == "matrices"}
-    assert matrices == {f"blocks.{i}.{name}.weight" for i in range(2)
-                        for name in ("attention.qkv", "attention.out", "mlp.up", "mlp.down")}
+    assert matrices == {
+        f"blocks.{i}.{name}.weight"
+        for i in range(2)
+        for name in ("attention.qkv", "attention.out", "mlp.up", "mlp.down")
+    }
     assert "embedding.weight" in spared and ("head.weight" in spared) == (not tied)
     assert spared | matrices == set(found)
 
@@ -46,10 +49,12 @@ def test_groups_of_a_transformer(tied):
 def test_groups_of_a_mamba():
     found = named_groups(Mamba(MambaConfig(vocab_size=300, d_model=16, n_layers=1, d_state=4, tied_embeddings=False)))
     ends = {name.removeprefix("blocks.0."): group for name, group in found.items()}
-    assert {ends[name] for name in ("A_log", "D", "dt_proj.bias", "conv.bias", "embedding.weight", "head.weight")} == \
-        {"spared"}
-    assert {ends[name] for name in ("in_proj.weight", "x_proj.weight", "dt_proj.weight", "out_proj.weight")} == \
-        {"matrices"}
+    assert {ends[name] for name in ("A_log", "D", "dt_proj.bias", "conv.bias", "embedding.weight", "head.weight")} == {
+        "spared"
+    }
+    assert {ends[name] for name in ("in_proj.weight", "x_proj.weight", "dt_proj.weight", "out_proj.weight")} == {
+        "matrices"
+    }
     assert ends["conv.weight"] == "kernels"
 
 
@@ -145,14 +150,19 @@ def test_growth_divides_the_tokens():
     assert config.rate_at(25) == pytest.approx(1 - 3200 / config.planned_tokens)  # by tokens, not by updates
 
 
-@pytest.mark.parametrize(("setting", "message"), [
-    ({"growth": [{"share": 0.5, "batch_size": 4, "context": 256}]}, "add up to 1"),
-    ({"growth": [{"share": 1.0, "batch_size": 4, "context": 128}]}, "must end at the context 256"),
-    ({"growth": [{"share": 1.0, "batch_size": 4, "contxt": 128}]}, "unknown key 'growth.0.contxt'"),
-    ({"growth": [{"share": 0.0, "batch_size": 4, "context": 128}]}, "must be above 0"),
-    ({"micro_batch": 3, "batch_size": 8}, "must divide the batch size"),
-    ({"optimizer": "sgd"}, "optimizer"), ({"ema_decay": 1.0}, "ema_decay"),
-    ({"decay_fraction": 0.0}, "decay_fraction")])
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"growth": [{"share": 0.5, "batch_size": 4, "context": 256}]}, "add up to 1"),
+        ({"growth": [{"share": 1.0, "batch_size": 4, "context": 128}]}, "must end at the context 256"),
+        ({"growth": [{"share": 1.0, "batch_size": 4, "contxt": 128}]}, "unknown key 'growth.0.contxt'"),
+        ({"growth": [{"share": 0.0, "batch_size": 4, "context": 128}]}, "must be above 0"),
+        ({"micro_batch": 3, "batch_size": 8}, "must divide the batch size"),
+        ({"optimizer": "sgd"}, "optimizer"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+        ({"decay_fraction": 0.0}, "decay_fraction"),
+    ],
+)
 def test_impossible_plans_are_named(setting, message):
     with pytest.raises(InputError, match=message):
         parse_config(TrainingConfig, setting, "profile.toml")

@@ -12,9 +12,9 @@ from pn_lib import hardware
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.process import usable_cores
-from pn_lib.workflow import pipeline as pipeline_module
-from pn_lib.workflow.pipeline import Pipeline, StageError
-from pn_lib.workflow.stages import load_stages
+from pn_lib.run import pipeline as pipeline_module
+from pn_lib.run.pipeline import Pipeline, StageError
+from pn_lib.run.stages import load_stages
 
 FIRST = """
 import json, os
@@ -44,8 +44,10 @@ for name in ("report.html", "report.pdf", "numbers.json"):
 def write_notebook(folder: Path, name: str, source: str, reads: list[str], writes: list[str]) -> Path:
     parameters = nbformat.v4.new_code_cell("profile = None\ncorpus = None", metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(source)])
-    notebook.metadata = {"pocketnarrator": {"reads": reads, "writes": writes},
-                         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook.metadata = {
+        "pocketnarrator": {"reads": reads, "writes": writes},
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    }
     path = folder / f"{name}.ipynb"
     nbformat.write(notebook, path)
     return path
@@ -148,8 +150,13 @@ def test_bad_input_found_inside_a_notebook_is_one_sentence(world, tmp_path):
 
 def test_a_full_disk_inside_a_notebook_is_one_sentence(world, tmp_path):
     make, _ = world
-    write_notebook(tmp_path / "notebooks", "01_first",
-                   "import errno, os\nraise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))", [], ["a.json"])
+    write_notebook(
+        tmp_path / "notebooks",
+        "01_first",
+        "import errno, os\nraise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))",
+        [],
+        ["a.json"],
+    )
     with pytest.raises(InputError, match="the disk is full"):
         make().run()
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from pn_lib.course import playground
+from pn_lib.course.playground import Playground, show_playground
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.workflow import playground
-from pn_lib.workflow.playground import Playground, show_playground
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 
-from pn_lib.data import chooser, pocket
-from pn_lib.data.chooser import Enumerator, Reader, Sampler
-from pn_lib.data.pocket_grammar import Language, Pool
-from pn_lib.data.pocket_plots import TEMPLATES
-from pn_lib.data.pocket_words import POOLS
+from pn_lib.data import pocket
+from pn_lib.data.pocket import chooser
+from pn_lib.data.pocket.chooser import Enumerator, Reader, Sampler
+from pn_lib.data.pocket.plots import TEMPLATES
+from pn_lib.data.pocket.templates import Language, Pool
+from pn_lib.data.pocket.words import POOLS
 from pn_lib.errors import InputError
 
 PLOTS = re.findall(r"\w+", TEMPLATES["story"].split("[")[1])
@@ -32,7 +33,7 @@ def everything(program) -> dict[str, list[float]]:
 
 
 def toy(chooser) -> None:
-    """"ab" in two ways ("a" then "b", and "ab" at once), "aba" and "b" in one."""
+    """ "ab" in two ways ("a" then "b", and "ab" at once), "aba" and "b" in one."""
     options = ["a", "ab", "b"]
     first = chooser.choose(3, lambda i: options[i])
     chooser.write(options[first])
@@ -101,10 +102,11 @@ def test_probabilities_of_all_paraphrases_sum_to_one():
 def test_next_characters_of_the_whole_language_sum_to_the_prefix(stories):
     alphabet = sorted(set("".join(stories)))
     for index, story in enumerate(stories[:12]):
-        prefix = story[:len(story) * index // 12]
+        prefix = story[: len(story) * index // 12]
         following = [chooser.log_prob(pocket.STORIES, prefix + letter, prefix=True) for letter in alphabet]
         assert chooser.log_sum([p for p in following if p > -math.inf]) == pytest.approx(
-            pocket.prefix_log_prob(prefix), abs=1e-9)
+            pocket.prefix_log_prob(prefix), abs=1e-9
+        )
 
 
 def test_sampled_stories_score_at_least_what_their_choices_weigh():
@@ -174,7 +176,8 @@ def test_stories_are_fixed_by_their_seed():
     assert pocket.sample_story(3) != pocket.sample_story(4)
     # Written out, so that another Python version that drew something else would be noticed.
     assert pocket.sample_story(0).startswith(
-        "Once there was a helpful girl called Emma. She liked to count the clouds.\n\nBut Emma was afraid of one thing")
+        "Once there was a helpful girl called Emma. She liked to count the clouds.\n\nBut Emma was afraid of one thing"
+    )
 
 
 def test_words_of_every_story_are_bounded(stories):
@@ -210,8 +213,9 @@ def test_entropy_agrees_with_itself_within_its_error():
     assert 60 < one.bits_per_story < 110 and one.stories == 300
     assert 0 < one.standard_error < 1
     assert abs(one.bits_per_story - other.bits_per_story) < 4 * math.hypot(one.standard_error, other.standard_error)
-    assert abs(one.bits_per_byte - other.bits_per_byte) < 4 * math.hypot(one.bits_per_byte_error,
-                                                                         other.bits_per_byte_error)
+    assert abs(one.bits_per_byte - other.bits_per_byte) < 4 * math.hypot(
+        one.bits_per_byte_error, other.bits_per_byte_error
+    )
     with pytest.raises(InputError, match="at least 2"):
         pocket.entropy(1, seed=0)
 
@@ -225,13 +229,16 @@ def test_the_friend_is_never_the_hero():
         assert len(spots) == len(set(spots))
 
 
-@pytest.mark.parametrize(("template", "message"), [
-    ("A {wombat}.", "no word list holds {wombat}"),
-    ("A {word.plural}.", "no word list holds {word.plural}"),
-    ("A [dog|cat.", "never closed"),
-    ("A dog|cat].", "no \\[ opens"),
-    ("A <nothing>.", "<nothing>"),
-])
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("A {wombat}.", "no word list holds {wombat}"),
+        ("A {word.plural}.", "no word list holds {word.plural}"),
+        ("A [dog|cat.", "never closed"),
+        ("A dog|cat].", "no \\[ opens"),
+        ("A <nothing>.", "<nothing>"),
+    ],
+)
 def test_a_faulty_template_is_named(template, message):
     with pytest.raises(InputError, match=message):
         Language({"story": template}, {"word": Pool({"": ({"name": "dog"},)})})
@@ -239,9 +246,14 @@ def test_a_faulty_template_is_named(template, message):
 
 def test_a_template_remembers_and_inflects():
     words = Pool({"": ({"name": "owl", "many": "owls"},)})
-    assert list(everything(Language({"story": "{A bird}!\n\nTwo\n{bird.many}. {Bird}."},
-                                    {"bird": words, "break": Pool({"": ({"name": "\n\n"},)})}))) == [
-        "An owl!\n\nTwo owls. Owl."]
+    assert list(
+        everything(
+            Language(
+                {"story": "{A bird}!\n\nTwo\n{bird.many}. {Bird}."},
+                {"bird": words, "break": Pool({"": ({"name": "\n\n"},)})},
+            )
+        )
+    ) == ["An owl!\n\nTwo owls. Owl."]
 
 
 def test_a_reader_follows_only_what_fits():

@@ -16,12 +16,20 @@ from pn_lib.errors import InputError
 from pn_lib.evaluation import probes as module
 from pn_lib.evaluation.probes import KINDS, Probe, accuracy, load_probes, pocket_probes, score_probes
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.loading import open_model
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.models.zoo import open_model
 
 CLOZES = [kind for kind in KINDS if kind != "grammar"]
-BALANCED = {"agreement", "agreement across a noun", "past and participle", "pronoun gender", "reflexives",
-            "determiners and nouns", "a and an", "case"}
+BALANCED = {
+    "agreement",
+    "agreement across a noun",
+    "past and participle",
+    "pronoun gender",
+    "reflexives",
+    "determiners and nouns",
+    "a and an",
+    "case",
+}
 SOUNDS = Probe("facts", "animals", 'The dog said, "', "Woof", ("Moo", "Baa"))
 
 
@@ -38,7 +46,7 @@ class Letters:
 
 
 class Unigram(LanguageModel):
-    """"a" has probability 1/2, "b" and "c" 1/8 each, whatever came before; the rest share what is left."""
+    """ "a" has probability 1/2, "b" and "c" 1/8 each, whatever came before; the rest share what is left."""
 
     name = "unigram"
 
@@ -86,11 +94,16 @@ def test_order_and_number_of_mentions_do_not_give_the_answer_away():
     items = [probe for probe in load_probes("tracking") if probe.phenomenon != "what was mentioned"]
     right = Counter()
     for probe in items:
-        found = [[match.start() for match in re.finditer(rf"\b{option}\b", probe.beginning)]
-                 for option in probe.options]
+        found = [
+            [match.start() for match in re.finditer(rf"\b{option}\b", probe.beginning)] for option in probe.options
+        ]
         assert all(found), f"a foil that is not mentioned: {probe}"
-        for guess, of in {"first": lambda at: -at[0], "last": lambda at: at[-1], "most": len,
-                          "least": lambda at: -len(at)}.items():
+        for guess, of in {
+            "first": lambda at: -at[0],
+            "last": lambda at: at[-1],
+            "most": len,
+            "least": lambda at: -len(at),
+        }.items():
             values = [of(at) for at in found]
             right[guess] += (values[0] == max(values)) / values.count(max(values))
     assert all(0.1 < count / len(items) < 0.4 for count in right.values()), right
@@ -116,18 +129,30 @@ def test_nothing_is_there_twice():
     assert len(texts) == len(set(texts))
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ('{"kind": "facts"', "line 2 is no JSON"),
-    ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "b"}', "line 2: 'foils'"),
-    ('{"kind": "wants", "phenomenon": "x", "beginning": "A", "answer": "b", "foils": ["c"]}', "of kind 'wants'"),
-    ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "b", "foils": []}', "no foil"),
-    ('{"kind": "facts", "phenomenon": "x", "beginning": "A ", "answer": "b", "foils": ["c"]}', "ends with a space"),
-    ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": " b", "foils": ["c"]}', "spaces around"),
-    ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "cat", "foils": ["Cat"]}', "begins another"),
-    ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "cats", "foils": ["cat"]}', "begins another"),
-    ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "b", "foils": ["c", "C"]}', "hold one twice"),
-    (json.dumps({"kind": "facts", "phenomenon": "x", "beginning": "The", "answer": "dog", "foils": ["hen"]}), "twice"),
-])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"kind": "facts"', "line 2 is no JSON"),
+        ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "b"}', "line 2: 'foils'"),
+        ('{"kind": "wants", "phenomenon": "x", "beginning": "A", "answer": "b", "foils": ["c"]}', "of kind 'wants'"),
+        ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "b", "foils": []}', "no foil"),
+        ('{"kind": "facts", "phenomenon": "x", "beginning": "A ", "answer": "b", "foils": ["c"]}', "ends with a space"),
+        ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": " b", "foils": ["c"]}', "spaces around"),
+        ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "cat", "foils": ["Cat"]}', "begins another"),
+        (
+            '{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "cats", "foils": ["cat"]}',
+            "begins another",
+        ),
+        (
+            '{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "b", "foils": ["c", "C"]}',
+            "hold one twice",
+        ),
+        (
+            json.dumps({"kind": "facts", "phenomenon": "x", "beginning": "The", "answer": "dog", "foils": ["hen"]}),
+            "twice",
+        ),
+    ],
+)
 def test_a_faulty_line_is_named(line, message, tmp_path, monkeypatch):
     first = {"kind": "facts", "phenomenon": "x", "beginning": "The", "answer": "dog", "foils": ["cat"]}
     (tmp_path / "facts.jsonl").write_text(json.dumps(first) + "\n" + line + "\n")
@@ -152,8 +177,11 @@ def test_texts_are_joined_as_they_are_written():
 
 
 def test_margins_are_those_computed_by_hand():
-    scores = score(Probe("k", "p", "x", "aa", ("ab", "bb")), Probe("k", "p", "", "cab", ("bac",)),
-                   Probe("k", "p", "x", "ba", ("ca", "ac")))
+    scores = score(
+        Probe("k", "p", "x", "aa", ("ab", "bb")),
+        Probe("k", "p", "", "cab", ("bac",)),
+        Probe("k", "p", "x", "ba", ("ca", "ac")),
+    )
     # The shared "a" of aa and ab counts, for bb has none; cab and bac are equally likely, and so wrong.
     assert scores["margin"].tolist() == pytest.approx([math.log(4), 0, 0], abs=1e-6)
     assert scores["correct"].tolist() == [True, False, False]
@@ -194,8 +222,14 @@ def test_the_order_of_probes_and_foils_does_not_matter():
 
 
 def test_accuracy_counts_by_column():
-    scores = pd.DataFrame({"kind": list("xxxyy"), "phenomenon": list("ababa"), "chance": [0.5, 0.5, 0.5, 0.25, 0.25],
-                           "correct": [True, True, False, False, False]})
+    scores = pd.DataFrame(
+        {
+            "kind": list("xxxyy"),
+            "phenomenon": list("ababa"),
+            "chance": [0.5, 0.5, 0.5, 0.25, 0.25],
+            "correct": [True, True, False, False, False],
+        }
+    )
     table = accuracy(scores)
     assert table.index.tolist() == ["x", "y"] and table["n"].tolist() == [3, 2]
     assert table["value"].tolist() == pytest.approx([2 / 3, 0]) and table["chance"].tolist() == [0.5, 0.25]
@@ -235,7 +269,7 @@ def test_distance_leads_back_to_the_last_mention():
     for probe in pocket_probes(140, seed=1)[:140]:
         if probe.phenomenon == "color":
             start, color = len(probe.texts[0]) - len(probe.answer), probe.answer.split()[-1].lower()
-            mention = probe.texts[0][start - probe.distance:start]
+            mention = probe.texts[0][start - probe.distance : start]
             assert re.match(rf"(an? )?{color}\b", mention, re.I)
             assert len(re.findall(rf"\b{color}\b", mention, re.I)) == 1
 

@@ -7,10 +7,10 @@ from training_example import STORIES
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.files import write_json, write_text
+from pn_lib.models.loading import open_model
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.models.zoo import open_model
-from pn_lib.workflow import evaluate, publish
-from pn_lib.workflow.stages import load_stages
+from pn_lib.run import evaluate_command, publish
+from pn_lib.run.stages import load_stages
 
 RUN = "quick-pocket"
 
@@ -46,10 +46,16 @@ def test_small_files_and_a_small_model_are_kept(root):
     for _ in range(2):  # a second time replaces the first
         folders = publish.publish(RUN)
     files = {str(path.relative_to(root)) for folder in folders for path in folder.rglob("*") if path.is_file()}
-    kept = ("data.json", "timings/machine.json", "tokenizer/tokenizer.json", "models/small/config.json",
-            "models/small/model.safetensors")
-    assert files == {f"results/published/{RUN}/{name}" for name in kept} | {
-        f"figures/published/{RUN}/study.svg"} | {f"report/published/{RUN}/{name}" for name in publish.REPORT_FILES}
+    kept = (
+        "data.json",
+        "timings/machine.json",
+        "tokenizer/tokenizer.json",
+        "models/small/config.json",
+        "models/small/model.safetensors",
+    )
+    assert files == {f"results/published/{RUN}/{name}" for name in kept} | {f"figures/published/{RUN}/study.svg"} | {
+        f"report/published/{RUN}/{name}" for name in publish.REPORT_FILES
+    }
 
 
 def test_the_largest_that_is_small_enough_and_it_opens_with_the_runs_tokenizer(root):
@@ -65,11 +71,11 @@ def test_the_largest_that_is_small_enough_and_it_opens_with_the_runs_tokenizer(r
 
 def test_a_clone_finds_the_published_model(root, monkeypatch):
     published = publish.publish(RUN)[0]
-    monkeypatch.setattr(evaluate, "REPOSITORY", root)
+    monkeypatch.setattr(evaluate_command, "REPOSITORY", root)
     monkeypatch.setenv("PN_ROOT", str(root / "elsewhere"))
-    assert evaluate.model_source(f"{RUN}/small") == published / "models" / "small"
+    assert evaluate_command.model_source(f"{RUN}/small") == published / "models" / "small"
     with pytest.raises(InputError, match="has no model 'large'; it has small, as published"):
-        evaluate.model_source(f"{RUN}/large")
+        evaluate_command.model_source(f"{RUN}/large")
 
 
 def test_an_unfinished_run_is_not_published_nor_one_that_is_not_there(root):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, nodes
 
-from pn_lib.workflow.stages import REPOSITORY
+from pn_lib.run.stages import REPOSITORY
 
 REPORT = REPOSITORY / "report"
 sys.path.insert(0, str(REPORT))
@@ -24,13 +24,34 @@ RUNS = sorted(path.name for path in (REPORT / "published").iterdir())
 # Numbers that the template says itself, since they are no results: names, definitions, conventions, quotations
 SAID = {
     "2017",  # the year of a recipe
-    "95", "95th", "90", "99",  # per cent, of intervals, shares of text and right answers
+    "95",
+    "95th",
+    "90",
+    "99",  # per cent, of intervals, shares of text and right answers
     "256",  # values of a byte
     "20",  # tokens a parameter, quoted from Hoffmann et al.
-    "1", "10",  # temperature, batch and grades of a judge
-    "sec. 4.1", "notebook 03", "3.11", "4.0",  # of a paper, the course, Python, and CC BY
-    "1.297", "260", "512", "1.072", "0.847", "0.760", "15", "42", "110", "32",  # quoted from llama2.c
-    "UTF-8", "ROUGE-2", "32-bit", "bfloat16", "llama2.c", "PN_STORIES260K",
+    "1",
+    "10",  # temperature, batch and grades of a judge
+    "sec. 4.1",
+    "notebook 03",
+    "3.11",
+    "4.0",  # of a paper, the course, Python, and CC BY
+    "1.297",
+    "260",
+    "512",
+    "1.072",
+    "0.847",
+    "0.760",
+    "15",
+    "42",
+    "110",
+    "32",  # quoted from llama2.c
+    "UTF-8",
+    "ROUGE-2",
+    "32-bit",
+    "bfloat16",
+    "llama2.c",
+    "PN_STORIES260K",
 }
 
 
@@ -57,12 +78,12 @@ def values_at(value: object, path: str) -> Iterator[object]:
     if not path:
         yield value
     elif isinstance(value, list) and (index := re.match(r"\[(\d+)\]", path)):
-        yield from values_at(value[int(index[1])], path[index.end():])
+        yield from values_at(value[int(index[1])], path[index.end() :])
     elif isinstance(value, dict):
         path = path.removeprefix(".")
         for key in value:
             if path.startswith(key):
-                yield from values_at(value[key], path[len(key):])
+                yield from values_at(value[key], path[len(key) :])
 
 
 def read(path: Path) -> object:
@@ -85,7 +106,8 @@ def test_the_committed_report_is_the_one_that_the_committed_results_give(run, ro
     text, used = text_of(root, run)
     numbers = json.loads((REPORT / "published" / run / "numbers.json").read_text(encoding="utf-8"))["numbers"]
     assert {(row["file"], row["key"]): row["value"] for row in numbers} == {
-        (Path(file).as_posix(), key): value for (file, key), value in used.items()}
+        (Path(file).as_posix(), key): value for (file, key), value in used.items()
+    }
     intervals = set(re.findall(r"[−+]?\d+\.\d+\xa0\[[^\]]+\]", text))
     assert len(intervals) > 20 and all(interval in html for interval in intervals)
     placed = re.findall(r"#((?:fig|tbl)-[\w-]+)[ }]", text)

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from pn_lib.workflow.cli import _parser
-from pn_lib.workflow.clock import SHOWN
-from pn_lib.workflow.speeds import speeds_table
-from pn_lib.workflow.stages import REPOSITORY
+from pn_lib.cli import _parser
+from pn_lib.course.speeds import speeds_table
+from pn_lib.run.stages import REPOSITORY
+from pn_lib.run.times import SHOWN
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PUBLISHED = REPOSITORY / "results" / "published" / "laptop-tinystories"
@@ -42,9 +42,14 @@ def test_the_finding_is_the_published_runs():
 def test_what_is_said_of_stories_is_the_published_runs():
     finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
     told, safe = published("evaluation")["completions"]["tellers"], published("evaluation")["sampling"]["τ = 0.7"]
-    for measure, words in (("names_kept", "of the names in a beginning {} come again, against {} and {}"),
-                           ("sound", "{} of the Transformer's endings are without any fault that can be counted, "
-                                     "against {} of the 4-gram's and {} of the real ones")):
+    for measure, words in (
+        ("names_kept", "of the names in a beginning {} come again, against {} and {}"),
+        (
+            "sound",
+            "{} of the Transformer's endings are without any fault that can be counted, "
+            "against {} of the 4-gram's and {} of the real ones",
+        ),
+    ):
         assert words.format(*(per_cent(told[who][measure]) for who in ("transformer", "ngram", "human"))) in finding
     assert f"At temperature 0.7 {per_cent(safe['sound'])}" in finding
     language = published("language")["sizes"]
@@ -58,8 +63,9 @@ def test_the_speeds_are_the_published_benchmarks():
     rates = [float(cell.replace(",", "")) for cell in trained.split("|")[2:4]]
     for kind, rate in zip(SHOWN, rates, strict=True):
         table = pd.read_csv(PUBLISHED.parent / "benchmark" / kind / "training.csv")
-        assert rate == pytest.approx(table[table["model"] == "Transformer"].query("length == 256")
-                                     ["tokens_per_second"].iloc[-1], abs=0.5)
+        assert rate == pytest.approx(
+            table[table["model"] == "Transformer"].query("length == 256")["tokens_per_second"].iloc[-1], abs=0.5
+        )
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
@@ -80,8 +86,10 @@ def test_commands_exist():
 
 
 def test_the_tested_pythons_are_everywhere_the_same():
-    text = {name: (REPOSITORY / name).read_text(encoding="utf-8")
-            for name in ("pyproject.toml", "Makefile", "environment.yml", ".github/workflows/ci.yml")}
+    text = {
+        name: (REPOSITORY / name).read_text(encoding="utf-8")
+        for name in ("pyproject.toml", "Makefile", "environment.yml", ".github/workflows/ci.yml")
+    }
     project = tomllib.loads(text["pyproject.toml"])["project"]
     tested = [name.split(" :: ")[-1] for name in project["classifiers"] if name.startswith("Programming Language")]
     oldest, newest = tested[0], tested[-1]

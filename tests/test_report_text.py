@@ -207,7 +207,7 @@ def test_models_that_others_trained_are_told_apart_from_ours(example: Example) -
     assert "stories260K (200 000 parameters), by others and from far more text, is at 1.020" in text
     assert "stories260K [@karpathy2023llama2c] was trained by others" in text
     assert "TinyStories 1 M [@eldan2023tinystories] was trained by others" in text
-    assert "TinyStories 1" not in text[text.index("**How small, and still a story?**"):]  # of ours alone
+    assert "TinyStories 1" not in text[text.index("**How small, and still a story?**") :]  # of ours alone
 
 
 def test_a_rung_that_made_things_worse_is_named(example: Example) -> None:

@@ -13,15 +13,15 @@ from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.data.tokens import write_tokens
 from pn_lib.errors import InputError
 from pn_lib.evaluation.intervals import Interval
-from pn_lib.evaluation.likelihood import likelihood
 from pn_lib.files import write_json
+from pn_lib.models.likelihood import likelihood
 from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.run import run as run_module
+from pn_lib.run.model_folder import keep_model
+from pn_lib.run.plotting import LiveCurve, use_style
+from pn_lib.run.run import open_run
+from pn_lib.run.stages import covers, load_stages, maker, used_modules
 from pn_lib.training.config import TrainingConfig
-from pn_lib.workflow import run as run_module
-from pn_lib.workflow.models import keep_model
-from pn_lib.workflow.plotting import LiveCurve, use_style
-from pn_lib.workflow.run import open_run
-from pn_lib.workflow.stages import covers, load_stages, maker, used_modules
 
 
 @pytest.fixture
@@ -29,8 +29,10 @@ def stages(tmp_path, monkeypatch):
     """Two declared notebooks without content, in place of the course's."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    for name, reads, writes in [("01_a", [], ["stories", "data.json"]),
-                                ("02_b", ["stories"], ["b.json", "timings/b.json", "b.csv"])]:
+    for name, reads, writes in [
+        ("01_a", [], ["stories", "data.json"]),
+        ("02_b", ["stories"], ["b.json", "timings/b.json", "b.csv"]),
+    ]:
         cell = nbformat.v4.new_code_cell("x = 1", metadata={"tags": ["parameters"]})
         declared = {"pocketnarrator": {"reads": reads, "writes": writes}}
         notebook = nbformat.v4.new_notebook(cells=[cell], metadata=declared)
@@ -119,7 +121,7 @@ def test_used_modules_follow_imports():
     used = used_modules("%matplotlib inline\nfrom pn_lib.files import write_json\nimport os\n")
     assert {"pn_lib.files", "pn_lib.errors"} <= set(used)
     assert "pn_lib.models.mamba" not in used
-    assert "pn_lib.models.mamba" in used_modules("from pn_lib.models.base import load_model")
+    assert "pn_lib.models.mamba" in used_modules("from pn_lib.models.loading import load_model")
 
 
 def test_the_live_curve_is_silent_where_nobody_watches(monkeypatch):

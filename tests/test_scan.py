@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pn_lib.errors import InputError
+from pn_lib.models.cpu.availability import why_no_kernels
 from pn_lib.models.scan import CHUNK, METHODS, choose_method, selective_scan
-from pn_lib.models.support import why_no_kernels
 
 HERE = [m for m in METHODS if m != "mamba-ssm"]  # that one runs on a GPU only
 DOUBLE = ("reference", "torch")  # these work in float64 too
@@ -24,9 +24,15 @@ def random_inputs(batch, length, channels, n, dtype=torch.float64, seed=0, full=
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     sequence = (batch, length, channels)
-    inputs = {"x": normal(*sequence), "dt": normal(*sequence), "A": -torch.exp(normal(channels, n)),
-              "B": normal(batch, length, n), "C": normal(batch, length, n), "D": normal(channels),
-              "initial_state": normal(batch, channels, n)}
+    inputs = {
+        "x": normal(*sequence),
+        "dt": normal(*sequence),
+        "A": -torch.exp(normal(channels, n)),
+        "B": normal(batch, length, n),
+        "C": normal(batch, length, n),
+        "D": normal(channels),
+        "initial_state": normal(batch, channels, n),
+    }
     if full:
         inputs |= {"z": normal(*sequence), "dt_bias": normal(channels) - 1}
     else:
@@ -200,7 +206,7 @@ def test_auto_is_the_fused_scan_on_a_cpu_in_float32():
 
 def test_without_numba_the_torch_scan_is_taken_and_says_so(monkeypatch):
     inputs = random_inputs(2, 20, 16, 4, torch.float32)
-    monkeypatch.setitem(sys.modules, "pn_lib.models.fused", None)  # importing it now fails
+    monkeypatch.setitem(sys.modules, "pn_lib.models.cpu.fused_scan", None)  # importing it now fails
     why_no_kernels.cache_clear()
     try:
         with pytest.warns(UserWarning, match="the fused kernels cannot run here .*pip install numba"):
@@ -220,8 +226,11 @@ def bad_inputs():
     steps = good | {"dt": dt.abs(), "dt_bias": None}
     return [
         (good | {"method": "warp"}, "unknown scan method 'warp'"),
-        *((good | {"dt": bad, "method": m}, "dt holds NaN or infinity")
-          for bad in (not_a_number, dt + float("inf")) for m in HERE),
+        *(
+            (good | {"dt": bad, "method": m}, "dt holds NaN or infinity")
+            for bad in (not_a_number, dt + float("inf"))
+            for m in HERE
+        ),
         (steps | {"dt": not_a_number}, "NaN or a negative step"),
         (steps | {"dt": -dt.abs()}, "NaN or a negative step"),
         (good | {"A": -A}, "A holds a rate above zero"),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pn_lib.course.site import build_site, check_links
 from pn_lib.errors import InputError
-from pn_lib.workflow.site import build_site, check_links
-from pn_lib.workflow.stages import NOTEBOOKS
+from pn_lib.run.stages import NOTEBOOKS
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +18,13 @@ def site(tmp_path_factory) -> Path:
 
 
 def pages(site: Path) -> dict[str, str]:
-    return {path.relative_to(NOTEBOOKS).with_suffix("").as_posix(): (site / path.relative_to(NOTEBOOKS))
-            .with_suffix(".html").read_text(encoding="utf-8") for path in sorted(NOTEBOOKS.rglob("*.ipynb"))
-            if ".ipynb_checkpoints" not in path.parts}
+    return {
+        path.relative_to(NOTEBOOKS).with_suffix("").as_posix(): (site / path.relative_to(NOTEBOOKS))
+        .with_suffix(".html")
+        .read_text(encoding="utf-8")
+        for path in sorted(NOTEBOOKS.rglob("*.ipynb"))
+        if ".ipynb_checkpoints" not in path.parts
+    }
 
 
 def test_a_web_server_starts_at_the_contents(site):
@@ -40,8 +44,11 @@ def test_there_is_a_page_for_each_notebook_and_a_menu_that_leads_to_it(site):
 def test_every_picture_has_words_for_those_who_cannot_see_it(site):
     pictures = [tag for page in pages(site).values() for tag in re.findall(r"<img[^>]*_images[^>]*>", page)]
     assert len(pictures) > 30
-    assert not [tag for tag in pictures if not re.search(r'alt="[^"]{20,}"', tag) or "_images/" in
-                re.search(r'alt="([^"]*)"', tag)[1]]
+    assert not [
+        tag
+        for tag in pictures
+        if not re.search(r'alt="[^"]{20,}"', tag) or "_images/" in re.search(r'alt="([^"]*)"', tag)[1]
+    ]
 
 
 def test_formulas_need_no_script_and_nothing_comes_from_the_network(site):

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from pn_lib.data.tokenizer import SEPARATOR, Tokenizer, train_tokenizer
 from pn_lib.errors import InputError
 
-STORIES = [f"Once upon a time, there was a {size} {animal}. It said, “Hello!”\n\nThe end."
-           for size in ("big", "small", "red") for animal in ("dog", "cat", "bird", "turtle")]
+STORIES = [
+    f"Once upon a time, there was a {size} {animal}. It said, “Hello!”\n\nThe end."
+    for size in ("big", "small", "red")
+    for animal in ("dog", "cat", "bird", "turtle")
+]
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,17 @@ import sys
 import pytest
 import torch
 
+from pn_lib.cli import main
 from pn_lib.files import read_json
-from pn_lib.models.base import load_model
-from pn_lib.models.cost import training_flops_per_token
+from pn_lib.models.flops import training_flops_per_token
+from pn_lib.models.loading import load_model
 from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.run.dry_run import DEVICES, UTILISATION, memory_gb
+from pn_lib.run.profile import load_profile
+from pn_lib.run.run import open_run
 from pn_lib.training.checkpoint import load_checkpoint
 from pn_lib.training.config import TrainingConfig
-from pn_lib.training.cost import saved_bytes
-from pn_lib.workflow.cli import main
-from pn_lib.workflow.dry_run import DEVICES, UTILISATION, memory_gb
-from pn_lib.workflow.profiles import load_profile
-from pn_lib.workflow.run import open_run
+from pn_lib.training.profiling import saved_bytes
 
 SMALL = """
 [data]
@@ -51,10 +51,28 @@ def profile(tmp_path, monkeypatch):
 
 
 def test_torchrun_trains_from_nothing_and_one_process_finds_it_done(profile, tmp_path, capsys):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pn_lib",
-               "train", "--profile", str(profile), "--size", "wide"]
-    done = subprocess.run(command, env=os.environ | {"CI": "1", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-                          timeout=250, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "pn_lib",
+        "train",
+        "--profile",
+        str(profile),
+        "--size",
+        "wide",
+    ]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"CI": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     folder = tmp_path / "results" / "small-pocket" / "sizes" / "wide"
     assert done.stdout.count("[1/7] 01_data_exploration: running") == 1  # the other process waited

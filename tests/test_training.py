@@ -22,9 +22,9 @@ from pn_lib.models.transformer import Transformer
 from pn_lib.training import muon as muon_module
 from pn_lib.training.checkpoint import checkpoints
 from pn_lib.training.config import TrainingConfig
-from pn_lib.training.cost import PHASES
 from pn_lib.training.loop import HISTORY_COLUMNS, TIMING_COLUMNS, train
 from pn_lib.training.optimizer import parameter_groups
+from pn_lib.training.profiling import PHASES
 
 # --- what is computed ---------------------------------------------------------------------------------------------
 
@@ -32,8 +32,17 @@ from pn_lib.training.optimizer import parameter_groups
 def test_equals_a_plain_loop(tokens, monkeypatch):
     monkeypatch.setattr(muon_module, "matrix_dtype", lambda device: torch.float32)  # bfloat16 would magnify rounding
     model, plain = make_model(dropout=0.0), make_model(dropout=0.0)
-    config = TrainingConfig(tokens=5 * 64, batch_size=4, context=16, learning_rate=3e-3, weight_decay=0.3,
-                            grad_clip=0.5, warmup_fraction=0.4, precision="float32", evals=3)
+    config = TrainingConfig(
+        tokens=5 * 64,
+        batch_size=4,
+        context=16,
+        learning_rate=3e-3,
+        weight_decay=0.3,
+        grad_clip=0.5,
+        warmup_fraction=0.4,
+        precision="float32",
+        evals=3,
+    )
     history = train(model, tokens, config, validate=scorer(tokens)).history
     groups = parameter_groups(plain)
     muon = muon_module.Muon(groups["matrices"], lr=0.02, weight_decay=0.3)  # compared with PyTorch's elsewhere
@@ -99,8 +108,13 @@ def test_dropout_differs_from_step_to_step(tokens):
 
 def test_what_on_eval_draws_changes_nothing(tokens, straight):
     model, seen = make_model(), []
-    training = train(model, tokens, CONFIG, validate=scorer(tokens),
-                     on_eval=lambda history: seen.append((len(history), torch.rand(10))))
+    training = train(
+        model,
+        tokens,
+        CONFIG,
+        validate=scorer(tokens),
+        on_eval=lambda history: seen.append((len(history), torch.rand(10))),
+    )
     assert [n for n, _ in seen] == [1, 2, 3, 4, 5]
     assert_same(model, training.history, *straight)
 
@@ -123,8 +137,9 @@ def test_compile_trains_through_the_compiled_model(tokens, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", fake_compile)
     config = replace(CONFIG, compile=True, learning_rate=1e-12, matrix_learning_rate=1e-12)
-    plain, compiled = (train(make_model(), tokens, c, validate=scorer(tokens))
-                       for c in (replace(config, compile=False), config))
+    plain, compiled = (
+        train(make_model(), tokens, c, validate=scorer(tokens)) for c in (replace(config, compile=False), config)
+    )
     assert len(made) == 1
     doubled = 2 * plain.history["train_loss"]
     assert compiled.history["train_loss"].tolist() == pytest.approx(doubled.tolist(), rel=1e-4)
@@ -144,11 +159,13 @@ def interrupt_in(where, at):
                 signal.raise_signal(signal.SIGINT)
             else:
                 raise KeyboardInterrupt
+
     return strike
 
 
-@pytest.mark.parametrize(("where", "at", "saved_step"), [("on_eval", 3, 10), ("validate", 4, 15), ("forward", 8, 6),
-                                                         ("signal", 8, 7)])
+@pytest.mark.parametrize(
+    ("where", "at", "saved_step"), [("on_eval", 3, 10), ("validate", 4, 15), ("forward", 8, 6), ("signal", 8, 7)]
+)
 def test_interrupted_and_resumed_bit_for_bit(tokens, straight, tmp_path, where, at, saved_step):
     model, strike = make_model(), interrupt_in(where, at)
     if where in ("forward", "signal"):
@@ -160,8 +177,7 @@ def test_interrupted_and_resumed_bit_for_bit(tokens, straight, tmp_path, where, 
         return scorer(tokens)(model)
 
     with pytest.raises(KeyboardInterrupt):
-        train(model, tokens, CONFIG, validate=validate, folder=tmp_path,
-              on_eval=strike if where == "on_eval" else None)
+        train(model, tokens, CONFIG, validate=validate, folder=tmp_path, on_eval=strike if where == "on_eval" else None)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     again, curves = make_model(), []
     training = train(again, tokens, CONFIG, validate=scorer(tokens), folder=tmp_path, on_eval=curves.append)
@@ -260,14 +276,27 @@ def test_divergence_is_one_sentence(tokens):
         train(model, tokens, CONFIG, validate=lambda model: fine)
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values(), strict=True))
     with pytest.raises(DivergenceError, match="validation loss is nan"):
-        train(make_model(), tokens, CONFIG, validate=lambda model: SimpleNamespace(nats_per_token=math.nan,
-                                                                                   bits_per_byte=math.nan))
+        train(
+            make_model(),
+            tokens,
+            CONFIG,
+            validate=lambda model: SimpleNamespace(nats_per_token=math.nan, bits_per_byte=math.nan),
+        )
 
 
-@pytest.mark.parametrize(("setting", "message"), [
-    ({"tokens": 0}, "tokens must be above 0"), ({"learning_rate": -1.0}, "learning_rate must be above 0"),
-    ({"schedule": "cosin"}, "schedule"), ({"evals": 1}, "evals at least 2"), ({"warmup_fraction": 1.5}, "in 0..1"),
-    ({"betas": [0.9, 1.0]}, "betas"), ({"batch_size": "16"}, "batch_size"), ({"token": 5}, "unknown key 'token'")])
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"tokens": 0}, "tokens must be above 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be above 0"),
+        ({"schedule": "cosin"}, "schedule"),
+        ({"evals": 1}, "evals at least 2"),
+        ({"warmup_fraction": 1.5}, "in 0..1"),
+        ({"betas": [0.9, 1.0]}, "betas"),
+        ({"batch_size": "16"}, "batch_size"),
+        ({"token": 5}, "unknown key 'token'"),
+    ],
+)
 def test_impossible_settings_are_named(setting, message):
     with pytest.raises(InputError, match=message):
         parse_config(TrainingConfig, setting, "profile.toml")

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from pn_lib.config import parse_config
 from pn_lib.errors import InputError
 from pn_lib.models.attention import SoftmaxAttention, rotary_table, rotate
-from pn_lib.models.base import load_model
+from pn_lib.models.loading import load_model
 from pn_lib.models.transformer import Transformer, TransformerConfig, sinusoidal_table
 
 SMALL = {"vocab_size": 31, "context": 12, "d_model": 16, "n_layers": 2, "n_heads": 4}

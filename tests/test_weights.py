@@ -9,11 +9,11 @@ from training_example import STORIES
 
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.errors import InputError
-from pn_lib.evaluation.likelihood import text_likelihood
 from pn_lib.files import write_json
-from pn_lib.models.interchange import to_transformers
+from pn_lib.models.huggingface import to_transformers
+from pn_lib.models.likelihood import text_likelihood
+from pn_lib.models.loading import open_model
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.models.zoo import open_model
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,12 @@ def saved(tmp_path_factory):
 
 def _in_parts(folder, state, name, save):
     names = sorted(state)
-    halves = {f"{name.partition('.')[0]}-0000{n}-of-00002.{name.partition('.')[2]}": names[n - 1::2] for n in (1, 2)}
+    halves = {f"{name.partition('.')[0]}-0000{n}-of-00002.{name.partition('.')[2]}": names[n - 1 :: 2] for n in (1, 2)}
     for file, part in halves.items():
         save({key: state[key] for key in part}, folder / file)
-    write_json(folder / f"{name}.index.json", {"weight_map": {key: file for file, part in halves.items()
-                                                              for key in part}})
+    write_json(
+        folder / f"{name}.index.json", {"weight_map": {key: file for file, part in halves.items() for key in part}}
+    )
 
 
 def _whole(folder, state):
@@ -86,18 +87,26 @@ def _emptied(folder, state):
     save_file({"other": torch.ones(1)}, folder / "model-00002-of-00002.safetensors")
 
 
-@pytest.mark.parametrize(("damage", "sentence"), [
-    (_index({}), "names no files of weights"),
-    (_elsewhere, "'../model.safetensors', which is not beside it"),
-    (_lacking, "'model-00002-of-00002.safetensors', which is not beside it"),
-    (_emptied, "lack the weight"),
-    (lambda f, s: torch.save({"model": s, "step": 3}, f / "pytorch_model.bin"), "more than a table of weights"),
-    (lambda f, s: torch.save(s["lm_head.weight"], f / "pytorch_model.bin"), "more than a table of weights"),
-    (lambda f, s: (f / "pytorch_model.bin").write_text("<html></html>"), "are damaged"),
-    (lambda f, s: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1"), "are damaged"),
-    (lambda f, s: (f / "config.json").write_text(json.dumps({"d_model": 8, "ssm_cfg": {}})) and _whole(f, s),
-     "mamba_ssm package"),
-])
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (_index({}), "names no files of weights"),
+        (_elsewhere, "'../model.safetensors', which is not beside it"),
+        (_lacking, "'model-00002-of-00002.safetensors', which is not beside it"),
+        (_emptied, "lack the weight"),
+        (lambda f, s: torch.save({"model": s, "step": 3}, f / "pytorch_model.bin"), "more than a table of weights"),
+        (lambda f, s: torch.save(s["lm_head.weight"], f / "pytorch_model.bin"), "more than a table of weights"),
+        (lambda f, s: (f / "pytorch_model.bin").write_text("<html></html>"), "are damaged"),
+        (
+            lambda f, s: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1"),
+            "are damaged",
+        ),
+        (
+            lambda f, s: (f / "config.json").write_text(json.dumps({"d_model": 8, "ssm_cfg": {}})) and _whole(f, s),
+            "mamba_ssm package",
+        ),
+    ],
+)
 def test_damage_is_one_sentence(saved, tmp_path, damage, sentence):
     write_json(tmp_path / "config.json", saved[0])
     saved[2].save(tmp_path)

@@ -2,20 +2,33 @@
 
 import torch
 
-from pn_lib.evaluation.likelihood import likelihood
+from pn_lib.models.likelihood import likelihood
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.training.config import TrainingConfig
 
-STORIES = [f"Tim had a {colour} {thing}. He lost the {colour} {thing} and found it in the {place}. Tim was happy."
-           for colour in ("red", "blue", "old") for thing in ("ball", "hat", "car") for place in ("park", "box")]
-CONFIG = TrainingConfig(tokens=20 * 4 * 16, batch_size=4, context=16, learning_rate=3e-3, evals=5, checkpoint_every=3,
-                        precision="float32", seed=7)
+STORIES = [
+    f"Tim had a {colour} {thing}. He lost the {colour} {thing} and found it in the {place}. Tim was happy."
+    for colour in ("red", "blue", "old")
+    for thing in ("ball", "hat", "car")
+    for place in ("park", "box")
+]
+CONFIG = TrainingConfig(
+    tokens=20 * 4 * 16,
+    batch_size=4,
+    context=16,
+    learning_rate=3e-3,
+    evals=5,
+    checkpoint_every=3,
+    precision="float32",
+    seed=7,
+)
 
 
 def make_model(dropout=0.1) -> Transformer:
     torch.manual_seed(0)
-    return Transformer(TransformerConfig(vocab_size=300, context=16, d_model=16, n_layers=1, n_heads=2,
-                                         dropout=dropout))
+    return Transformer(
+        TransformerConfig(vocab_size=300, context=16, d_model=16, n_layers=1, n_heads=2, dropout=dropout)
+    )
 
 
 def scorer(tokens):

@@ -10,18 +10,18 @@ import pandas as pd
 import torch
 
 from pn_lib.benchmark.contenders import FULL, QUICK, Scale
-from pn_lib.benchmark.copies import measure_copies
-from pn_lib.benchmark.decoding import against_context, decoding_pairs, measure_decoding
-from pn_lib.benchmark.generation import generation_pairs, measure_generation
-from pn_lib.benchmark.scan import measure_scan, scan_pairs
+from pn_lib.benchmark.copies_table import measure_copies
+from pn_lib.benchmark.decoding_table import against_context, decoding_pairs, measure_decoding
+from pn_lib.benchmark.generation_table import generation_pairs, measure_generation
+from pn_lib.benchmark.scan_table import measure_scan, scan_pairs
 from pn_lib.benchmark.tables import Pair, as_text, ratios, save_table
-from pn_lib.benchmark.training import measure_training, training_pairs
+from pn_lib.benchmark.training_table import measure_training, training_pairs
 from pn_lib.errors import InputError
 from pn_lib.files import write_json
 from pn_lib.models.scan import choose_method
-from pn_lib.workflow.machine import describe_machine
-from pn_lib.workflow.publish import BENCHMARK
-from pn_lib.workflow.stages import output_root
+from pn_lib.run.machine_card import describe_machine
+from pn_lib.run.publish import BENCHMARK
+from pn_lib.run.stages import output_root
 
 Table = tuple[str, Callable[[], pd.DataFrame], list[Pair]]
 
@@ -69,21 +69,31 @@ def machine_record(peers: bool) -> dict[str, Any]:
     """What it was measured on and with."""
     machine = describe_machine()
     names = ["numba", *(("transformers", "mambapy") if peers else ())]
-    return machine | {"device": "cpu", "scan": choose_method(torch.device("cpu")),
-                      "versions": machine["versions"] | {name: version(name) for name in names}}
+    return machine | {
+        "device": "cpu",
+        "scan": choose_method(torch.device("cpu")),
+        "versions": machine["versions"] | {name: version(name) for name in names},
+    }
 
 
 def caption(machine: dict[str, Any]) -> str:
     """What every table states: device, threads, versions, commit. (Precision is a column.)"""
-    versions = (f"{name} {machine['versions'][name]}" for name in ("torch", "numba", "transformers", "mambapy")
-                if name in machine["versions"])
-    return (f"{machine['cpu']}, device {machine['device']}, {machine['threads']} threads, scan {machine['scan']}; "
-            f"{', '.join(versions)}; commit {machine['commit']}; medians, alternating")
+    versions = (
+        f"{name} {machine['versions'][name]}"
+        for name in ("torch", "numba", "transformers", "mambapy")
+        if name in machine["versions"]
+    )
+    return (
+        f"{machine['cpu']}, device {machine['device']}, {machine['threads']} threads, scan {machine['scan']}; "
+        f"{', '.join(versions)}; commit {machine['commit']}; medians, alternating"
+    )
 
 
 def _tables(scale: Scale, peers: bool, copies: int | None) -> list[Table]:
-    tables: list[Table] = [("training", lambda: measure_training(scale, peers), training_pairs(scale)),
-                           ("scan", lambda: measure_scan(scale, peers), scan_pairs()),
-                           ("decoding", lambda: measure_decoding(scale), decoding_pairs(scale)),
-                           ("generation", lambda: measure_generation(scale, peers), generation_pairs(scale))]
+    tables: list[Table] = [
+        ("training", lambda: measure_training(scale, peers), training_pairs(scale)),
+        ("scan", lambda: measure_scan(scale, peers), scan_pairs()),
+        ("decoding", lambda: measure_decoding(scale), decoding_pairs(scale)),
+        ("generation", lambda: measure_generation(scale, peers), generation_pairs(scale)),
+    ]
     return tables if copies is None else [*tables, ("copies", lambda: measure_copies(copies), [])]

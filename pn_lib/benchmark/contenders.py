@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pn_lib.models.base import LanguageModel
-from pn_lib.models.cost import NeuralConfig
+from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
@@ -38,9 +38,22 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(vocab_size=64, d_model=32, layers=1, equal_layers=2, tokens=64, lengths=(16, 32), peer_length=32,
-              reference_length=16, contexts=(64, 80), batches=(1, 2), new_tokens=8, rounds=2, compiled=False,
-              matrix_size=128)
+QUICK = Scale(
+    vocab_size=64,
+    d_model=32,
+    layers=1,
+    equal_layers=2,
+    tokens=64,
+    lengths=(16, 32),
+    peer_length=32,
+    reference_length=16,
+    contexts=(64, 80),
+    batches=(1, 2),
+    new_tokens=8,
+    rounds=2,
+    compiled=False,
+    matrix_size=128,
+)
 LLAMA, GPT2 = "transformers Llama", "transformers GPT-2"
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pn_lib.errors import InputError
-from pn_lib.models.interchange import to_transformers
+from pn_lib.models.huggingface import to_transformers
 from pn_lib.models.loss import linear_cross_entropy
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
@@ -47,11 +47,18 @@ class HuggingFace(nn.Module):
 
     def generate(self, ids: Tensor, new_tokens: int, temperature: float) -> Tensor:
         """ids (B, T) and ``new_tokens`` more of each row; none ends early."""
-        choice = {"do_sample": False} if temperature == 0 else {"do_sample": True, "temperature": temperature,
-                                                                "top_k": 0}
+        choice = (
+            {"do_sample": False} if temperature == 0 else {"do_sample": True, "temperature": temperature, "top_k": 0}
+        )
         with torch.inference_mode():
-            return self.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens,
-                                       eos_token_id=None, pad_token_id=0, **choice)
+            return self.model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=new_tokens,
+                eos_token_id=None,
+                pad_token_id=0,
+                **choice,
+            )
 
 
 class MambaPy(nn.Module):
@@ -61,9 +68,16 @@ class MambaPy(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.blocks = mambapy.Mamba(mambapy.MambaConfig(
-            d_model=config.d_model, n_layers=config.n_layers, d_state=config.d_state, expand_factor=config.expand,
-            d_conv=config.d_conv, pscan=True))
+        self.blocks = mambapy.Mamba(
+            mambapy.MambaConfig(
+                d_model=config.d_model,
+                n_layers=config.n_layers,
+                d_state=config.d_state,
+                expand_factor=config.expand,
+                d_conv=config.d_conv,
+                pscan=True,
+            )
+        )
         self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
 
     def forward(self, ids: Tensor, targets: Tensor) -> Tensor:

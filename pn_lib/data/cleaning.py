@@ -23,9 +23,17 @@ from pn_lib.progress import progress
 
 # Encoding only: curly quotes, ligatures, HTML and whitespace are the data's own.
 _ENCODING_ONLY = ftfy.TextFixerConfig(
-    unescape_html=False, remove_terminal_escapes=False, fix_latin_ligatures=False, fix_character_width=False,
-    uncurl_quotes=False, fix_line_breaks=False, fix_surrogates=False, remove_control_chars=False, normalization=None,
-    explain=False)
+    unescape_html=False,
+    remove_terminal_escapes=False,
+    fix_latin_ligatures=False,
+    fix_character_width=False,
+    uncurl_quotes=False,
+    fix_line_breaks=False,
+    fix_surrogates=False,
+    remove_control_chars=False,
+    normalization=None,
+    explain=False,
+)
 # Control characters (but tab and line feed), and U+FFFD, where an earlier program gave up on the encoding.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
 
@@ -51,8 +59,9 @@ class CleaningReport:
     dropped: dict[str, int]
 
 
-def clean(dataset: datasets.Dataset, min_characters: int = 100,
-          file: Path | None = None) -> tuple[datasets.Dataset, CleaningReport]:
+def clean(
+    dataset: datasets.Dataset, min_characters: int = 100, file: Path | None = None
+) -> tuple[datasets.Dataset, CleaningReport]:
     """Mend what can be mended and drop what cannot.
 
     Mended: damaged encoding ("itâ€™s": UTF-8 read as another code page; ftfy), characters in pieces (Unicode NFC), line
@@ -113,8 +122,9 @@ def story_key(text: str, salt: str = "") -> bytes:
     return hashlib.blake2b(" ".join(text.split()).encode(), digest_size=16, key=salt.encode()).digest()
 
 
-def split(dataset: datasets.Dataset, validation_stories: int, seed: int,
-          folder: Path | None = None) -> tuple[datasets.Dataset, datasets.Dataset]:
+def split(
+    dataset: datasets.Dataset, validation_stories: int, seed: int, folder: Path | None = None
+) -> tuple[datasets.Dataset, datasets.Dataset]:
     """Split into training and validation stories, in memory or in ``folder``: validation takes the stories whose seeded
     hashes are smallest, whatever the order of the stories.
 
@@ -122,14 +132,18 @@ def split(dataset: datasets.Dataset, validation_stories: int, seed: int,
         InputError: there would be fewer training stories than validation stories.
     """
     if not 0 < 2 * validation_stories <= len(dataset):
-        raise InputError(f"{validation_stories:,} validation stories cannot be taken from {len(dataset):,} stories, at "
-                         "least one and at most half can; give more stories, or ask for fewer "
-                         "(data.validation_stories in a profile of your own)")
+        raise InputError(
+            f"{validation_stories:,} validation stories cannot be taken from {len(dataset):,} stories, at "
+            "least one and at most half can; give more stories, or ask for fewer "
+            "(data.validation_stories in a profile of your own)"
+        )
     keys = ((story_key(text or "", str(seed)), i) for i, text in enumerate(iterate(dataset)))
     chosen = {i for _, i in heapq.nsmallest(validation_stories, keys)}
 
     def part(validation: bool) -> Iterator[str | None]:
         return (text for i, text in enumerate(iterate(dataset)) if (i in chosen) == validation)
 
-    return (to_dataset(part(False), folder and folder / "train.arrow"),
-            to_dataset(part(True), folder and folder / "validation.arrow"))
+    return (
+        to_dataset(part(False), folder and folder / "train.arrow"),
+        to_dataset(part(True), folder and folder / "validation.arrow"),
+    )

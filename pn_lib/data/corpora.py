@@ -51,8 +51,14 @@ class Corpus:
     fingerprint: str
 
 
-def load_corpus(spec: str, train_stories: int | None, validation_stories: int | None, seed: int, root: Path,
-                folder: Path | None = None) -> Corpus:
+def load_corpus(
+    spec: str,
+    train_stories: int | None,
+    validation_stories: int | None,
+    seed: int,
+    root: Path,
+    folder: Path | None = None,
+) -> Corpus:
     """Load "pocket", "tinystories", or the folder or .parquet, .jsonl or .txt file that ``spec`` names.
 
     Takes the first ``train_stories`` (fewer if the corpus has fewer) and the first ``validation_stories``, all if None;
@@ -80,8 +86,10 @@ def load_corpus(spec: str, train_stories: int | None, validation_stories: int | 
     if "validation" in readers:
         train, validation = load("train", train_stories), load("validation", validation_stories)
         if validation_stories and len(validation) < validation_stories:
-            raise InputError(f"corpus {spec} has {len(validation):,} validation stories, fewer than the "
-                             f"{validation_stories:,} asked for; ask for fewer")
+            raise InputError(
+                f"corpus {spec} has {len(validation):,} validation stories, fewer than the "
+                f"{validation_stories:,} asked for; ask for fewer"
+            )
     else:
         everything = load("train", None if train_stories is None else train_stories + (validation_stories or 0))
         wanted = validation_stories or min(10_000, max(1, len(everything) // 20))
@@ -126,14 +134,19 @@ def corpus_path(spec: str, root: Path) -> Path:
 def _open(spec: str, root: Path, seed: int) -> tuple[Card, dict[str, Reader]]:
     """The card and, by split, the readers of a corpus."""
     if spec == "pocket":
-        card = Card("pocket", "Pocket stories", "written by PocketNarrator (pn_lib/data/pocket.py)", "CC0-1.0",
-                    pocket.CARD_TEXT)
+        card = Card(
+            "pocket", "Pocket stories", "written by PocketNarrator (pn_lib/data/pocket)", "CC0-1.0", pocket.CARD_TEXT
+        )
         seeds = {"train": seed, "validation": seed + VALIDATION_SEEDS}
         return card, {part: partial(_read_pocket, part_seed) for part, part_seed in seeds.items()}
     if spec == "tinystories":
-        card = Card("tinystories", "TinyStories (Eldan & Li, 2023)",
-                    f"https://huggingface.co/datasets/{TINYSTORIES}, revision {TINYSTORIES_REVISION[:8]}",
-                    "CDLA-Sharing-1.0", "Short stories in the words of a four-year-old, written by GPT-3.5 and GPT-4.")
+        card = Card(
+            "tinystories",
+            "TinyStories (Eldan & Li, 2023)",
+            f"https://huggingface.co/datasets/{TINYSTORIES}, revision {TINYSTORIES_REVISION[:8]}",
+            "CDLA-Sharing-1.0",
+            "Short stories in the words of a four-year-old, written by GPT-3.5 and GPT-4.",
+        )
         return card, {part: partial(_read_hub, part) for part in ("train", "validation")}
     path = corpus_path(spec, root)
     return _card(spec, path), {part: partial(_read_files, files) for part, files in _find_files(path).items()}
@@ -171,8 +184,10 @@ def _reach_hub() -> None:
 
 
 def _no_hub(error: Exception) -> InputError:
-    return InputError(f"TinyStories cannot be fetched from the Hugging Face Hub ({type(error).__name__}: {error}); "
-                      "go online, or take the pocket corpus or the path of a copy")
+    return InputError(
+        f"TinyStories cannot be fetched from the Hugging Face Hub ({type(error).__name__}: {error}); "
+        "go online, or take the pocket corpus or the path of a copy"
+    )
 
 
 def _find_files(path: Path) -> dict[str, list[Path]]:

@@ -45,8 +45,9 @@ def measure_leakage(train: datasets.Dataset, validation: datasets.Dataset, n: in
     return LeakageReport(n, counts["exact"], counts["near"], counts["shared"], removed=0)
 
 
-def remove_leakage(train: datasets.Dataset, validation: datasets.Dataset, n: int = 16,
-                   file: Path | None = None) -> tuple[datasets.Dataset, LeakageReport]:
+def remove_leakage(
+    train: datasets.Dataset, validation: datasets.Dataset, n: int = 16, file: Path | None = None
+) -> tuple[datasets.Dataset, LeakageReport]:
     """Take out of ``train`` the exact and near copies of validation stories; the validation set stays as it is.
 
     Stories are compared by their runs of ``n`` words, case and punctuation apart. One shared run is no leak: these

@@ -82,8 +82,10 @@ def _read_txt(path: Path) -> Iterator[str]:
             *pieces, rest = boundary.split(rest + chunk)  # the last may go on, or end in half a boundary
             yield from filter(None, map(str.strip, pieces))
             if len(rest) > LONGEST_STORY:
-                raise InputError(f"{path} has a story of over {LONGEST_STORY:,} characters; "
-                                 f"put {SEPARATOR} or a blank line between stories")
+                raise InputError(
+                    f"{path} has a story of over {LONGEST_STORY:,} characters; "
+                    f"put {SEPARATOR} or a blank line between stories"
+                )
     yield from filter(None, [rest.strip()])
 
 
@@ -93,7 +95,7 @@ def _contains(path: Path, words: str) -> bool:
         while chunk := file.read(LONGEST_STORY):
             if words in tail + chunk:
                 return True
-            tail = chunk[-len(words):]
+            tail = chunk[-len(words) :]
     return False
 
 
@@ -151,8 +153,11 @@ def iterate(dataset: datasets.Dataset) -> Iterator[str | None]:
     mapping count as this process's memory until somebody else needs them.
     """
     table = dataset.data
-    whole_file = (isinstance(table, datasets.table.MemoryMappedTable) and dataset._indices is None
-                  and all(change == "replace_schema_metadata" for change, *_ in table.replays))
+    whole_file = (
+        isinstance(table, datasets.table.MemoryMappedTable)
+        and dataset._indices is None
+        and all(change == "replace_schema_metadata" for change, *_ in table.replays)
+    )
     if whole_file:
         with pa.OSFile(table.path) as file, pa.ipc.open_stream(file) as reader:
             for batch in reader:

@@ -32,8 +32,9 @@ class Tokenizer:
     def __init__(self, backend: tokenizers.Tokenizer):
         _check_byte_level(backend)
         if backend.token_to_id(SEPARATOR) is None:
-            raise InputError(f"this tokenizer has no token {SEPARATOR}, which has to stand between stories; take a "
-                             "model that has it")
+            raise InputError(
+                f"this tokenizer has no token {SEPARATOR}, which has to stand between stories; take a model that has it"
+            )
         _encode_all_and_nothing_else(backend)
         self._backend = backend
         self.vocab_size: int = 1 + max(backend.get_vocab().values())
@@ -130,13 +131,19 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         InputError: ``vocab_size`` is under 257, or there is no text.
     """
     if vocab_size < SMALLEST_VOCABULARY:
-        raise InputError(f"a vocabulary of {vocab_size:,} tokens is too small: 256 bytes and the separator need "
-                         f"{SMALLEST_VOCABULARY}")
+        raise InputError(
+            f"a vocabulary of {vocab_size:,} tokens is too small: 256 bytes and the separator need "
+            f"{SMALLEST_VOCABULARY}"
+        )
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[SEPARATOR], show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[SEPARATOR],
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     seen = 0
 
     def counted() -> Iterable[str]:

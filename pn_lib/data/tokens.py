@@ -56,7 +56,7 @@ class TokenFile:
 
     def story(self, i: int) -> np.ndarray:
         """Token ids (uint16) of story ``i`` from its opening separator to its closing one, both included."""
-        return self.tokens[self.offsets[i]:self.offsets[i + 1] + 1]
+        return self.tokens[self.offsets[i] : self.offsets[i + 1] + 1]
 
 
 def write_tokens(path_prefix: Path | str, texts: Iterable[str], tokenizer: Tokenizer) -> TokenFile:
@@ -66,8 +66,10 @@ def write_tokens(path_prefix: Path | str, texts: Iterable[str], tokenizer: Token
         InputError: no story, or a vocabulary of more than 65,536 tokens, which uint16 cannot number.
     """
     if tokenizer.vocab_size > LARGEST_VOCABULARY:
-        raise InputError(f"a vocabulary of {tokenizer.vocab_size:,} tokens does not fit token files; "
-                         f"{LARGEST_VOCABULARY:,} is the largest that does")
+        raise InputError(
+            f"a vocabulary of {tokenizer.vocab_size:,} tokens does not fit token files; "
+            f"{LARGEST_VOCABULARY:,} is the largest that does"
+        )
     stream, index = token_paths(path_prefix)
     index.unlink(missing_ok=True)  # a run killed between the two writes must not leave an old index on a new stream
     lengths, story_bytes = array("q"), array("q")
@@ -96,8 +98,10 @@ def batch(token_file: TokenFile, batch_size: int, context: int, seed: int, step:
     """
     starts = len(token_file.tokens) - context
     if starts < 1:
-        raise InputError(f"the stories come to {len(token_file.tokens):,} tokens, too few for a context of {context:,} "
-                         "and the token after it; take a shorter context or more stories")
+        raise InputError(
+            f"the stories come to {len(token_file.tokens):,} tokens, too few for a context of {context:,} "
+            "and the token after it; take a shorter context or more stories"
+        )
     first = np.random.default_rng((seed, step)).integers(starts, size=batch_size)
     windows = token_file.tokens[first[:, None] + np.arange(context + 1)]  # (B, T + 1)
     windows = torch.from_numpy(windows.astype(np.int64))

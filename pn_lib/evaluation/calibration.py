@@ -21,9 +21,9 @@ import pandas as pd
 from pn_lib.data import pocket
 from pn_lib.data.tokenizer import Tokenizer, pre_tokens
 from pn_lib.errors import InputError
-from pn_lib.evaluation.hooks import ids_for, reading
 from pn_lib.evaluation.intervals import Interval, bootstrap_interval
 from pn_lib.models.base import LanguageModel, check_tokenizer
+from pn_lib.models.hooks import ids_for, reading
 from pn_lib.progress import progress
 
 FLOOR = 1e-4  # impossible words with less than this have no row
@@ -47,7 +47,7 @@ def places(stories: Sequence[str], n: int, seed: int) -> list[str]:
     order = np.concatenate([rng.permutation(len(stories)) for _ in range(rounds)])[:n]
     depths = (rng.permutation(n) + rng.random(n)) / n  # one in each n-th part of [0, 1)
     cut = [(pre_tokens(stories[i]), depth) for i, depth in zip(order, depths, strict=True)]
-    return ["".join(words[:int(depth * (len(words) + 1))]) for words, depth in cut]  # behind the last word is a place
+    return ["".join(words[: int(depth * (len(words) + 1))]) for words, depth in cut]  # behind the last word is a place
 
 
 def compare(model: LanguageModel, tokenizer: Tokenizer, prefixes: Sequence[str], context: int) -> pd.DataFrame:
@@ -77,8 +77,10 @@ def compare(model: LanguageModel, tokenizer: Tokenizer, prefixes: Sequence[str],
     for candidate, its_q in zip(candidates, q, strict=True):
         rest[candidate.place, candidate.tokens[0]] -= its_q
     rows = [(each.place, each.word, each.p, its_q) for each, its_q in zip(candidates, q, strict=True)]
-    rows += [(place, "" if i == separator else tokenizer.decode([i]) + "…", 0.0, rest[place, i])
-             for place, i in np.argwhere(rest >= FLOOR).tolist()]
+    rows += [
+        (place, "" if i == separator else tokenizer.decode([i]) + "…", 0.0, rest[place, i])
+        for place, i in np.argwhere(rest >= FLOOR).tolist()
+    ]
     return pd.DataFrame(sorted(rows, key=lambda row: row[0]), columns=["place", "word", "p", "q"])
 
 
@@ -104,8 +106,9 @@ def _candidates(tokenizer: Tokenizer, prefixes: Sequence[str], context: int) -> 
         if room < 1:
             raise InputError(f"a context of {context} tokens cannot hold {prefix[-40:]!r} and the next word; raise it")
         head = [tokenizer.separator_id, *tokenizer.encode(prefix)][-room:]
-        found += [_Candidate(place, head, word, tokens, p)
-                  for (word, p), tokens in zip(truth.items(), spelled, strict=True)]
+        found += [
+            _Candidate(place, head, word, tokens, p) for (word, p), tokens in zip(truth.items(), spelled, strict=True)
+        ]
     return found
 
 
@@ -114,15 +117,15 @@ def _read(model: LanguageModel, candidates: Sequence[_Candidate]) -> Iterator[tu
     token of the word: float64 (1 + its tokens, V), nats."""
     sequences = [[*each.head, *each.tokens] for each in candidates]
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    batches = [order[i:i + BATCH] for i in range(0, len(order), BATCH)]
+    batches = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
     with reading(model):
         for batch in progress(batches, "Asking the model", unit="batch"):
             ids = np.zeros((len(batch), len(sequences[batch[-1]])), np.int64)
             for row, i in zip(ids, batch, strict=True):
-                row[:len(sequences[i])] = sequences[i]  # padding stands on the right, where no causal model sees it
+                row[: len(sequences[i])] = sequences[i]  # padding stands on the right, where no causal model sees it
             logits = model(ids_for(model, ids)[0])  # (B, T, V)
             for row, i in zip(logits, batch, strict=True):
-                asked = row[len(candidates[i].head) - 1:len(sequences[i])].cpu().double().numpy()
+                asked = row[len(candidates[i].head) - 1 : len(sequences[i])].cpu().double().numpy()
                 yield i, asked - np.logaddexp.reduce(asked, axis=1, keepdims=True)
 
 
@@ -155,8 +158,15 @@ def at_places(table: pd.DataFrame) -> pd.DataFrame:
     possible = table[table["p"] > 0]
     with np.errstate(divide="ignore"):  # infinite where the model rules out what can come
         log_p, log_q = np.log2(possible["p"]), np.log2(possible["q"])
-    terms = pd.DataFrame({"place": possible["place"], "options": 1, "entropy": possible["p"] * (0 - log_p),
-                          "kl": possible["p"] * (log_p - log_q), "leak": possible["q"]})
+    terms = pd.DataFrame(
+        {
+            "place": possible["place"],
+            "options": 1,
+            "entropy": possible["p"] * (0 - log_p),
+            "kl": possible["p"] * (log_p - log_q),
+            "leak": possible["q"],
+        }
+    )
     sums = terms.groupby("place").sum()
     sums["leak"] = (1 - sums["leak"]).clip(lower=0)
     top = table.loc[table.groupby("place")["q"].idxmax()].set_index("place")
@@ -175,8 +185,11 @@ def summarise(table: pd.DataFrame) -> dict[str, dict[str, Interval | float]]:
     rows = at_places(table).assign(overconfidence=lambda each: each["confidence"] - each["truth"])
     groups = {"all": rows, "free": rows[rows["options"] > 1], "determined": rows[rows["options"] == 1]}
     means = ("entropy", "kl", "leak", "overconfidence")
-    return {name: {"places": len(group), **{key: bootstrap_interval(group[key]) for key in means}, "ece": _ece(group)}
-            for name, group in groups.items() if len(group) > 1}
+    return {
+        name: {"places": len(group), **{key: bootstrap_interval(group[key]) for key in means}, "ece": _ece(group)}
+        for name, group in groups.items()
+        if len(group) > 1
+    }
 
 
 def _ece(rows: pd.DataFrame) -> float:

@@ -20,7 +20,7 @@ from pn_lib.evaluation.intervals import Interval, bootstrap_interval, wilson_int
 from pn_lib.evaluation.names import WORD, names_in
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
-from pn_lib.models.zoo import Coder
+from pn_lib.models.loading import Coder
 from pn_lib.progress import progress
 
 BATCH = 64  # completions written at once; bounds memory, changes nothing else
@@ -65,9 +65,17 @@ def cut_beginning(story: str, share: float = 0.4) -> tuple[str, str]:
     return (story[:border], story[border:]) if border > 0 else (story[:place], story[place:])
 
 
-def complete(model: LanguageModel, tokenizer: Coder, beginnings: Sequence[str], repeats: int = 1, *,
-             max_new_tokens: int, window: int | None = None, name: str = "Writing",
-             **sampling: float) -> list[list[Ending]]:
+def complete(
+    model: LanguageModel,
+    tokenizer: Coder,
+    beginnings: Sequence[str],
+    repeats: int = 1,
+    *,
+    max_new_tokens: int,
+    window: int | None = None,
+    name: str = "Writing",
+    **sampling: float,
+) -> list[list[Ending]]:
     """``repeats`` endings for each beginning: (beginnings, repeats). ``sampling`` (temperature, top_p, seed, ...) goes
     to ``generate``.
 
@@ -79,14 +87,23 @@ def complete(model: LanguageModel, tokenizer: Coder, beginnings: Sequence[str], 
     prompts = [prompt_of(tokenizer, beginning, window) for beginning in beginnings for _ in range(repeats)]
     told = []
     for first in progress(range(0, len(prompts), BATCH), name, unit="batch"):
-        told += generate(model, prompts[first:first + BATCH], max_new_tokens, stop_id=tokenizer.separator_id,
-                         first_row=first, **sampling)
+        told += generate(
+            model,
+            prompts[first : first + BATCH],
+            max_new_tokens,
+            stop_id=tokenizer.separator_id,
+            first_row=first,
+            **sampling,
+        )
     endings = []
     for prompt, story in zip(prompts, told, strict=True):
         limit = _room(prompt, max_new_tokens, window)
-        endings.append(Ending(written(tokenizer, prompt, story.ids[:limit]),
-                              story.finish_reason == "stop" and len(story.ids) < limit))
-    return [endings[i:i + repeats] for i in range(0, len(endings), repeats)]
+        endings.append(
+            Ending(
+                written(tokenizer, prompt, story.ids[:limit]), story.finish_reason == "stop" and len(story.ids) < limit
+            )
+        )
+    return [endings[i : i + repeats] for i in range(0, len(endings), repeats)]
 
 
 def _room(prompt: Sequence[int], max_new_tokens: int, window: int | None) -> int:
@@ -96,17 +113,18 @@ def _room(prompt: Sequence[int], max_new_tokens: int, window: int | None) -> int
 
 def written(tokenizer: Coder, prompt: list[int], ids: list[int]) -> str:
     """The text of ``ids`` behind the prompt; alone, some tokenizers would take its first space away."""
-    return tokenizer.decode([*prompt, *ids])[len(tokenizer.decode(prompt)):]
+    return tokenizer.decode([*prompt, *ids])[len(tokenizer.decode(prompt)) :]
 
 
 def prompt_of(tokenizer: Coder, beginning: str, window: int | None = None) -> list[int]:
     """The separator and the beginning's tokens, the last of them that fit into half of the window."""
     ids = [tokenizer.separator_id, *tokenizer.encode(beginning)]
-    return ids if window is None else ids[-max(1, window // 2):]
+    return ids if window is None else ids[-max(1, window // 2) :]
 
 
-def true_endings(beginnings: Sequence[str], endings: Sequence[str], tokenizer: Coder, max_new_tokens: int,
-                 window: int | None = None) -> list[list[Ending]]:
+def true_endings(
+    beginnings: Sequence[str], endings: Sequence[str], tokenizer: Coder, max_new_tokens: int, window: int | None = None
+) -> list[list[Ending]]:
     """Real endings under the limits that ``complete`` sets to models: one for each beginning."""
     told = []
     for beginning, ending in zip(beginnings, endings, strict=True):
@@ -139,8 +157,9 @@ def common_words(stories: Iterable[str], share: float = 0.1) -> frozenset[str]:
     return frozenset(word for word, count in counts.items() if count > share * n)
 
 
-def measure(beginnings: Sequence[str], told: Sequence[Sequence[Ending]], references: Sequence[str],
-            yardstick: Yardstick) -> pd.DataFrame:
+def measure(
+    beginnings: Sequence[str], told: Sequence[Sequence[Ending]], references: Sequence[str], yardstick: Yardstick
+) -> pd.DataFrame:
     """Every one of ``MEASURES`` for every completion: a row each, with ``beginning`` and ``repeat``.
 
     ``references`` are the true endings. NaN where a measure has no value: no name to carry over, or a measure of the
@@ -154,8 +173,9 @@ def measure(beginnings: Sequence[str], told: Sequence[Sequence[Ending]], referen
         for r, ending in enumerate(endings):
             one = measure_one(beginning, ending, yardstick)
             one["rouge2_reference"] = diversity.rouge2_precision(ending.text, reference)
-            rows.append({"beginning": b, "repeat": r, **one,
-                         **(of_set if r == 0 else dict.fromkeys(of_set, float("nan")))})
+            rows.append(
+                {"beginning": b, "repeat": r, **one, **(of_set if r == 0 else dict.fromkeys(of_set, float("nan")))}
+            )
     return pd.DataFrame(rows, columns=["beginning", "repeat", *MEASURES])
 
 
@@ -163,16 +183,26 @@ def measure_one(beginning: str, ending: Ending, yardstick: Yardstick) -> dict[st
     """The measures of a single completion that need no other."""
     text, story = ending.text, beginning + ending.text
     one = {
-        "ended": float(ending.ended), "finished": float(finished(text)), "quotes_close": float(quotes_close(story)),
-        "loops": float(diversity.loops(text)), "known_words": yardstick.index.known_words(text),
-        "words": float(len(words(text))), "repetition": diversity.repetition(text),
+        "ended": float(ending.ended),
+        "finished": float(finished(text)),
+        "quotes_close": float(quotes_close(story)),
+        "loops": float(diversity.loops(text)),
+        "known_words": yardstick.index.known_words(text),
+        "words": float(len(words(text))),
+        "repetition": diversity.repetition(text),
         "grammar_faults": grammar.faults_per_100_words(beginning, text),
         "memorisation_rouge2": yardstick.index.nearest(text)[1],
         "longest_copy": float(len(yardstick.index.longest_copied_span(text).words)),
         **carried_over(beginning, text, yardstick),
     }
-    one["sound"] = float(one["ended"] and one["finished"] and one["quotes_close"] and not one["loops"]
-                         and one["known_words"] == 1 and one["grammar_faults"] == 0)
+    one["sound"] = float(
+        one["ended"]
+        and one["finished"]
+        and one["quotes_close"]
+        and not one["loops"]
+        and one["known_words"] == 1
+        and one["grammar_faults"] == 0
+    )
     return one
 
 
@@ -194,9 +224,11 @@ def carried_over(beginning: str, text: str, yardstick: Yardstick) -> dict[str, f
     spelled = {word for name in yardstick.names for word in words(name)}
     content = set(words(beginning)) - yardstick.common - spelled
     again = set(words(text))
-    return {"names_kept": len(before & after) / len(before) if before else float("nan"),
-            "words_kept": len(content & again) / len(content) if content else float("nan"),
-            "names_new": float(len(after - before))}
+    return {
+        "names_kept": len(before & after) / len(before) if before else float("nan"),
+        "words_kept": len(content & again) / len(content) if content else float("nan"),
+        "names_new": float(len(after - before)),
+    }
 
 
 def _names(text: str, known: frozenset[str]) -> set[str]:

@@ -214,7 +214,7 @@ def _sorted_suffixes(stream: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         order[active], keys = places[by], keys[by]
         h *= 2
     borders = stream == 0
-    order = order[np.count_nonzero(borders):]  # they come first
+    order = order[np.count_nonzero(borders) :]  # they come first
     stories = np.cumsum(borders, dtype=np.uint16)
     return order.astype(np.uint32), stories[order]
 
@@ -231,7 +231,7 @@ def _sort_by_first_words(stream: np.ndarray) -> tuple[np.ndarray, np.ndarray, in
     keys = np.zeros(len(symbols), np.int64)
     for i in range(h):
         keys <<= bits
-        keys[:len(symbols) - i] |= symbols[i:]
+        keys[: len(symbols) - i] |= symbols[i:]
     order = np.argsort(keys, kind="stable").astype(np.int32)
     return order, keys[order], h
 

@@ -39,8 +39,9 @@ def self_rouge2(texts: Sequence[str]) -> np.ndarray:
     with any other one (Eldan & Li 2023). It rises with the number of texts.
     """
     grams = [set(ngrams(text, 2)) for text in texts]
-    return np.array([max((_f_measure(a, b) for j, b in enumerate(grams) if j != i), default=0.0)
-                     for i, a in enumerate(grams)])
+    return np.array(
+        [max((_f_measure(a, b) for j, b in enumerate(grams) if j != i), default=0.0) for i, a in enumerate(grams)]
+    )
 
 
 def _f_measure(a: set, b: set) -> float:

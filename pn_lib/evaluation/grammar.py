@@ -19,15 +19,40 @@ from pn_lib.evaluation.diversity import words
 
 RULES = (
     # articles and determiners
-    "AnA", "MissingDeterminer", "TheMy", "SomeWithoutArticle", "ThisTypeOfThing", "OneOfTheSingular",
+    "AnA",
+    "MissingDeterminer",
+    "TheMy",
+    "SomeWithoutArticle",
+    "ThisTypeOfThing",
+    "OneOfTheSingular",
     # agreement
-    "PronounInflectionBe", "PronounVerbAgreement", "IAmAgreement", "ThereIsAgreement", "HavePronoun", "NominalWants",
+    "PronounInflectionBe",
+    "PronounVerbAgreement",
+    "IAmAgreement",
+    "ThereIsAgreement",
+    "HavePronoun",
+    "NominalWants",
     # verb forms
-    "DidPast", "HelpedPast", "SimplePastToPastParticiple", "InflectedVerbAfterTo", "ProgressiveNeedsBe", "ModalOf",
-    "DoubleModal", "MissingTo", "WentAheadAndAgreement",
+    "DidPast",
+    "HelpedPast",
+    "SimplePastToPastParticiple",
+    "InflectedVerbAfterTo",
+    "ProgressiveNeedsBe",
+    "ModalOf",
+    "DoubleModal",
+    "MissingTo",
+    "WentAheadAndAgreement",
     # pronouns, repetition, sentences
-    "SubjectPronoun", "TheyToThem", "CompoundSubjectI", "FriendOfMe", "CapitalizePersonalPronouns",
-    "MultipleSequentialPronouns", "RepeatedWords", "ToTo", "DoubleNegative", "SentenceCapitalization",
+    "SubjectPronoun",
+    "TheyToThem",
+    "CompoundSubjectI",
+    "FriendOfMe",
+    "CapitalizePersonalPronouns",
+    "MultipleSequentialPronouns",
+    "RepeatedWords",
+    "ToTo",
+    "DoubleNegative",
+    "SentenceCapitalization",
 )
 
 
@@ -55,8 +80,10 @@ def _linter() -> harper.Linter:
 def faults(text: str) -> list[Fault]:
     """The faults of ``text`` in their order."""
     found = _linter().organized_lints(text, language="plaintext")
-    return sorted((Fault(lint.span.start, lint.span.end, rule, lint.message) for rule, lints in found.items()
-                   for lint in lints), key=lambda fault: (fault.start, fault.end, fault.rule))
+    return sorted(
+        (Fault(lint.span.start, lint.span.end, rule, lint.message) for rule, lints in found.items() for lint in lints),
+        key=lambda fault: (fault.start, fault.end, fault.rule),
+    )
 
 
 def faults_per_100_words(beginning: str, completion: str) -> float:
@@ -71,12 +98,14 @@ REGULAR = "ask|clean|cook|follow|help|jump|kick|laugh|look|open|paint|pick|play|
 
 def _swap(pattern: str, replacement: str) -> Callable[[str, Random], str]:
     """A corruption: one match of ``pattern``, chosen at random, replaced; the text itself where there is none."""
+
     def corrupt(text: str, rng: Random) -> str:
         matches = list(re.finditer(pattern, text))
         if not matches:
             return text
         match = matches[int(rng.random() * len(matches))]
-        return text[:match.start()] + match.expand(replacement) + text[match.end():]
+        return text[: match.start()] + match.expand(replacement) + text[match.end() :]
+
     return corrupt
 
 

@@ -17,8 +17,13 @@ class Interval(NamedTuple):
     high: float
 
 
-def bootstrap_interval(values: np.ndarray, weights: np.ndarray | None = None, confidence: float = 0.95,
-                       resamples: int = 2000, seed: int = 0) -> Interval:
+def bootstrap_interval(
+    values: np.ndarray,
+    weights: np.ndarray | None = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
     """sum(values) / sum(weights) over stories, with the percentile bootstrap (Efron & Tibshirani 1993, section 13.3).
 
     ``values`` and ``weights`` (n,) hold a number for each story; without ``weights`` the statistic is the mean. Whole
@@ -27,8 +32,10 @@ def bootstrap_interval(values: np.ndarray, weights: np.ndarray | None = None, co
     values = np.asarray(values, float)
     weights = np.ones_like(values) if weights is None else np.asarray(weights, float)
     if len(values) < 2 or len(values) != len(weights):
-        raise InputError(f"a bootstrap needs two stories or more, and as many weights as values, "
-                         f"not {len(values)} values and {len(weights)} weights")
+        raise InputError(
+            f"a bootstrap needs two stories or more, and as many weights as values, "
+            f"not {len(values)} values and {len(weights)} weights"
+        )
     rng = np.random.default_rng(seed)
     estimates = np.empty(resamples)
     for i in range(resamples):

@@ -158,8 +158,12 @@ def pairings(samples: Sequence[Sample], beginnings: int) -> list[tuple[Sample, S
     """Every two tellers' first endings of the first ``beginnings`` beginnings, each pair once."""
     first = {(s.teller, s.beginning): s for s in samples if s.ending == 0}
     tellers = list(dict.fromkeys(s.teller for s in samples))
-    return [(first[a, b], first[other, b]) for a, other in combinations(tellers, 2) for b in range(beginnings)
-            if (a, b) in first and (other, b) in first]
+    return [
+        (first[a, b], first[other, b])
+        for a, other in combinations(tellers, 2)
+        for b in range(beginnings)
+        if (a, b) in first and (other, b) in first
+    ]
 
 
 def _plain(text: str) -> str:

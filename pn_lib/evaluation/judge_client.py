@@ -55,8 +55,9 @@ class Judge:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ValueError(f"name must be letters, digits, '.', '_' and '-', as a file is named after it, "
-                             f"not {self.name!r}")
+            raise ValueError(
+                f"name must be letters, digits, '.', '_' and '-', as a file is named after it, not {self.name!r}"
+            )
         try:
             address = urlsplit(self.base_url)
             good = address.scheme in ("http", "https") and address.hostname and not address.query
@@ -64,8 +65,18 @@ class Judge:
             good = False
         if not good or address.username or address.password:
             raise ValueError("base_url must be http(s)://host/path, without a password or a query")
-        least = {"max_tokens": 1, "repeats": 1, "replies": 1, "parallel": 1, "tries": 1, "temperature": 0,
-                 "retry_base_s": 0, "retry_cap_s": 0, "price_input": 0, "price_output": 0}
+        least = {
+            "max_tokens": 1,
+            "repeats": 1,
+            "replies": 1,
+            "parallel": 1,
+            "tries": 1,
+            "temperature": 0,
+            "retry_base_s": 0,
+            "retry_cap_s": 0,
+            "price_input": 0,
+            "price_output": 0,
+        }
         above = ("timeout_s", "requests_per_minute", "max_cost")
         for key, low in least.items():
             if not low <= getattr(self, key) < math.inf:
@@ -139,11 +150,23 @@ class _Completion(BaseModel):
     def reply(self, hide: Callable[[str], str]) -> Reply:
         message, reason = self.choices[0].message, self.choices[0].finish_reason
         refused = bool(message.refusal) or reason == "content_filter"
-        problem = ("the judge refuses" if refused else "cut off at max_tokens" if reason == "length" else
-                   None if message.content else "empty")
-        return Reply(hide(message.refusal or message.content or ""), refused, problem,
-                     hide(self.model) if self.model else None, self._count("prompt_tokens"),
-                     self._count("completion_tokens"))
+        problem = (
+            "the judge refuses"
+            if refused
+            else "cut off at max_tokens"
+            if reason == "length"
+            else None
+            if message.content
+            else "empty"
+        )
+        return Reply(
+            hide(message.refusal or message.content or ""),
+            refused,
+            problem,
+            hide(self.model) if self.model else None,
+            self._count("prompt_tokens"),
+            self._count("completion_tokens"),
+        )
 
     def _count(self, key: str) -> int | None:
         number = (self.usage or {}).get(key)
@@ -190,8 +213,10 @@ class Client:
                 return self._once(rubric, message)
             except _Trouble as trouble:
                 if attempt == self.judge.tries:
-                    raise InputError(f"judge {self.judge.name}: {trouble}, {attempt} times in a row; what it said "
-                                     "before is kept, and the same command goes on from there") from None
+                    raise InputError(
+                        f"judge {self.judge.name}: {trouble}, {attempt} times in a row; what it said "
+                        "before is kept, and the same command goes on from there"
+                    ) from None
                 self._notice(f"trying again: {trouble}")
                 self._wait(self._pause(attempt, trouble.wait_s))
         raise AssertionError("tries is at least 1")
@@ -231,13 +256,19 @@ class Client:
 
     def _request(self, rubric: Rubric, message: str) -> dict[str, Any]:
         judge = self.judge
-        request = {"model": judge.model, "temperature": judge.temperature, judge.limit_key: judge.max_tokens,
-                   "messages": [{"role": "system", "content": rubric.text}, {"role": "user", "content": message}]}
+        request = {
+            "model": judge.model,
+            "temperature": judge.temperature,
+            judge.limit_key: judge.max_tokens,
+            "messages": [{"role": "system", "content": rubric.text}, {"role": "user", "content": message}],
+        }
         if judge.structured == "json_object":
             request["response_format"] = {"type": "json_object"}
         elif judge.structured == "json_schema":
-            request["response_format"] = {"type": "json_schema", "json_schema": {
-                "name": rubric.name, "strict": True, "schema": rubric.reply.model_json_schema()}}
+            request["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": rubric.name, "strict": True, "schema": rubric.reply.model_json_schema()},
+            }
         return request
 
     def _refused(self, error: openai.APIStatusError) -> NoReturn:
@@ -249,9 +280,11 @@ class Client:
                 raise _Trouble(f"{host} answers {code}", wanted)
             reason = f"{host} is busy ({code}) and asks to wait {wanted:.0f} s; run the same command again then"
         elif code == 401:
-            reason = (f"{host} does not accept the key in {judge.api_key_env} (401); put a valid one there"
-                      if judge.api_key_env else f"{host} wants a key (401); put it into an environment variable and "
-                      "name that as api_key_env")
+            reason = (
+                f"{host} does not accept the key in {judge.api_key_env} (401); put a valid one there"
+                if judge.api_key_env
+                else f"{host} wants a key (401); put it into an environment variable and name that as api_key_env"
+            )
         elif code == 403:
             reason = f"{host} does not let this key use {judge.model!r} (403); choose another model or key"
         elif code == 404:
@@ -274,11 +307,15 @@ def _key(judge: Judge) -> str:
         return "none"  # the client wants some key; a local server ignores it
     key = os.environ.get(judge.api_key_env, "").strip()
     if not key:
-        raise InputError(f"judge {judge.name}: the environment variable {judge.api_key_env} is not set; put the key of "
-                         f"{judge.host} there")
+        raise InputError(
+            f"judge {judge.name}: the environment variable {judge.api_key_env} is not set; put the key of "
+            f"{judge.host} there"
+        )
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise InputError(f"judge {judge.name}: the environment variable {judge.api_key_env} holds characters that no "
-                         "key has; copy the key anew")
+        raise InputError(
+            f"judge {judge.name}: the environment variable {judge.api_key_env} holds characters that no "
+            "key has; copy the key anew"
+        )
     return key
 
 

@@ -28,17 +28,29 @@ def gradings_of(judge: Judge, log: JudgeLog, samples: Sequence[Sample]) -> pd.Da
         for repeat in range(judge.repeats):
             record = log.valid(grading(sample, repeat).key(judge.fingerprint))
             if record is not None:
-                rows.append({"teller": sample.teller, "beginning": sample.beginning, "ending": sample.ending,
-                             "repeat": repeat, "words": length, **record.answer})
+                rows.append(
+                    {
+                        "teller": sample.teller,
+                        "beginning": sample.beginning,
+                        "ending": sample.ending,
+                        "repeat": repeat,
+                        "words": length,
+                        **record.answer,
+                    }
+                )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def teller_summary(gradings: pd.DataFrame) -> dict[str, dict]:
     """For each teller the number of gradings, mean grades with 95 % intervals, and how often each age was guessed."""
-    return {teller: {"gradings": len(rows),
-                     "grades": {c: clustered_mean(rows[c], rows["beginning"]) for c in CRITERIA},
-                     "age_groups": {group: int((rows["age_group"] == group).sum()) for group in AGE_GROUPS}}
-            for teller, rows in gradings.groupby("teller", sort=False)}
+    return {
+        teller: {
+            "gradings": len(rows),
+            "grades": {c: clustered_mean(rows[c], rows["beginning"]) for c in CRITERIA},
+            "age_groups": {group: int((rows["age_group"] == group).sum()) for group in AGE_GROUPS},
+        }
+        for teller, rows in gradings.groupby("teller", sort=False)
+    }
 
 
 def clustered_mean(values: pd.Series, clusters: pd.Series, weights: pd.Series | None = None) -> dict:
@@ -60,8 +72,11 @@ def agreement(pairs: pd.DataFrame) -> dict[str, dict]:
     found = {}
     for criterion in CRITERIA:
         x, y = pairs[f"{criterion}_x"].astype(float), pairs[f"{criterion}_y"].astype(float)
-        found[criterion] = {"pairs": len(pairs), "spearman": correlation(x.rank(), y.rank()),
-                            "mean_absolute_difference": float((x - y).abs().mean()) if len(pairs) else None}
+        found[criterion] = {
+            "pairs": len(pairs),
+            "spearman": correlation(x.rank(), y.rank()),
+            "mean_absolute_difference": float((x - y).abs().mean()) if len(pairs) else None,
+        }
     return found
 
 
@@ -113,11 +128,23 @@ def position_bias(judge: Judge, log: JudgeLog, pairs: Sequence[tuple[Sample, Sam
         records = [log.valid(comparison(*order).key(judge.fingerprint)) for order in ((a, b), (b, a))]
         if None not in records:
             firsts = [record.answer["better"] == "first" for record in records]
-            rows.append({"tellers": (a.teller, b.teller), "beginning": a.beginning, "flip": firsts[0] == firsts[1],
-                         "firsts": sum(firsts), "wins": (firsts[0] + (not firsts[1])) / 2})
+            rows.append(
+                {
+                    "tellers": (a.teller, b.teller),
+                    "beginning": a.beginning,
+                    "flip": firsts[0] == firsts[1],
+                    "firsts": sum(firsts),
+                    "wins": (firsts[0] + (not firsts[1])) / 2,
+                }
+            )
     table = pd.DataFrame(rows, columns=["tellers", "beginning", "flip", "firsts", "wins"])
-    return [{"tellers": list(tellers), "pairs": len(group),
-             "flips": wilson_interval(int(group["flip"].sum()), len(group))._asdict(),
-             "first_wins": float(group["firsts"].sum() / (2 * len(group))),
-             "win_rate": clustered_mean(group["wins"], group["beginning"])}
-            for tellers, group in table.groupby("tellers", sort=False)]
+    return [
+        {
+            "tellers": list(tellers),
+            "pairs": len(group),
+            "flips": wilson_interval(int(group["flip"].sum()), len(group))._asdict(),
+            "first_wins": float(group["firsts"].sum() / (2 * len(group))),
+            "win_rate": clustered_mean(group["wins"], group["beginning"]),
+        }
+        for tellers, group in table.groupby("tellers", sort=False)
+    ]

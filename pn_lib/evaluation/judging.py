@@ -58,14 +58,16 @@ class JudgeLog:
         self.records: dict[tuple, list[Record]] = {}
         self.tokens_in = self.tokens_out = 0
         content = path.read_bytes() if path.exists() else b""
-        whole = content[:content.rfind(b"\n") + 1]
+        whole = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(whole.split(b"\n")[:-1], 1):
             try:
                 self._take(Record.model_validate_json(line))
             except ValidationError as error:
                 reason = error.errors(include_url=False)[0]["msg"]
-                raise InputError(f"{path}, line {number} is damaged ({reason}); delete that line, and what it held is "
-                                 "asked for again") from None
+                raise InputError(
+                    f"{path}, line {number} is damaged ({reason}); delete that line, and what it held is "
+                    "asked for again"
+                ) from None
         if len(whole) < len(content):
             os.truncate(path, len(whole))
 
@@ -98,8 +100,11 @@ class Usage(NamedTuple):
 
 def estimate(tasks: Sequence[Task], judge: Judge) -> Usage:
     """What the tasks will take if none is asked twice, by the rules ``CHARACTERS_A_TOKEN`` and ``REPLY_TOKENS``."""
-    return Usage(len(tasks), sum(_tokens(task.rubric.text + task.message) for task in tasks),
-                 len(tasks) * min(REPLY_TOKENS, judge.max_tokens))
+    return Usage(
+        len(tasks),
+        sum(_tokens(task.rubric.text + task.message) for task in tasks),
+        len(tasks) * min(REPLY_TOKENS, judge.max_tokens),
+    )
 
 
 def _tokens(text: str) -> int:
@@ -139,9 +144,11 @@ def collect(judge: Judge, tasks: Sequence[Task], log: JudgeLog) -> None:
                     else:
                         waiting.appendleft(task)
     if waiting:
-        raise InputError(f"judge {judge.name} has reached its max_cost of {judge.max_cost:g} (its replies cost "
-                         f"{judge.cost(log.tokens_in, log.tokens_out):.4g}) with {len(waiting)} texts to go; what it "
-                         "said is kept, and with a higher max_cost the same command goes on")
+        raise InputError(
+            f"judge {judge.name} has reached its max_cost of {judge.max_cost:g} (its replies cost "
+            f"{judge.cost(log.tokens_in, log.tokens_out):.4g}) with {len(waiting)} texts to go; what it "
+            "said is kept, and with a higher max_cost the same command goes on"
+        )
 
 
 @contextmanager
@@ -149,6 +156,7 @@ def _asking(judge: Judge, client: Client, log: JudgeLog) -> Iterator[tuple[dict,
     """A pool of threads: what is running, and how to ask. Stopped early, it still keeps the replies on their way."""
     running: dict[Future, Task] = {}
     with ThreadPoolExecutor(judge.parallel) as pool:
+
         def ask(task: Task) -> None:
             running[pool.submit(client.ask, task.rubric, task.message)] = task
 
@@ -175,9 +183,19 @@ def _record(judge: Judge, task: Task, reply: Reply) -> Record:
             problem = str(error)
     counted = reply.tokens_in is not None and reply.tokens_out is not None
     sample, message, fingerprint, rubric, repeat = task.key(judge.fingerprint)
-    return Record(sample=sample, message=message, judge=fingerprint, rubric=rubric, repeat=repeat,
-                  outcome="refused" if reply.refused else "valid" if answer else "invalid", answer=answer,
-                  problem=problem, reply=reply.text, model=reply.model, counted=counted,
-                  tokens_in=reply.tokens_in if counted else _tokens(task.rubric.text + task.message),
-                  tokens_out=reply.tokens_out if counted else _tokens(reply.text),
-                  time=datetime.now(UTC).isoformat(timespec="seconds"))
+    return Record(
+        sample=sample,
+        message=message,
+        judge=fingerprint,
+        rubric=rubric,
+        repeat=repeat,
+        outcome="refused" if reply.refused else "valid" if answer else "invalid",
+        answer=answer,
+        problem=problem,
+        reply=reply.text,
+        model=reply.model,
+        counted=counted,
+        tokens_in=reply.tokens_in if counted else _tokens(task.rubric.text + task.message),
+        tokens_out=reply.tokens_out if counted else _tokens(reply.text),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -10,16 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pn_lib.errors import InputError
-from pn_lib.evaluation.hooks import check_sequences, ids_for, inputs_of, reading
 from pn_lib.evaluation.intervals import bootstrap_interval
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.hooks import check_sequences, ids_for, inputs_of, reading
 from pn_lib.models.mamba import Mamba
 
 RESAMPLES = 500  # of ``dt_table``, which has an interval for each layer and group
 
 
-def effective_memory(model: LanguageModel, sequences: Sequence[Sequence[int]], distances: Sequence[int],
-                     places: int = 8, seed: int = 0) -> pd.DataFrame:
+def effective_memory(
+    model: LanguageModel, sequences: Sequence[Sequence[int]], distances: Sequence[int], places: int = 8, seed: int = 0
+) -> pd.DataFrame:
     """How much exchanging a token changes what the model expects some tokens later: a row a distance.
 
     In each sequence ``places`` tokens, never the first, are exchanged, one at a time, for another token drawn from all
@@ -40,20 +41,29 @@ def effective_memory(model: LanguageModel, sequences: Sequence[Sequence[int]], d
     stock = np.concatenate([np.asarray(sequence[1:], np.int64) for sequence in sequences])
     if len(set(stock.tolist())) < 2:
         raise InputError("the sequences hold a single token over and over: there is nothing to exchange it for")
-    changes = [_changes(model, *_exchanged(np.asarray(sequence, np.int64), int(distances.max()), places, stock, rng),
-                        distances) for sequence in sequences]
-    rows = [(int(distance), *bootstrap_interval(values))
-            for distance, values in zip(distances, np.stack(changes, 1), strict=True)]
+    changes = [
+        _changes(
+            model, *_exchanged(np.asarray(sequence, np.int64), int(distances.max()), places, stock, rng), distances
+        )
+        for sequence in sequences
+    ]
+    rows = [
+        (int(distance), *bootstrap_interval(values))
+        for distance, values in zip(distances, np.stack(changes, 1), strict=True)
+    ]
     return pd.DataFrame(rows, columns=["distance", "bits", "low", "high"])
 
 
-def _exchanged(sequence: np.ndarray, longest: int, places: int, stock: np.ndarray, rng: np.random.Generator
-               ) -> tuple[np.ndarray, np.ndarray]:
+def _exchanged(
+    sequence: np.ndarray, longest: int, places: int, stock: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """The sequence and, below it, its copies with one token exchanged, (1 + places, T); and those places (places,)."""
     candidates = np.arange(1, len(sequence) - longest + 1)
     if len(candidates) < places:
-        raise InputError(f"a sequence of {len(sequence)} tokens is too short for {places} places with {longest} tokens "
-                         f"behind each: it needs {longest + places}, or choose shorter distances")
+        raise InputError(
+            f"a sequence of {len(sequence)} tokens is too short for {places} places with {longest} tokens "
+            f"behind each: it needs {longest + places}, or choose shorter distances"
+        )
     where = np.sort(rng.choice(candidates, places, replace=False))
     rows = np.tile(sequence, (places + 1, 1))
     for row, place in zip(rows[1:], where, strict=True):
@@ -91,8 +101,10 @@ def step_sizes(model: LanguageModel, ids: Tensor) -> list[Tensor]:
     with reading(model):
         with inputs_of(block.x_proj for block in model.blocks) as convolved:  # (B, T, E) each
             model(ids)
-        return [F.softplus(block.dt_proj(block.x_proj(x)[..., :model.config.rank]))
-                for block, x in zip(model.blocks, convolved, strict=True)]
+        return [
+            F.softplus(block.dt_proj(block.x_proj(x)[..., : model.config.rank]))
+            for block, x in zip(model.blocks, convolved, strict=True)
+        ]
 
 
 def dt_table(model: LanguageModel, sequences: Sequence[Sequence[int]], groups: Sequence[Sequence[str]]) -> pd.DataFrame:
@@ -134,8 +146,12 @@ def _group_dt(log_dt: np.ndarray, mine: np.ndarray, story: np.ndarray) -> dict[s
     sums, counts = np.bincount(story[mine], deviation)[counts > 0], counts[counts > 0]
     several = len(counts) > 1  # one story has a mean but no interval
     ratio = bootstrap_interval(sums, counts, resamples=RESAMPLES) if several else (deviation.mean(), np.nan, np.nan)
-    return {"dt": np.exp(log_dt[mine].mean()), **dict(zip(("ratio", "low", "high"), np.exp(ratio), strict=True)),
-            "extreme": np.exp(by_channel[channel]), "channel": channel}
+    return {
+        "dt": np.exp(log_dt[mine].mean()),
+        **dict(zip(("ratio", "low", "high"), np.exp(ratio), strict=True)),
+        "extreme": np.exp(by_channel[channel]),
+        "channel": channel,
+    }
 
 
 def _half_life(log_dt: np.ndarray, slowest: np.ndarray) -> dict[str, float]:

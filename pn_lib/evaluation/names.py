@@ -13,8 +13,10 @@ WORD = re.compile(r"([^\W\d_]+(?:['’](?!s\b)[^\W\d_]+)*)(?:['’]s\b)?")
 # Directly behind a word or a comma: no full stop, quotation mark or line break between, which may begin a sentence.
 _MID_SENTENCE = re.compile(rf"(?:(?<=[^\W\d_],[ ])|(?<=[^\W\d_][ ])){WORD.pattern}")
 # English writes these with a capital too. April, May and June are left out: people are called so.
-_NO_NAME = re.compile(r"I(['’].*)?|Mrs?|Ms|Dr|(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?"
-                      r"|January|February|March|July|August|September|October|November|December")
+_NO_NAME = re.compile(
+    r"I(['’].*)?|Mrs?|Ms|Dr|(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?"
+    r"|January|February|March|July|August|September|October|November|December"
+)
 
 
 def names_in(stories: Iterable[str], least: int = 3, share: float = 0.9) -> set[str]:
@@ -34,8 +36,11 @@ def names_in(stories: Iterable[str], least: int = 3, share: float = 0.9) -> set[
     anyhow = Counter()
     for word, n in counts.items():
         anyhow[word.lower()] += n
-    return {word for word, n in counts.items() if n >= least and word[0].isupper()
-            and n >= share * anyhow[word.lower()] and not _NO_NAME.fullmatch(word)}
+    return {
+        word
+        for word, n in counts.items()
+        if n >= least and word[0].isupper() and n >= share * anyhow[word.lower()] and not _NO_NAME.fullmatch(word)
+    }
 
 
 class Span(NamedTuple):
@@ -53,7 +58,7 @@ def word_spans(tokenizer: Tokenizer, sequence: Sequence[int]) -> list[Span]:
     text = b"".join(pieces).decode("utf-8", "surrogateescape")  # a sequence may be cut inside a character
     spans, position, offset = [], 0, 0  # characters and bytes passed so far
     for found in WORD.finditer(text):
-        start = offset + _n_bytes(text[position:found.start(1)])
+        start = offset + _n_bytes(text[position : found.start(1)])
         offset = start + _n_bytes(found[1])
         position = found.end(1)
         spans.append(Span(found[1], owner[start], owner[offset - 1] + 1))
@@ -85,8 +90,17 @@ def token_groups(tokenizer: Tokenizer, sequence: Sequence[int], names: Set[str])
     labels = []
     for i in map(int, sequence):
         text = tokenizer.decode([i])
-        labels.append("separator" if i == tokenizer.separator_id else "break" if "\n" in text else
-                      "sentence end" if re.search("[.!?]", text) else "comma" if "," in text else "other mark")
+        labels.append(
+            "separator"
+            if i == tokenizer.separator_id
+            else "break"
+            if "\n" in text
+            else "sentence end"
+            if re.search("[.!?]", text)
+            else "comma"
+            if "," in text
+            else "other mark"
+        )
     for word, start, end in word_spans(tokenizer, sequence):
         labels[start:end] = ["name" if word in names else "word"] * (end - start)
     return labels

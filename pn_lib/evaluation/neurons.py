@@ -15,8 +15,8 @@ from torch.func import functional_call
 
 from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.errors import InputError
-from pn_lib.evaluation.hooks import check_sequences, ids_for, inputs_of, reading
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.hooks import check_sequences, ids_for, inputs_of, reading
 from pn_lib.models.mamba import Mamba
 from pn_lib.models.transformer import Transformer
 
@@ -60,8 +60,9 @@ def read_neurons(model: LanguageModel, sequences: Sequence[Sequence[int]], layer
     return values * torch.where(values.amax(1) >= -values.amin(1), 1.0, -1.0)[:, None]
 
 
-def neuron_table(neurons: Tensor, labels: Sequence[Sequence[str]], top: int = 20, shuffled: int | None = None
-                 ) -> pd.DataFrame:
+def neuron_table(
+    neurons: Tensor, labels: Sequence[Sequence[str]], top: int = 20, shuffled: int | None = None
+) -> pd.DataFrame:
     """How selective each of the ``neurons`` (F, tokens) of ``read_neurons`` is: a row a neuron.
 
     ``labels`` holds a label for each token of each sequence, such as its word (``token_words``) or its kind
@@ -75,8 +76,10 @@ def neuron_table(neurons: Tensor, labels: Sequence[Sequence[str]], top: int = 20
     """
     kinds, codes = np.unique([label for row in labels for label in row], return_inverse=True)
     if len(codes) != neurons.shape[1]:
-        raise InputError(f"the neurons were read on {neurons.shape[1]} tokens, but there are {len(codes)} labels: give "
-                         "one for each token of the same sequences")
+        raise InputError(
+            f"the neurons were read on {neurons.shape[1]} tokens, but there are {len(codes)} labels: give "
+            "one for each token of the same sequences"
+        )
     _check_top(top, neurons)
     base = np.bincount(codes) / len(codes)
     if shuffled is not None:
@@ -84,14 +87,26 @@ def neuron_table(neurons: Tensor, labels: Sequence[Sequence[str]], top: int = 20
     strongest = neurons.topk(top, dim=1)  # (F, top)
     counts = np.stack([np.bincount(row, minlength=len(kinds)) for row in codes[strongest.indices]])  # (F, labels)
     best, fires = counts.argmax(1), strongest.values[:, -1].numpy() > 0
-    return pd.DataFrame({"label": kinds[best], "share": np.where(fires, counts.max(1) / top, np.nan),
-                         "base": base[best], "different": (counts > 0).sum(1),
-                         "activation": strongest.values.mean(1).numpy()},
-                        index=pd.RangeIndex(len(neurons), name="neuron"))
+    return pd.DataFrame(
+        {
+            "label": kinds[best],
+            "share": np.where(fires, counts.max(1) / top, np.nan),
+            "base": base[best],
+            "different": (counts > 0).sum(1),
+            "activation": strongest.values.mean(1).numpy(),
+        },
+        index=pd.RangeIndex(len(neurons), name="neuron"),
+    )
 
 
-def top_contexts(neurons: Tensor, tokenizer: Tokenizer, sequences: Sequence[Sequence[int]], chosen: Sequence[int],
-                 k: int = 5, width: int = 8) -> pd.DataFrame:
+def top_contexts(
+    neurons: Tensor,
+    tokenizer: Tokenizer,
+    sequences: Sequence[Sequence[int]],
+    chosen: Sequence[int],
+    k: int = 5,
+    width: int = 8,
+) -> pd.DataFrame:
     """Where the ``chosen`` of the ``neurons`` (F, tokens), read on these sequences, fire most.
 
     ``k`` rows a neuron, strongest first, with the ``activation``, the ``token``, and up to ``width`` tokens of text on
@@ -102,8 +117,9 @@ def top_contexts(neurons: Tensor, tokenizer: Tokenizer, sequences: Sequence[Sequ
     """
     places = [(i, t) for i, sequence in enumerate(sequences) for t in range(len(sequence))]
     if len(places) != neurons.shape[1]:
-        raise InputError(f"the neurons were read on {neurons.shape[1]} tokens, not on these {len(places)}: give the "
-                         "same sequences")
+        raise InputError(
+            f"the neurons were read on {neurons.shape[1]} tokens, not on these {len(places)}: give the same sequences"
+        )
     if not all(0 <= neuron < len(neurons) for neuron in chosen):
         raise InputError(f"there are neurons 0 to {len(neurons) - 1}, but {list(chosen)} were chosen")
     _check_top(k, neurons)
@@ -111,8 +127,10 @@ def top_contexts(neurons: Tensor, tokenizer: Tokenizer, sequences: Sequence[Sequ
     for neuron in chosen:
         for value, place in zip(*(part.tolist() for part in neurons[neuron].topk(k)), strict=True):
             i, t = places[place]
-            left, token, right = (tokenizer.decode(sequences[i][a:b])
-                                  for a, b in ((max(0, t - width), t), (t, t + 1), (t + 1, t + 1 + width)))
+            left, token, right = (
+                tokenizer.decode(sequences[i][a:b])
+                for a, b in ((max(0, t - width), t), (t, t + 1), (t + 1, t + 1 + width))
+            )
             rows.append({"neuron": neuron, "activation": value, "left": left, "token": token, "right": right})
     return pd.DataFrame(rows)
 

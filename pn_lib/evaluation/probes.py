@@ -19,9 +19,9 @@ from pn_lib.config import parse_config
 from pn_lib.data import pocket
 from pn_lib.errors import InputError
 from pn_lib.evaluation.intervals import wilson_interval
-from pn_lib.evaluation.likelihood import sequence_nats
 from pn_lib.models.base import LanguageModel
-from pn_lib.models.zoo import Coder
+from pn_lib.models.likelihood import sequence_nats
+from pn_lib.models.loading import Coder
 
 FOLDER = Path(__file__).parent / "probe_data"
 KINDS = ("facts", "reasoning", "tracking", "grammar")
@@ -121,8 +121,13 @@ def _parse(line: str, kind: str, where: str) -> Probe:
         raise InputError(f"{where} is no JSON ({error}); write one object a line") from None
     if kind == "grammar":
         pair = parse_config(MinimalPair, fields, where)
-        fields = {"kind": pair.kind, "phenomenon": pair.phenomenon, "beginning": "", "answer": pair.good,
-                  "foils": [pair.bad]}
+        fields = {
+            "kind": pair.kind,
+            "phenomenon": pair.phenomenon,
+            "beginning": "",
+            "answer": pair.good,
+            "foils": [pair.bad],
+        }
     probe = parse_config(Probe, fields, where)
     if probe.kind != kind:
         raise InputError(f"{where} is of kind {probe.kind!r}; put it into the file of that name")
@@ -172,14 +177,16 @@ def score_probes(model: LanguageModel, tokenizer: Coder, probes: Sequence[Probe]
         starts += [_shared(encoded)] * len(encoded)
     nats = np.split(sequence_nats(model, sequences, context, starts), np.cumsum([len(p.options) for p in probes])[:-1])
     margins = np.array([n[1:].min() - n[0] for n in nats])
-    return pd.DataFrame({
-        "kind": [probe.kind for probe in probes],
-        "phenomenon": [probe.phenomenon for probe in probes],
-        "correct": margins > 0,
-        "margin": margins,
-        "chance": [probe.chance for probe in probes],
-        "distance": pd.array([probe.distance for probe in probes], "Int64"),
-    })
+    return pd.DataFrame(
+        {
+            "kind": [probe.kind for probe in probes],
+            "phenomenon": [probe.phenomenon for probe in probes],
+            "correct": margins > 0,
+            "margin": margins,
+            "chance": [probe.chance for probe in probes],
+            "distance": pd.array([probe.distance for probe in probes], "Int64"),
+        }
+    )
 
 
 def _shared(sequences: Sequence[Sequence[int]]) -> int:

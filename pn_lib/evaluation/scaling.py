@@ -35,8 +35,9 @@ class ScalingLaw:
         return float((ratio * product**self.beta) ** (1 / (self.alpha + self.beta)))
 
 
-def fit_scaling_law(N: Sequence[float], D: Sequence[float], losses: Sequence[float],
-                    weights: Sequence[float] | None = None) -> ScalingLaw:
+def fit_scaling_law(
+    N: Sequence[float], D: Sequence[float], losses: Sequence[float], weights: Sequence[float] | None = None
+) -> ScalingLaw:
     """The law with the smallest squared relative errors, E, A and B at least 0.
 
     For given exponents the law is linear in E, A and B, so those are solved for exactly and only the exponents are
@@ -51,8 +52,13 @@ def fit_scaling_law(N: Sequence[float], D: Sequence[float], losses: Sequence[flo
         raise InputError("a scaling law needs at least three sizes, three budgets and five trainings")
     alphas, betas = (grid.ravel() for grid in np.meshgrid(EXPONENTS, EXPONENTS))
     # scaled by their means, so that the three columns are of one size and the systems well-conditioned
-    columns = np.stack([np.ones((len(alphas), len(L))), (N / N.mean()) ** -alphas[:, None],
-                        (D / D.mean()) ** -betas[:, None]], axis=-1) / L[:, None]  # (pairs, points, 3)
+    columns = (
+        np.stack(
+            [np.ones((len(alphas), len(L))), (N / N.mean()) ** -alphas[:, None], (D / D.mean()) ** -betas[:, None]],
+            axis=-1,
+        )
+        / L[:, None]
+    )  # (pairs, points, 3)
     coefficients, errors = _nonnegative(columns, np.sqrt(w))
     best = int(errors.argmin())
     alpha, beta, (E, A, B) = alphas[best], betas[best], coefficients[best]
@@ -78,8 +84,9 @@ def _nonnegative(columns: np.ndarray, roots: np.ndarray) -> tuple[np.ndarray, np
     return found, least
 
 
-def bootstrap_laws(N: Sequence[float], D: Sequence[float], losses: Sequence[float], samples: int = 200,
-                   seed: int = 0) -> list[ScalingLaw]:
+def bootstrap_laws(
+    N: Sequence[float], D: Sequence[float], losses: Sequence[float], samples: int = 200, seed: int = 0
+) -> list[ScalingLaw]:
     """Laws fitted to resampled trainings: how far the law depends on which of them were made.
 
     A sample with too few different sizes or budgets is drawn again.

@@ -1,1 +1,1 @@
-"""Language models written from scratch, and what runs them: scan, generation, interchange, cost formulas."""
+"""Language models written from scratch, and what one does with them: generation, likelihood, exchange, FLOPs."""

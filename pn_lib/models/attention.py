@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pn_lib.errors import InputError
-from pn_lib.models.blocked import blocked_attention, pays
-from pn_lib.models.support import can_fuse
+from pn_lib.models.cpu.availability import can_fuse
+from pn_lib.models.cpu.blocked_attention import blocked_attention, pays
 
 Rotation = tuple[Tensor, Tensor]
 
@@ -96,9 +96,7 @@ class LinearCache:
 class Attention(nn.Module):
     """What both kinds share: the projections of x (B, T, D) to heads and of the heads back to (B, T, D)."""
 
-    def __init__(
-        self, d_model: int, n_heads: int, n_kv_heads: int, bias: bool, qkv_bias: bool | None = None
-    ):
+    def __init__(self, d_model: int, n_heads: int, n_kv_heads: int, bias: bool, qkv_bias: bool | None = None):
         super().__init__()
         self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, d_model // n_heads
         qkv_bias = bias if qkv_bias is None else qkv_bias
@@ -170,7 +168,7 @@ class SoftmaxAttention(Attention):
 
     def _fused(self, x: Tensor, rotation: Rotation | None, stories: Tensor | None) -> Tensor:
         """``forward`` by kernels, from the projections to the heads' outputs."""
-        from pn_lib.models.fused_blocks import attention  # needs Numba, which need not be there
+        from pn_lib.models.cpu.fused_blocks import attention  # needs Numba, which need not be there
 
         qkv = F.linear(x, self.qkv.weight, self.qkv.bias)
         gains = None if self.q_norm is None else torch.stack((self.q_norm.weight, self.k_norm.weight))

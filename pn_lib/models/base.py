@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pn_lib.config import parse_config
 from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import InputError
-from pn_lib.files import atomic, read_json, write_json
+from pn_lib.files import atomic, write_json
 
 
 class LanguageModel(nn.Module):
@@ -80,39 +78,6 @@ class LanguageModel(nn.Module):
         with atomic(folder / "model.safetensors") as temporary:
             save_file(state, temporary)
         write_json(folder / "config.json", {"model": self.name, **asdict(self.config)})
-
-
-def load_model(folder: Path | str) -> LanguageModel:
-    """Read a model that ``LanguageModel.save`` wrote; in evaluation mode, on the CPU.
-
-    Raises:
-        InputError: the folder holds no model, or a damaged one.
-    """
-    folder = Path(folder)
-    settings = read_json(folder / "config.json")
-    cls = _model_class(settings.pop("model", None), folder / "config.json")
-    model = cls(parse_config(cls.Config, settings, str(folder / "config.json")))
-    weights = folder / "model.safetensors"
-    try:
-        model.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise InputError(f"{weights} does not exist beside its config.json; make the model anew") from None
-    except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{weights} is damaged or of another shape ({reason}); make the model anew") from None
-    return model.eval()
-
-
-def _model_class(name: str | None, where: Path) -> type[LanguageModel]:
-    # Imported here because each of these modules builds on this one.
-    from pn_lib.models.mamba import Mamba
-    from pn_lib.models.ngram import NGram
-    from pn_lib.models.transformer import Transformer
-
-    classes = {cls.name: cls for cls in (Transformer, Mamba, NGram)}
-    if name not in classes:
-        raise InputError(f"{where}: unknown model {name!r}; known are {', '.join(sorted(classes))}")
-    return classes[name]
 
 
 def check_ids(ids: Tensor, vocab_size: int) -> None:

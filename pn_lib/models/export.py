@@ -1,7 +1,7 @@
 """A model as a folder that the ``transformers`` library, and so the Hugging Face Hub, opens with no further code.
 
-    AutoModelForCausalLM.from_pretrained(folder)
-    AutoTokenizer.from_pretrained(folder)
+AutoModelForCausalLM.from_pretrained(folder)
+AutoTokenizer.from_pretrained(folder)
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from pn_lib.data.tokenizer import SEPARATOR, Tokenizer
 from pn_lib.files import atomic, write_json, write_text
 from pn_lib.models.base import LanguageModel, check_tokenizer
-from pn_lib.models.interchange import to_transformers
+from pn_lib.models.huggingface import to_transformers
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,9 @@ class _Rows:
         for row, start, end in zip(self.ids.tolist(), self.starts, self.ends, strict=True):
             written = row[start:end]
             stopped = stop_id in written
-            found.append(Completion(written[: written.index(stop_id)] if stopped else written,
-                                    "stop" if stopped else "length"))
+            found.append(
+                Completion(written[: written.index(stop_id)] if stopped else written, "stop" if stopped else "length")
+            )
         return found
 
 
@@ -188,9 +189,7 @@ def _check_prompts(prompts: list[list[int]], limit: int | None, vocab_size: int)
         if not prompt:
             raise InputError(f"prompt {r} is empty: give it at least one token, such as the story separator")
         if limit is not None and len(prompt) > limit:
-            raise InputError(
-                f"prompt {r} is {len(prompt)} tokens, the model's context is {limit}: shorten the prompt"
-            )
+            raise InputError(f"prompt {r} is {len(prompt)} tokens, the model's context is {limit}: shorten the prompt")
         check_ids(torch.tensor([prompt]), vocab_size)
 
 

@@ -114,8 +114,15 @@ def _check_fits(model: LanguageModel) -> None:
         raise InputError(f"llama2.c runs Transformers, not a {model.name}")
     c = model.config
     sizes = (c.vocab_size, c.context, c.d_model, c.n_layers, c.n_heads, c.kv_heads, c.ff_width)
-    plain = asdict(TransformerConfig(*sizes, tied_embeddings=c.tied_embeddings, qkv_bias=False,
-                                     dropout=c.dropout, initialisation=c.initialisation))
+    plain = asdict(
+        TransformerConfig(
+            *sizes,
+            tied_embeddings=c.tied_embeddings,
+            qkv_bias=False,
+            dropout=c.dropout,
+            initialisation=c.initialisation,
+        )
+    )
     has = asdict(c) | {"n_kv_heads": c.kv_heads, "d_ff": c.ff_width, "qkv_bias": c.has_qkv_bias}
     wrong = [f"{key}={has[key]!r} (only {plain[key]!r})" for key in plain if has[key] != plain[key]]
     if wrong:

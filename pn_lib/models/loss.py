@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from pn_lib.data.tokens import IGNORED
-from pn_lib.models.support import can_fuse
+from pn_lib.models.cpu.availability import can_fuse
 
 SLICE = 1 << 20  # logits worked on at once: 4 MB in float32
 
@@ -82,7 +82,7 @@ def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 def _nats_and_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """For logits (N, V), which are given up: -log softmax(logits)[target] (N,), and the gradient of its sum (N, V)."""
     if can_fuse(logits):
-        from pn_lib.models import fused_blocks  # needs Numba, which need not be there
+        from pn_lib.models.cpu import fused_blocks  # needs Numba, which need not be there
 
         return fused_blocks.token_nats(logits, targets, gradients=True), logits
     log_p = torch.log_softmax(logits, -1, dtype=torch.float32)
@@ -92,7 +92,7 @@ def _nats_and_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
 
 def _nats(logits: Tensor, targets: Tensor) -> Tensor:
     if can_fuse(logits):
-        from pn_lib.models import fused_blocks  # needs Numba, which need not be there
+        from pn_lib.models.cpu import fused_blocks  # needs Numba, which need not be there
 
         return fused_blocks.token_nats(logits, targets, gradients=False)
     return F.cross_entropy(logits.float(), targets, reduction="none")

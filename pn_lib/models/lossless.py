@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pn_lib.errors import InputError
-from pn_lib.models.zoo import Coder
+from pn_lib.models.loading import Coder
 
 AROUND = 12  # characters shown on either side of the first difference
 
@@ -53,8 +53,9 @@ def check_lossless(tokenizer: Coder, texts: Sequence[str]) -> None:
     """
     found = round_trip(tokenizer, texts)
     if found.sentence is not None:
-        raise InputError(f"{found.sentence}, so no bits per byte can be measured on all; leave those out, or take "
-                         "another model")
+        raise InputError(
+            f"{found.sentence}, so no bits per byte can be measured on all; leave those out, or take another model"
+        )
 
 
 def warn_of_changes(tokenizer: Coder, beginnings: Sequence[str]) -> None:
@@ -66,7 +67,8 @@ def warn_of_changes(tokenizer: Coder, beginnings: Sequence[str]) -> None:
 
 def _difference(before: str, after: str) -> tuple[str, str]:
     """Both texts around the first place in which they differ."""
-    place = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b),
-                 min(len(before), len(after)))
+    place = next(
+        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
     start = max(0, place - AROUND)
-    return before[start:place + AROUND], after[start:place + AROUND]
+    return before[start : place + AROUND], after[start : place + AROUND]

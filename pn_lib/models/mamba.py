@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel, check_ids
+from pn_lib.models.cpu.availability import can_step_fused
 from pn_lib.models.loss import linear_cross_entropy, token_nats
 from pn_lib.models.norm import RMSNorm
 from pn_lib.models.scan import METHODS, choose_method, selective_scan
-from pn_lib.models.support import can_step_fused
 
 if TYPE_CHECKING:
-    from pn_lib.models.fused_steps import FusedMamba
+    from pn_lib.models.cpu.fused_decoding import FusedMamba
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class MambaBlock(nn.Module):
     def convolve(self, x: Tensor, history: Tensor, method: str) -> Tensor:
         """silu of the causal convolution: x (B, T, E) and the K - 1 inputs before it, (B, K-1, E) -> (B, T, E)."""
         if method == "fused":
-            from pn_lib.models.fused import fused_convolution  # needs Numba, which need not be there
+            from pn_lib.models.cpu.fused_scan import fused_convolution  # needs Numba, which need not be there
 
             return fused_convolution(x, history, self.conv.weight.squeeze(1), self.conv.bias)
         return F.silu(self.conv(torch.cat([history, x], 1).mT)).mT  # nothing is padded on the right
@@ -217,7 +217,7 @@ class Mamba(LanguageModel):
         """ids (B,) -> logits (B, V) and the next state: time and memory do not depend on what came before."""
         x = self.embedding(ids)
         if state.fused is None and self._steps_fused():
-            from pn_lib.models.fused_steps import FusedMamba  # needs Numba, which need not be there
+            from pn_lib.models.cpu.fused_decoding import FusedMamba  # needs Numba, which need not be there
 
             state = MambaState([], FusedMamba(self, state.layers))
         if state.fused is not None:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from pn_lib.models.support import can_fuse
+from pn_lib.models.cpu.availability import can_fuse
 
 
 class RMSNorm(nn.RMSNorm):
@@ -11,6 +11,6 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not can_fuse(x):
             return super().forward(x)
-        from pn_lib.models.fused_blocks import can_split, rms_norm  # needs Numba, which need not be there
+        from pn_lib.models.cpu.fused_blocks import can_split, rms_norm  # needs Numba, which need not be there
 
         return rms_norm(x, self.weight, self.eps) if can_split(x.shape[-1]) else super().forward(x)

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from pn_lib.errors import InputError
-from pn_lib.models.support import why_no_kernels
+from pn_lib.models.cpu.availability import why_no_kernels
 
 # Steps that are worked on at once: few enough for their states to stay in a CPU's cache, enough to spread the cost of
 # starting an operation. Measured at B=16, E=256, N=16: 4 and 8 are equally fast, 16 and 32 up to twice as slow.
@@ -80,8 +80,17 @@ def _check(**tensors: Tensor | None) -> None:
         raise InputError(f"the scan takes x (B, T, E) and A (E, N), not {tuple(x.shape)} and {tuple(A.shape)}")
     (batch, length, channels), n = x.shape, A.shape[1]
     sequence, projection, channel = (batch, length, channels), (batch, length, n), (channels,)
-    shapes = {"x": sequence, "dt": sequence, "A": (channels, n), "B": projection, "C": projection, "D": channel,
-              "initial_state": (batch, channels, n), "z": sequence, "dt_bias": channel}
+    shapes = {
+        "x": sequence,
+        "dt": sequence,
+        "A": (channels, n),
+        "B": projection,
+        "C": projection,
+        "D": channel,
+        "initial_state": (batch, channels, n),
+        "z": sequence,
+        "dt_bias": channel,
+    }
     for name, tensor in tensors.items():
         if tensor is None:
             continue
@@ -91,8 +100,10 @@ def _check(**tensors: Tensor | None) -> None:
             raise InputError(f"the scan's {name} is on {tensor.device}, x on {x.device}: move them to one device")
         short = tensor.dtype == torch.bfloat16 and name in ("x", "dt", "B", "C", "z")
         if A.dtype not in (torch.float32, torch.float64) or not (tensor.dtype == A.dtype or short):
-            raise InputError(f"the scan works in float32 or float64, with sequences in bfloat16 at most; {name} is "
-                             f"{tensor.dtype}, A {A.dtype}")
+            raise InputError(
+                f"the scan works in float32 or float64, with sequences in bfloat16 at most; {name} is "
+                f"{tensor.dtype}, A {A.dtype}"
+            )
     if (A > 0).any():
         raise InputError("the scan's A holds a rate above zero, or NaN: the state would grow without end")
     if tensors["dt_bias"] is None and not (tensors["dt"] >= 0).all():
@@ -101,6 +112,7 @@ def _check(**tensors: Tensor | None) -> None:
 
 def _plain(core: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
     """A method from a function of (x, dt, A, B, C, h): what surrounds the recurrence, by PyTorch's own operations."""
+
     def method(x, dt, A, B, C, D, h, z, dt_bias):
         wide, dt, B, C = (v.to(A.dtype) for v in (x, dt, B, C))
         dt = dt if dt_bias is None else F.softplus(dt + dt_bias)
@@ -213,7 +225,7 @@ def fused_method(x, dt, A, B, C, D, h, z, dt_bias):
         raise InputError(f"the fused scan works on a CPU in float32, not on {x.device} in {A.dtype}; take 'torch'")
     if why_no_kernels():
         raise InputError(f"the fused scan cannot run here ({why_no_kernels()}); pip install numba, or take 'torch'")
-    from pn_lib.models.fused import fused_scan
+    from pn_lib.models.cpu.fused_scan import fused_scan
 
     return fused_scan(x, dt, A, B, C, D, h, z, dt_bias)
 
@@ -233,4 +245,8 @@ def cuda_method(x, dt, A, B, C, D, h, z, dt_bias):
 
 # A method takes what selective_scan does, all checked, and returns y and the last state.
 METHODS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
-    "reference": _plain(reference_scan), "torch": _plain(chunked_scan), "fused": fused_method, "mamba-ssm": cuda_method}
+    "reference": _plain(reference_scan),
+    "torch": _plain(chunked_scan),
+    "fused": fused_method,
+    "mamba-ssm": cuda_method,
+}

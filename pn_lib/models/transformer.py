@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from pn_lib.errors import InputError
 from pn_lib.models.attention import KVCache, LinearAttention, LinearCache, Rotation, SoftmaxAttention, rotary_table
 from pn_lib.models.base import LanguageModel, check_ids
+from pn_lib.models.cpu.availability import can_fuse, can_step_fused
 from pn_lib.models.dropout import Dropout
 from pn_lib.models.loss import linear_cross_entropy, token_nats
 from pn_lib.models.norm import RMSNorm
-from pn_lib.models.support import can_fuse, can_step_fused
 
 if TYPE_CHECKING:
-    from pn_lib.models.fused_steps import FusedTransformer
+    from pn_lib.models.cpu.fused_decoding import FusedTransformer
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)"""
         if self.activation == "swiglu" and can_fuse(x):
-            from pn_lib.models.fused_blocks import can_split, swiglu  # needs Numba, which need not be there
+            from pn_lib.models.cpu.fused_blocks import can_split, swiglu  # needs Numba, which need not be there
 
             if can_split(self.down.in_features):
                 return self.down(swiglu(self.up(x)))
@@ -298,7 +298,7 @@ class Transformer(LanguageModel):
             return TransformerState([LinearCache() for _ in self.blocks])
         if c.d_model % 16 or not can_step_fused(self.embedding.weight):
             return TransformerState([KVCache(c.context) for _ in self.blocks])
-        from pn_lib.models.fused_steps import FusedTransformer  # needs Numba, which need not be there
+        from pn_lib.models.cpu.fused_decoding import FusedTransformer  # needs Numba, which need not be there
 
         return TransformerState([], FusedTransformer(self, batch))
 

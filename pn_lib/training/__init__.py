@@ -1,1 +1,1 @@
-"""The training loop, its optimizer and schedules, and checkpoints."""
+"""The training loop, its optimizer, schedules and checkpoints; experiments, and studies of many of them."""

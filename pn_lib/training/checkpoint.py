@@ -47,8 +47,11 @@ def save_checkpoint(folder: Path | str, step: int, contents: dict[str, Any]) -> 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             before = checkpoints(folder)
             kept = f"{before[0].name} is whole" if before else "there was none before it"
-            raise OSError(error.errno, f"No space left on device for the checkpoint of step {step} in {folder}; "
-                          f"{kept}. Free some space and train again, which goes on from there") from None
+            raise OSError(
+                error.errno,
+                f"No space left on device for the checkpoint of step {step} in {folder}; "
+                f"{kept}. Free some space and train again, which goes on from there",
+            ) from None
         raise
     earlier = [path for path in checkpoints(folder) if path.name < newest.name]
     for path in checkpoints(folder):

@@ -22,8 +22,10 @@ class Phase:
 
     def __post_init__(self) -> None:
         if not (self.share > 0 and self.batch_size > 0 and self.context > 0):
-            raise ValueError(f"share, batch_size and context of a phase must be above 0, not {self.share}, "
-                             f"{self.batch_size} and {self.context}")
+            raise ValueError(
+                f"share, batch_size and context of a phase must be above 0, not {self.share}, "
+                f"{self.batch_size} and {self.context}"
+            )
 
     @property
     def tokens(self) -> int:
@@ -69,8 +71,16 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("tokens", "batch_size", "context", "learning_rate", "matrix_learning_rate", "grad_clip",
-                    "checkpoint_every", "decay_fraction"):
+        for key in (
+            "tokens",
+            "batch_size",
+            "context",
+            "learning_rate",
+            "matrix_learning_rate",
+            "grad_clip",
+            "checkpoint_every",
+            "decay_fraction",
+        ):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be above 0, not {getattr(self, key)}")
         for key in ("min_learning_rate_ratio", "warmup_fraction", "decay_fraction"):
@@ -82,8 +92,10 @@ class TrainingConfig:
         if not all(0 <= beta < 1 for beta in (*self.betas, self.ema_decay)):
             raise ValueError(f"betas and ema_decay must lie in 0..1, 1 excluded, not {self.betas}, {self.ema_decay}")
         if self.weight_decay < 0 or self.evals < 2 or self.seed < 0:
-            raise ValueError(f"weight_decay and seed must be at least 0 and evals at least 2, not "
-                             f"{self.weight_decay}, {self.seed} and {self.evals}")
+            raise ValueError(
+                f"weight_decay and seed must be at least 0 and evals at least 2, not "
+                f"{self.weight_decay}, {self.seed} and {self.evals}"
+            )
         self._check_batches()
 
     def _check_batches(self) -> None:
@@ -128,8 +140,14 @@ class TrainingConfig:
 
     def rate_at(self, step: int) -> float:
         """What update ``step`` (0 to steps - 1) multiplies the learning rates by, in 0..1."""
-        return rate_factor(self.tokens_at(step) / self.planned_tokens, self.tokens_at(step + 1) / self.planned_tokens,
-                           self.schedule, self.warmup_fraction, self.decay_fraction, self.min_learning_rate_ratio)
+        return rate_factor(
+            self.tokens_at(step) / self.planned_tokens,
+            self.tokens_at(step + 1) / self.planned_tokens,
+            self.schedule,
+            self.warmup_fraction,
+            self.decay_fraction,
+            self.min_learning_rate_ratio,
+        )
 
     def eval_steps(self) -> list[int]:
         """After how many updates to validate: from 0 to ``steps``."""

@@ -23,13 +23,14 @@ from pn_lib.errors import DivergenceError, InputError
 from pn_lib.hardware import autocast, resolve_precision
 from pn_lib.models.base import LanguageModel
 from pn_lib.progress import progress
-from pn_lib.training import world
-from pn_lib.training.average import Average
+from pn_lib.training import distributed
 from pn_lib.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint, weights_hash
 from pn_lib.training.config import TrainingConfig
-from pn_lib.training.cost import PHASES, PhaseClock, peak_memory_mb
-from pn_lib.training.faults import SpikeWatch, interrupt_deferred, memory_explained
+from pn_lib.training.ema import Average
+from pn_lib.training.interruptions import interrupt_deferred, memory_explained
 from pn_lib.training.optimizer import optimizer_for
+from pn_lib.training.profiling import PHASES, PhaseClock, peak_memory_mb
+from pn_lib.training.spikes import SpikeWatch
 
 HISTORY_COLUMNS = ["step", "tokens", "learning_rate", "train_loss", "nats_per_token", "bits_per_byte"]
 TIMING_COLUMNS = ["step", "seconds", "tokens_per_second", "peak_memory_mb", *PHASES]
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Score(Protocol):
-    """What validation must give; ``pn_lib.evaluation.likelihood.Likelihood`` does."""
+    """What validation must give; ``pn_lib.models.likelihood.Likelihood`` does."""
 
     @property
     def nats_per_token(self) -> float: ...
@@ -79,9 +80,16 @@ class Training:
         return float(self.history["tokens"].iloc[-1]) / self.seconds
 
 
-def train(model: LanguageModel, train_tokens: TokenFile, config: TrainingConfig, *,
-          validate: Callable[[LanguageModel], Score], folder: Path | str | None = None, name: str = "training",
-          on_eval: Callable[[pd.DataFrame], None] | None = None) -> Training:
+def train(
+    model: LanguageModel,
+    train_tokens: TokenFile,
+    config: TrainingConfig,
+    *,
+    validate: Callable[[LanguageModel], Score],
+    folder: Path | str | None = None,
+    name: str = "training",
+    on_eval: Callable[[pd.DataFrame], None] | None = None,
+) -> Training:
     """Train ``model`` in place, on the device it is on, for ``config.tokens`` tokens; leave it in evaluation mode.
 
     With a ``folder``, the run is checkpointed there. Called again with the same model, data and settings, it goes on
@@ -90,8 +98,9 @@ def train(model: LanguageModel, train_tokens: TokenFile, config: TrainingConfig,
     ``validate`` must not change the model; ``on_eval`` gets the history after each validation and once on resuming.
     Ctrl-C waits for the update under way, saves a checkpoint and raises KeyboardInterrupt.
 
-    Under torchrun, inside ``world.joined()``, the processes share each batch; the batches are those of one process.
-    The first one validates, shows progress and writes the checkpoints, which any number of processes can go on from.
+    Under torchrun, inside ``distributed.joined()``, the processes share each batch; the batches are those of one
+    process. The first one validates, shows progress and writes the checkpoints, which any number of processes can go
+    on from.
 
     Raises:
         DivergenceError: the loss or its gradient is no longer finite, or has jumped and stays high.
@@ -111,8 +120,13 @@ def train(model: LanguageModel, train_tokens: TokenFile, config: TrainingConfig,
         finally:
             model.eval()
     run.average.take_over()
-    return Training(run.table(), pd.DataFrame(run.timings, columns=TIMING_COLUMNS), run.watch.spikes, run.precision,
-                    run.resumed_from)
+    return Training(
+        run.table(),
+        pd.DataFrame(run.timings, columns=TIMING_COLUMNS),
+        run.watch.spikes,
+        run.precision,
+        run.resumed_from,
+    )
 
 
 class _Run:
@@ -125,10 +139,12 @@ class _Run:
         if config.within_stories and not model.takes_stories:
             raise InputError(f"a {model.name} cannot be kept within stories: set within_stories = false")
         for phase in config.phases:
-            if phase.batch_size // (config.micro_batch or 1) % world.size():
-                raise InputError(f"{world.size()} processes cannot share a batch of {phase.batch_size} in parts of "
-                                 f"{config.micro_batch or 1}: change batch_size, micro_batch or their number")
-        self.parallel = world.together(torch.compile(model) if config.compile else model, self.device)
+            if phase.batch_size // (config.micro_batch or 1) % distributed.size():
+                raise InputError(
+                    f"{distributed.size()} processes cannot share a batch of {phase.batch_size} in parts "
+                    f"of {config.micro_batch or 1}: change batch_size, micro_batch or their number"
+                )
+        self.parallel = distributed.together(torch.compile(model) if config.compile else model, self.device)
         self.optimizer = optimizer_for(model, config)
         self.average = Average(model, config.ema_decay)
         self.watch, self.clock = SpikeWatch(), PhaseClock()
@@ -139,9 +155,14 @@ class _Run:
         self.identity = {"fingerprint": "", "initial_weights": ""}
         self.stop = False
 
-    def go(self, validate: Callable[[LanguageModel], Score], name: str,
-           on_eval: Callable[[pd.DataFrame], None] | None, interrupt: Event) -> None:
-        config, eval_steps, first = self.config, set(self.config.eval_steps()), world.rank() == 0
+    def go(
+        self,
+        validate: Callable[[LanguageModel], Score],
+        name: str,
+        on_eval: Callable[[pd.DataFrame], None] | None,
+        interrupt: Event,
+    ) -> None:
+        config, eval_steps, first = self.config, set(self.config.eval_steps()), distributed.rank() == 0
         report = on_eval if first and on_eval else lambda history: None
         if self.history:
             report(self.table())
@@ -170,13 +191,15 @@ class _Run:
         with self.clock("bookkeeping"):
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
             # one exchange for both: all processes must stop at the same step
-            told = world.mean(torch.stack((loss, loss.new_tensor(float(interrupt.is_set())))))
+            told = distributed.mean(torch.stack((loss, loss.new_tensor(float(interrupt.is_set())))))
             value, pressed = told.tolist()
             self.stop = pressed > 0
             if not (math.isfinite(value) and math.isfinite(norm.item())):
-                raise DivergenceError(f"training diverged at step {self.step}: the loss ({value:g}) or its gradient is "
-                                      f"no longer finite at learning rate {self.rate(self.step):g}; lower "
-                                      "learning_rate or raise warmup_fraction")
+                raise DivergenceError(
+                    f"training diverged at step {self.step}: the loss ({value:g}) or its gradient is "
+                    f"no longer finite at learning rate {self.rate(self.step):g}; lower "
+                    "learning_rate or raise warmup_fraction"
+                )
             skip = self.notice_spike(value)
         with self.clock("optimizer"):
             if not skip:
@@ -191,15 +214,15 @@ class _Run:
         config, phase, total = self.config, self.config.phase_at(self.step), torch.zeros((), device=self.device)
         with self.clock("data"):
             x, y = batch(self.data, phase.batch_size, phase.context, config.seed, self.step)
-            micro = config.micro_batch or phase.batch_size // world.size()
-            parts = range(phase.batch_size // micro // world.size())  # for each process
+            micro = config.micro_batch or phase.batch_size // distributed.size()
+            parts = range(phase.batch_size // micro // distributed.size())  # for each process
         self.model.train()
         for part in parts:
-            index = world.rank() * len(parts) + part
+            index = distributed.rank() * len(parts) + part
             with memory_explained(micro, phase.context):
                 loss = self.forward(*(t[index * micro : (index + 1) * micro] for t in (x, y)), index) / len(parts)
                 if backward:
-                    with self.clock("backward"), world.without_exchange(self.parallel, part == parts[-1]):
+                    with self.clock("backward"), distributed.without_exchange(self.parallel, part == parts[-1]):
                         loss.backward()
             total += loss.detach()
         return total
@@ -221,8 +244,13 @@ class _Run:
         if not self.watch.sees(self.step, loss):
             return False
         what = "its update is left out" if self.config.skip_spikes else "set skip_spikes to leave such updates out"
-        log.warning("the loss of step %d jumped to %.2f, from %.2f before; %s", self.step, loss,
-                    self.watch.spikes[-1]["expected"], what)
+        log.warning(
+            "the loss of step %d jumped to %.2f, from %.2f before; %s",
+            self.step,
+            loss,
+            self.watch.spikes[-1]["expected"],
+            what,
+        )
         return self.config.skip_spikes
 
     def rate(self, step: int) -> float:
@@ -234,29 +262,46 @@ class _Run:
         score = None
         with torch.no_grad():
             with self.clock("validation"):
-                if world.rank() == 0:
+                if distributed.rank() == 0:
                     with self.average.in_place():
                         found = validate(self.model)
                     score = float(found.nats_per_token), float(found.bits_per_byte)
-                nats_per_token, bits_per_byte = world.from_first(score)
-            train_loss = (self.loss_sum / (self.step - self.history[-1]["step"]) if self.history
-                          else world.mean(self.clock.unheard(self.loss)).item())
+                nats_per_token, bits_per_byte = distributed.from_first(score)
+            train_loss = (
+                self.loss_sum / (self.step - self.history[-1]["step"])
+                if self.history
+                else distributed.mean(self.clock.unheard(self.loss)).item()
+            )
         if not math.isfinite(nats_per_token):
-            raise DivergenceError(f"training diverged by step {self.step}: the validation loss is "
-                                  f"{nats_per_token:g}; lower learning_rate or raise warmup_fraction")
+            raise DivergenceError(
+                f"training diverged by step {self.step}: the validation loss is "
+                f"{nats_per_token:g}; lower learning_rate or raise warmup_fraction"
+            )
         if self.history:
             self.timings.append(self.timing())
-        self.history.append({"step": self.step, "tokens": self.config.tokens_at(self.step),
-                             "learning_rate": self.rate(max(0, self.step - 1)), "train_loss": train_loss,
-                             "nats_per_token": nats_per_token, "bits_per_byte": bits_per_byte})
+        self.history.append(
+            {
+                "step": self.step,
+                "tokens": self.config.tokens_at(self.step),
+                "learning_rate": self.rate(max(0, self.step - 1)),
+                "train_loss": train_loss,
+                "nats_per_token": nats_per_token,
+                "bits_per_byte": bits_per_byte,
+            }
+        )
         self.loss_sum = 0.0
 
     def timing(self) -> dict[str, Any]:
         seconds_before = self.timings[-1]["seconds"] if self.timings else 0.0
         tokens = self.config.tokens_at(self.step) - self.history[-1]["tokens"]
         seconds = self.clock.training_seconds
-        return {"step": self.step, "seconds": seconds, "tokens_per_second": tokens / (seconds - seconds_before),
-                "peak_memory_mb": peak_memory_mb(self.device), **self.clock.seconds}
+        return {
+            "step": self.step,
+            "seconds": seconds,
+            "tokens_per_second": tokens / (seconds - seconds_before),
+            "peak_memory_mb": peak_memory_mb(self.device),
+            **self.clock.seconds,
+        }
 
     def table(self) -> pd.DataFrame:
         return pd.DataFrame(self.history, columns=HISTORY_COLUMNS)
@@ -265,13 +310,24 @@ class _Run:
         if self.folder is None:
             return
         with self.clock("checkpoint"):
-            if world.rank() == 0:
-                save_checkpoint(self.folder, self.step, {
-                    **self.identity, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                    "average": self.average.state_dict(), "watch": self.watch.state_dict(), "step": self.step,
-                    "loss_sum": self.loss_sum, "seconds": self.clock.seconds,
-                    "history": self.history, "timings": self.timings})
-            world.wait()
+            if distributed.rank() == 0:
+                save_checkpoint(
+                    self.folder,
+                    self.step,
+                    {
+                        **self.identity,
+                        "model": self.model.state_dict(),
+                        "optimizer": self.optimizer.state_dict(),
+                        "average": self.average.state_dict(),
+                        "watch": self.watch.state_dict(),
+                        "step": self.step,
+                        "loss_sum": self.loss_sum,
+                        "seconds": self.clock.seconds,
+                        "history": self.history,
+                        "timings": self.timings,
+                    },
+                )
+            distributed.wait()
         self.saved_step = self.step
 
     def restore(self) -> None:
@@ -301,6 +357,12 @@ class _Run:
         settings = asdict(self.config)
         del settings["checkpoint_every"]  # changes no result
         data = hashlib.sha256(np.ascontiguousarray(self.data.tokens)).hexdigest()
-        return fingerprint({"model": self.model.name, "model_config": asdict(self.model.config), "training": settings,
-                            "precision": self.precision, "data": data})
-
+        return fingerprint(
+            {
+                "model": self.model.name,
+                "model_config": asdict(self.model.config),
+                "training": settings,
+                "precision": self.precision,
+                "data": data,
+            }
+        )

@@ -50,8 +50,13 @@ class Muon(torch.optim.Optimizer):
         ValueError: a parameter that is no matrix.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter] | Iterable[dict[str, Any]], lr: float, weight_decay: float = 0.1,
-                 momentum: float = 0.95):
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+    ):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         if any(p.ndim != 2 for group in self.param_groups for p in group["params"]):
             raise ValueError("Muon is for matrices; give vectors and embedding tables to AdamW")

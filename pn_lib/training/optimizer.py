@@ -40,8 +40,13 @@ class Optimizers:
             optimizer.load_state_dict(state)
 
 
-def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float = 0.1,
-                   betas: tuple[float, float] = (0.9, 0.95), matrix_learning_rate: float | None = None) -> Optimizers:
+def make_optimizer(
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float = 0.1,
+    betas: tuple[float, float] = (0.9, 0.95),
+    matrix_learning_rate: float | None = None,
+) -> Optimizers:
     """AdamW (Loshchilov & Hutter, 2019) for all, or, with a ``matrix_learning_rate``, Muon for the hidden matrices.
 
     ``weight_decay`` acts on the groups "matrices" and "kernels" of ``parameter_groups`` only.
@@ -49,8 +54,11 @@ def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float =
     groups = parameter_groups(model)
     muon = matrix_learning_rate is not None and groups["matrices"]
     optimizers = [Muon(groups.pop("matrices"), matrix_learning_rate, weight_decay)] if muon else []
-    options = [{"params": parameters, "weight_decay": 0.0 if name == "spared" else weight_decay}
-               for name, parameters in groups.items() if parameters]
+    options = [
+        {"params": parameters, "weight_decay": 0.0 if name == "spared" else weight_decay}
+        for name, parameters in groups.items()
+        if parameters
+    ]
     # fused: one pass over the parameters instead of a dozen, on CPU and GPU alike
     return Optimizers([*optimizers, torch.optim.AdamW(options, lr=learning_rate, betas=betas, fused=True)])
 

@@ -16,7 +16,7 @@ from urllib.error import URLError
 
 from playwright.sync_api import Browser, Page
 
-from pn_lib.workflow.stages import NOTEBOOKS, REPOSITORY
+from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 
 SETTINGS = {
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
@@ -36,8 +36,9 @@ class Lab:
         """A page that shows one notebook alone."""
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(f"{self.url}/lab/tree/{path}?reset&token={self.token}")
-        page.wait_for_function("path => window.jupyterapp?.shell.currentWidget?.context?.path === path", arg=path,
-                               timeout=60_000)
+        page.wait_for_function(
+            "path => window.jupyterapp?.shell.currentWidget?.context?.path === path", arg=path, timeout=60_000
+        )
         page.evaluate("async () => { await jupyterapp.shell.currentWidget.context.ready }")
         page.wait_for_selector(".jp-RenderedMarkdown a[href*='/files/']", timeout=30_000)  # all have links
         return page
@@ -48,13 +49,24 @@ def start_lab(root: Path) -> Iterator[Lab]:
     """JupyterLab on a copy of the notebooks in ``root``, where it also keeps its runs and all its settings."""
     _copy_course(root)
     lab = Lab(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16))
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
-               f"--ServerApp.port={lab.url.rsplit(':', 1)[1]}", "--ServerApp.port_retries=0",
-               f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={lab.token}",
-               "--LabApp.expose_app_in_browser=True"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={lab.url.rsplit(':', 1)[1]}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={root}",
+        f"--IdentityProvider.token={lab.token}",
+        "--LabApp.expose_app_in_browser=True",
+    ]
     log = root / "server.log"
-    with log.open("w") as output, \
-            subprocess.Popen(command, stdout=output, stderr=output, env=_environment(root), cwd=root) as server:
+    with (
+        log.open("w") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env=_environment(root), cwd=root) as server,
+    ):
         try:
             _wait_for(lab, server, log)
             yield lab
@@ -72,8 +84,13 @@ def _copy_course(root: Path) -> None:
 
 
 def _environment(root: Path) -> dict[str, str]:
-    private = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-               "JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "PN_ROOT": "run"}
+    private = {
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "PN_ROOT": "run",
+    }
     environment = os.environ | {name: str(root / folder) for name, folder in private.items()}
     environment |= {"PN_PROFILE": "smoke", "PN_CORPUS": "pocket"}
     environment.pop("CI", None)  # what a person sees: live curves and progress bars too

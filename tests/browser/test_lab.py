@@ -9,7 +9,7 @@ import pytest
 from lab import Lab
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from pn_lib.workflow.stages import NOTEBOOKS, REPOSITORY
+from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 
 pytestmark = pytest.mark.browser
 
@@ -71,8 +71,9 @@ def test_its_links_to_other_notebooks_open_them(path: Path, lab: Lab, browser: B
     assert targets
     for target in sorted(targets):
         page.locator(f'.jp-NotebookPanel:not(.lm-mod-hidden) a[href*="/files/{target}"]').first.click()
-        page.wait_for_function("path => jupyterapp.shell.currentWidget?.context?.path === path", arg=target,
-                               timeout=30_000)
+        page.wait_for_function(
+            "path => jupyterapp.shell.currentWidget?.context?.path === path", arg=target, timeout=30_000
+        )
         page.evaluate("async path => { await jupyterapp.commands.execute('docmanager:open', {path}) }", _name(path))
     page.close()
 
@@ -95,8 +96,9 @@ def _target(href: str) -> str | None:
 
 def _settle(page: Page) -> None:
     """Wait until the kernel has nothing to do and what it sent is drawn."""
-    page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'",
-                           timeout=500_000)
+    page.wait_for_function(
+        "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'", timeout=500_000
+    )
     page.wait_for_timeout(1500)
 
 
@@ -129,13 +131,15 @@ def _has_formulas(path: Path) -> bool:
 def _keep_pictures_of(page: Page, path: Path) -> None:
     """The notebook from its top, in the light theme and in the dark one."""
     SHOTS.mkdir(parents=True, exist_ok=True)
-    height = page.evaluate("() => Math.max(...[...document.querySelectorAll('.jp-NotebookPanel-notebook *')]"
-                           ".map(e => e.scrollHeight))")
+    height = page.evaluate(
+        "() => Math.max(...[...document.querySelectorAll('.jp-NotebookPanel-notebook *')].map(e => e.scrollHeight))"
+    )
     page.set_viewport_size({"width": 1400, "height": min(height + 200, TALLEST)})
     name = "-".join(path.relative_to(NOTEBOOKS).with_suffix("").parts)
     for theme in ("Light", "Dark"):
-        page.evaluate("async theme => await jupyterapp.commands.execute('apputils:change-theme', {theme})",
-                      f"JupyterLab {theme}")
+        page.evaluate(
+            "async theme => await jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}"
+        )
         page.wait_for_timeout(1000)
         page.evaluate("() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0 }")
         page.screenshot(path=SHOTS / f"{name}-{theme.lower()}.png")

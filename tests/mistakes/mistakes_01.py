@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from random import Random
 
-from pn_lib.checks import data_exploration as checks
+from pn_lib.course.checks import data_exploration as checks
 
 
 def spoken(story, pattern=r'["“]([^"“”]*)["”]', size=lambda text: len(text.split())):
@@ -105,7 +105,7 @@ def counted(stories, longest, shortest=0, end=True):
     for story in stories:
         for i, letter in enumerate(story):
             for k in range(min(shortest, i), min(longest, i) + 1):
-                counts[story[i - k:i] if end else story[:k]][letter] += 1
+                counts[story[i - k : i] if end else story[:k]][letter] += 1
     return counts
 
 
@@ -113,7 +113,7 @@ def one_length(stories, alphabet, k=3, added=1.0, size=None):
     counts, size = counted(stories, k, k), size or len(alphabet)
 
     def probability(context, letter):
-        seen = counts.get(context[max(0, len(context) - k):], Counter())
+        seen = counts.get(context[max(0, len(context) - k) :], Counter())
         return (seen[letter] + added) / (seen.total() + added * size)
 
     return probability
@@ -170,21 +170,32 @@ MISTAKES = [
     (checks.hold_out, shuffled_in_place, "changed the list"),
     (checks.hold_out, in_order_of_hash, "do not stand in the order"),
     (checks.hold_out, lambda stories, count, seed: by_hash(stories, count, digest), "The seed must go into"),
-    (checks.hold_out, lambda stories, count, seed: by_hash(stories, count, lambda story: hash((seed, story))),
-     "each time that Python starts"),
+    (
+        checks.hold_out,
+        lambda stories, count, seed: by_hash(stories, count, lambda story: hash((seed, story))),
+        "each time that Python starts",
+    ),
     (checks.hold_out, lambda stories, count, seed: None, "returned None"),
     (checks.hold_out, lambda stories, count, seed: fair(stories, count, seed)[1], "Return two lists"),
     (checks.bits_per_byte, lambda text, probability: bits(text, probability, math.log), "in nats"),
     (checks.bits_per_byte, lambda text, probability: -bits(text, probability), "is a minus missing"),
     (checks.bits_per_byte, lambda text, probability: bits(text, probability, size=lambda text: 1), "for each byte"),
     (checks.bits_per_byte, lambda text, probability: bits(text, probability, size=len), "bits per character"),
-    (checks.bits_per_byte, lambda text, probability: bits(text, probability, context=lambda text, i: text[:i + 1]),
-     "sees the answer"),
-    (checks.bits_per_byte, lambda text, probability: bits(text, probability, context=lambda text, i: text),
-     "future included"),
-    (checks.bits_per_byte, lambda text, probability: bits(text, probability,
-                                                          context=lambda text, i: text[max(0, i - 1):i]),
-     "the context is *all* that came before"),
+    (
+        checks.bits_per_byte,
+        lambda text, probability: bits(text, probability, context=lambda text, i: text[: i + 1]),
+        "sees the answer",
+    ),
+    (
+        checks.bits_per_byte,
+        lambda text, probability: bits(text, probability, context=lambda text, i: text),
+        "future included",
+    ),
+    (
+        checks.bits_per_byte,
+        lambda text, probability: bits(text, probability, context=lambda text, i: text[max(0, i - 1) : i]),
+        "the context is *all* that came before",
+    ),
     (checks.bits_per_byte, bits_from_the_second_letter_on, "the first letter has a surprise too"),
     (checks.bits_per_byte, bits_of_the_mean, "logarithm of the average"),
     (checks.bits_per_byte, bits_of_the_product, "Sum the logarithms"),

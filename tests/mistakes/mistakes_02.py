@@ -3,7 +3,7 @@
 import math
 from functools import lru_cache
 
-from pn_lib.checks import tokenizer_training as checks
+from pn_lib.course.checks import tokenizer_training as checks
 
 
 def bits(nats, texts, size=lambda text: len(text.encode())):
@@ -46,7 +46,7 @@ def longest_match(data, vocabulary, choose=max):
     tokens = []
     while data:
         tokens.append(choose((t for t in vocabulary if data.startswith(t)), key=len))
-        data = data[len(tokens[-1]):]
+        data = data[len(tokens[-1]) :]
     return tokens
 
 
@@ -54,7 +54,7 @@ def grows_while_it_fits(data, vocabulary):
     tokens = []
     while data:
         length = 1
-        while length < len(data) and data[:length + 1] in vocabulary:
+        while length < len(data) and data[: length + 1] in vocabulary:
             length += 1
         tokens.append(data[:length])
         data = data[length:]
@@ -65,7 +65,7 @@ def from_the_right(data, vocabulary):
     tokens = []
     while data:
         tokens.insert(0, max((t for t in vocabulary if data.endswith(t)), key=len))
-        data = data[:-len(tokens[0])]
+        data = data[: -len(tokens[0])]
     return tokens
 
 
@@ -102,7 +102,7 @@ def likeliest_first(data, log_probs):
     tokens = []
     while data:
         tokens.append(max((t for t in log_probs if data.startswith(t)), key=lambda t: log_probs[t]))
-        data = data[len(tokens[-1]):]
+        data = data[len(tokens[-1]) :]
     return tokens
 
 
@@ -110,8 +110,9 @@ def every_cut(data, log_probs):
     def best_of(rest):
         if not rest:
             return 0.0, []
-        ways = [(log_probs[rest[:n]], rest[:n], best_of(rest[n:])) for n in range(1, len(rest) + 1)
-                if rest[:n] in log_probs]
+        ways = [
+            (log_probs[rest[:n]], rest[:n], best_of(rest[n:])) for n in range(1, len(rest) + 1) if rest[:n] in log_probs
+        ]
         return max((p + sums, [token, *tokens]) for p, token, (sums, tokens) in ways)
 
     return best_of(data)[1]
@@ -122,12 +123,15 @@ def deep(data, log_probs):
     def best_of(end):
         if end == 0:
             return 0.0, 0
-        return max((best_of(begin)[0] + log_probs[data[begin:end]], begin) for begin in range(max(0, end - 8), end)
-                   if data[begin:end] in log_probs)
+        return max(
+            (best_of(begin)[0] + log_probs[data[begin:end]], begin)
+            for begin in range(max(0, end - 8), end)
+            if data[begin:end] in log_probs
+        )
 
     tokens, end = [], len(data)
     while end:
-        tokens.insert(0, data[best_of(end)[1]:end])
+        tokens.insert(0, data[best_of(end)[1] : end])
         end = best_of(end)[1]
     return tokens
 
@@ -155,8 +159,11 @@ MISTAKES = [
     (checks.show_while_writing, lambda tokens: b"".join(tokens).decode(), "expected a list of strings"),
     (checks.encode_greedy, lambda data, vocabulary: longest_match(data, vocabulary, min), "stop at the first token"),
     (checks.encode_greedy, lambda data, vocabulary: list(data), "data[0:1]"),
-    (checks.encode_greedy, lambda data, vocabulary: [t for t in longest_match(data, vocabulary) if t != b" "],
-     "nothing may be lost"),
+    (
+        checks.encode_greedy,
+        lambda data, vocabulary: [t for t in longest_match(data, vocabulary) if t != b" "],
+        "nothing may be lost",
+    ),
     (checks.encode_greedy, grows_while_it_fits, "try all lengths"),
     (checks.encode_greedy, from_the_right, "Always the longest token from the left"),
     (checks.encode_greedy, lambda data, vocabulary: None, "returned None"),

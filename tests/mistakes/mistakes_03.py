@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from pn_lib.checks import transformer_construction as checks
+from pn_lib.course.checks import transformer_construction as checks
 
 
 def mask(T, window):

@@ -6,7 +6,7 @@ import os
 import torch
 from torch.nn import functional as F
 
-from pn_lib.checks import transformer_training as checks
+from pn_lib.course.checks import transformer_training as checks
 
 
 def hours(flops=6, seconds=3600, share=lambda u: u):
@@ -15,9 +15,11 @@ def hours(flops=6, seconds=3600, share=lambda u: u):
 
 def loss_of(choose, **options):
     """Cross-entropy of what ``choose`` makes of logits and ids."""
+
     def answer(logits, ids):
         chosen, targets = choose(logits, ids)
         return F.cross_entropy(chosen.flatten(0, 1), targets.flatten(), **options)
+
     return answer
 
 
@@ -62,6 +64,7 @@ def clip_with(norm_of):
     def answer(gradients, max_norm):
         norm = norm_of(gradients)
         return [g * (max_norm / norm if norm > max_norm else 1.0) for g in gradients]
+
     return answer
 
 
@@ -87,6 +90,7 @@ def concatenated(gradients, max_norm):
 
 def resuming(weights=True, memory=True, later=0, atomic=True, at_end=False, clear=True):
     """A resumable loop with one thing wrong."""
+
     def save(model, optimizer, step, path):
         beside = path.with_suffix(".new") if atomic else path
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, beside)
@@ -110,6 +114,7 @@ def resuming(weights=True, memory=True, later=0, atomic=True, at_end=False, clea
             if not at_end or step == steps - 1:
                 save(model, optimizer, step + 1 + later, path)
         return steps - begin
+
     return answer
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from pn_lib.checks import story_evaluation as checks
+from pn_lib.course.checks import story_evaluation as checks
 
 
 def entropy(p):
@@ -121,8 +121,22 @@ def latest_only(weights, ids, best=max):
     return sum(found) / max(1, len(found))
 
 
-def search(next_logits, prompt, stop, beams, max_new_tokens, *, axis=-1, score=torch.log_softmax, value=None,
-           drop_finished=False, first_finished=False, with_prompt=False, each_by_itself=False, on_and_on=False):
+def search(
+    next_logits,
+    prompt,
+    stop,
+    beams,
+    max_new_tokens,
+    *,
+    axis=-1,
+    score=torch.log_softmax,
+    value=None,
+    drop_finished=False,
+    first_finished=False,
+    with_prompt=False,
+    each_by_itself=False,
+    on_and_on=False,
+):
     """Beam search with one thing wrong, by choice."""
     kept, done = [(0.0, list(prompt))], []
     for _ in range(max_new_tokens):
@@ -140,7 +154,7 @@ def search(next_logits, prompt, stop, beams, max_new_tokens, *, axis=-1, score=t
             kept = done
             break
     best = max(kept)[1]
-    return best if with_prompt else best[len(prompt):]
+    return best if with_prompt else best[len(prompt) :]
 
 
 def without_stop(*arguments):
@@ -166,8 +180,11 @@ MISTAKES = [
     (checks.effective_choices, lambda p: (-(p * p.log())).exp(), "expected one number"),
     (checks.effective_choices, lambda p: None, "returned None"),
     (checks.typical, partial(typical, first=lambda p: p.argsort(descending=True)), "as top-p does"),
-    (checks.typical, partial(typical, first=lambda p: (-p.log() - entropy(p)).abs().argsort(descending=True)),
-     "least typical token"),
+    (
+        checks.typical,
+        partial(typical, first=lambda p: (-p.log() - entropy(p)).abs().argsort(descending=True)),
+        "least typical token",
+    ),
     (checks.typical, stops_short, "stays too"),
     (checks.typical, lambda p, mass: torch.where(typical(p, mass) > 0, p, 0), "Divide by what is left"),
     (checks.typical, lambda p, mass: typical(p, mass)[typical(p, mass) > 0], "keep their place"),
@@ -180,8 +197,11 @@ MISTAKES = [
     (checks.novel_share, other_type, "a tuple with tuples"),
     (checks.novel_share, letters, "not letters"),
     (checks.novel_share, misses_the_last, "Is the last run"),
-    (checks.novel_share, lambda text, training, n: novel(text, training, n) / len(runs(text, n)) * len(runs(text, n)),
-     "return 0"),
+    (
+        checks.novel_share,
+        lambda text, training, n: novel(text, training, n) / len(runs(text, n)) * len(runs(text, n)),
+        "return 0",
+    ),
     (checks.paired_interval, partial(resampled, paired=False), "drawn with the same stories"),
     (checks.paired_interval, partial(resampled, replace=False), "Draw *with* replacement"),
     (checks.paired_interval, lambda ours, theirs, *rest: resampled(theirs, ours, *rest), "sign is the wrong way"),
@@ -196,8 +216,11 @@ MISTAKES = [
     (checks.paired_interval, lambda *arguments: None, "returned None"),
     (checks.earlier_share, with_itself, "count the token itself"),
     (checks.earlier_share, lambda weights, ids: shares(weights, ids).mean(), "two of them never came before"),
-    (checks.earlier_share, lambda weights, ids: shares(weights.T, ids)[earlier(weights, ids).any(-1)].mean(),
-     "Row t is what token t looks at"),
+    (
+        checks.earlier_share,
+        lambda weights, ids: shares(weights.T, ids)[earlier(weights, ids).any(-1)].mean(),
+        "Row t is what token t looks at",
+    ),
     (checks.earlier_share, latest_only, "latest earlier occurrence alone"),
     (checks.earlier_share, partial(latest_only, best=min), "first occurrence alone"),
     (checks.earlier_share, lambda weights, ids: shares(weights, ids).sum(), "take their mean"),

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from pn_lib.checks import architecture_study as checks
+from pn_lib.course.checks import architecture_study as checks
 
 
 def mean(values):
@@ -34,8 +34,10 @@ def prints_only(*_):
 
 
 def ways(differences):
-    return [mean([sign * d for sign, d in zip(signs, differences, strict=True)])
-            for signs in itertools.product((1, -1), repeat=len(differences))]
+    return [
+        mean([sign * d for sign, d in zip(signs, differences, strict=True)])
+        for signs in itertools.product((1, -1), repeat=len(differences))
+    ]
 
 
 def sign_flips(differences, *, extreme=lambda m, observed: abs(m) >= abs(observed)):
@@ -103,7 +105,7 @@ def fit(sizes, losses, *, relative=True, floors=True, cut=None):
     best, least = None, math.inf
     for exponent in np.geomspace(0.05, 2.0, 400):
         columns = np.stack([np.ones_like(sizes), (sizes / sizes[0]) ** -exponent], axis=1) * weights[:, None]
-        for chosen in (([0, 1], [1]) if floors else ([1],)):
+        for chosen in ([0, 1], [1]) if floors else ([1],):
             found = np.zeros(2)
             found[chosen] = np.linalg.lstsq(columns[:, chosen], losses * weights, rcond=None)[0]
             error = ((columns @ found - losses * weights) ** 2).sum()
@@ -129,8 +131,11 @@ MISTAKES = [
     (checks.paired_difference, lambda b, v: -paired(b, v), "The sign is wrong"),
     (checks.paired_difference, lambda b, v: mean(v.values()) - mean(b.values()), "only seed 2 is in both"),
     (checks.paired_difference, pairs_by_place, "Pair by seed, not by place"),
-    (checks.paired_difference, lambda b, v: mean(v.values()) - mean(b.values()) if len(b.keys() & v.keys()) > 1
-     else paired(b, v), "seed 7 has no partner"),
+    (
+        checks.paired_difference,
+        lambda b, v: mean(v.values()) - mean(b.values()) if len(b.keys() & v.keys()) > 1 else paired(b, v),
+        "seed 7 has no partner",
+    ),
     (checks.paired_difference, divides_by_all, "divided by all seeds"),
     (checks.paired_difference, lambda b, v: sum(v[s] - b[s] for s in b if s in v), "you returned their sum"),
     (checks.paired_difference, lambda b, v: mean([v.get(s, 0.0) - b[s] for s in b]), "You took 0 for the score"),

@@ -1,0 +1,85 @@
+"""What an exercise cell calls: answers at once, offline, says which case failed and gives a hint, never the solution.
+
+One module a notebook (``pn_lib.course.checks.tokenizer_training`` for notebook 02); this one holds what they share.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class Wrong(Exception):
+    """A learner's answer fails a case; the message is what the learner reads."""
+
+
+def run_check(exercise: str, answer: Callable, *cases: Callable[[Callable], None]) -> bool:
+    """Try ``answer`` on each case, print the verdict, and return whether all passed.
+
+    A stub (it raises NotImplementedError) is "not attempted yet", so that a notebook with open exercises runs through.
+    An error inside the learner's code is part of the verdict, not of the notebook. No exercise asks for None.
+    """
+    try:
+        for case in cases:
+            case(_returning(answer))
+    except NotImplementedError:
+        print(f"Exercise {exercise}: not attempted yet.")
+    except Wrong as wrong:
+        print(f"Exercise {exercise}: not yet. {wrong}")
+    except Exception as error:  # whatever a learner's code can raise
+        print(f"Exercise {exercise}: not yet. Your code raised {type(error).__name__}: {error}")
+    else:
+        print(f"Exercise {exercise}: correct.")
+        return True
+    return False
+
+
+def _returning(answer: Callable) -> Callable:
+    """``answer``, but to return nothing is a mistake with a sentence of its own."""
+
+    @wraps(answer)
+    def returning(*arguments, **options):
+        got = answer(*arguments, **options)
+        expect(got is not None, "Your function returned None. Did you forget to return its result?")
+        return got
+
+    return returning
+
+
+def expect(condition: bool, message: str) -> None:
+    """Fail the case with ``message`` unless ``condition`` holds."""
+    if not condition:
+        raise Wrong(message)
+
+
+def expect_equal(got: Any, expected: Any, case: str, hint: str, tolerance: float = 1e-5) -> None:
+    """Fail the case unless ``got`` equals ``expected`` (numbers and arrays to a tolerance); shows both, and a hint."""
+    if isinstance(expected, (torch.Tensor, np.ndarray, float)):
+        expected_array = np.asarray(expected)
+        array = got.detach().numpy() if isinstance(got, torch.Tensor) else np.asarray(got)
+        expect(
+            array.shape == expected_array.shape,
+            f"{case}: expected shape {expected_array.shape}, got {array.shape}. {hint}",
+        )
+        same = np.allclose(array, expected_array, rtol=tolerance, atol=tolerance)
+    else:
+        same = got == expected
+    expect(bool(same), f"{case}: expected {_short(expected)}, got {_short(got)}. {hint}")
+
+
+def number(got: Any, case: str) -> float:
+    """The answer as a float; fail the case unless it is one number."""
+    single = (
+        got.numel() == 1
+        if isinstance(got, torch.Tensor)
+        else (isinstance(got, int | float | np.number) and not isinstance(got, bool))
+    )
+    expect(single, f"{case}: expected one number, got {_short(got)}, which is of type {type(got).__name__}.")
+    return float(got)
+
+
+def _short(value: Any) -> str:
+    text = repr(value).replace("\n", " ")
+    return text if len(text) <= 120 else text[:117] + "..."

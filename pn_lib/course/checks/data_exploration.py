@@ -1,0 +1,416 @@
+"""Checks of the exercises of notebook 01."""
+
+import inspect
+import math
+from collections.abc import Callable
+from functools import cache
+
+from pn_lib.course.checks import Wrong, expect, expect_equal, number, run_check
+from pn_lib.data import pocket
+
+Probability = Callable[[str, str], float]  # of a letter, given the context before it
+
+
+def _number(got: object, case: str) -> float:
+    """The answer as a float that is not nan."""
+    value = number(got, case)
+    expect(not math.isnan(value), f"{case}: expected a number, got nan (0/0, or inf - inf).")
+    return value
+
+
+def _is(got: float, wrong: float) -> bool:
+    return math.isclose(got, wrong, rel_tol=1e-4, abs_tol=1e-6)
+
+
+def spoken_share(answer: Callable[[str], float]) -> bool:
+    """Exercise 1.1: ``answer(story)``, the share of its words that stand inside quotation marks."""
+    return run_check("1.1", answer, _words_not_characters, _narration_between, _comma_outside, _curly_quotes, _edges)
+
+
+def _words_not_characters(answer: Callable) -> None:
+    story = '"Hello," said the big brown bear.'
+    got = _number(answer(story), repr(story))
+    expect(not _is(got, 1.0), f"{story!r}: everything was counted as spoken, but one word of six is.")
+    expect(got < 0.17, f"{story!r}: expected 1 word of 6, got {got:.3f}. Count words, not characters or quotations.")
+    expect_equal(got, 1 / 6, repr(story), "One word of six stands inside the quotation marks.")
+
+
+def _narration_between(answer: Callable) -> None:
+    story = '"Come in," said Ben. "It is cold." The fox came. "Thank you!"'
+    got = _number(answer(story), repr(story))
+    expect(
+        not _is(got, 1.0),
+        f"{story!r}: you took the text from the first quotation mark to the last; each one ends at the next.",
+    )
+    expect(not _is(got, 5 / 12), f"{story!r}: you took what stands between the quotations, not inside them.")
+    expect_equal(got, 7 / 12, repr(story), "2 + 3 + 2 words are spoken, of 12.")
+
+
+def _comma_outside(answer: Callable) -> None:
+    story = 'Lily said "Good night", and slept.'
+    expect_equal(
+        _number(answer(story), repr(story)),
+        1 / 3,
+        repr(story),
+        "A comma may stand behind the closing mark: the mark need not be a word's last character.",
+    )
+
+
+def _curly_quotes(answer: Callable) -> None:
+    expect_equal(
+        _number(answer("“Good night,” said Lily."), "“Good night,” said Lily."),
+        0.5,
+        "'“Good night,” said Lily.'",
+        "Curly quotation marks, “ and ”, count as well.",
+    )
+
+
+def _edges(answer: Callable) -> None:
+    story = "The fox didn't answer."
+    expect_equal(_number(answer(story), repr(story)), 0.0, repr(story), "An apostrophe does not speak.")
+    try:
+        got = _number(answer(""), "An empty story")
+    except ZeroDivisionError:
+        raise Wrong("An empty story has no words, and you divided by their number. Its share is 0.0.") from None
+    expect_equal(got, 0.0, "An empty story", "It has no words at all: the share is 0 by definition.")
+
+
+_STORIES = [
+    f"{name} had a {thing}."
+    for name in ("Ben", "Lily", "Tom", "Mia", "Sam", "Sara")
+    for thing in ("ball", "kite", "boat", "drum", "doll")
+]
+
+
+def hold_out(answer: Callable[[list[str], int, int], tuple[list[str], list[str]]]) -> bool:
+    """Exercise 1.2: ``answer(stories, count, seed)``, which stories to train on and which to hold back."""
+    return run_check("1.2", answer, _sizes, _repeated, _order_of_file, _order_kept, _lasting_hash, _seeds)
+
+
+def _parts(answer: Callable, stories: list[str], count: int, seed: int) -> tuple[list[str], list[str]]:
+    """The answer's two lists, after a look at their kind."""
+    given = list(stories)
+    parts = answer(given, count, seed)
+    expect(
+        isinstance(parts, tuple | list) and len(parts) == 2 and all(isinstance(part, list) for part in parts),
+        f"Return two lists, `train, validation`, not {str(parts)[:60]}.",
+    )
+    expect(
+        all(isinstance(story, str) for part in parts for story in part),
+        "The two lists must hold the stories themselves, not their numbers or hashes.",
+    )
+    expect(
+        given == stories,
+        "Your function changed the list that it was given. Work on a copy: `sorted` makes one, "
+        "`.sort()`, `.pop()` and `shuffle` do not.",
+    )
+    return parts[0], parts[1]
+
+
+def _sizes(answer: Callable) -> None:
+    for count in (4, 1):
+        train, validation = _parts(answer, _STORIES, count, 0)
+        case = f"{len(_STORIES)} stories, count={count}"
+        expect(
+            (len(train), len(validation)) != (count, len(_STORIES) - count),
+            f"{case}: the right sizes, but the wrong way round: the stories to train on come first.",
+        )
+        expect(len(validation) == count, f"{case}: expected {count} held back, got {len(validation)}.")
+        both = set(train) & set(validation)
+        expect(not both, f"{case}: {next(iter(both), '')!r} is in both lists. That is the leak we want to avoid.")
+        expect(sorted(train + validation) == sorted(_STORIES), f"{case}: a story was lost on the way, or doubled.")
+
+
+def _repeated(answer: Callable) -> None:
+    first, second = (set(_parts(answer, _STORIES, 6, 0)[1]) for _ in range(2))
+    expect(
+        first == second,
+        "Called twice with the same seed, it held back different stories. No random numbers are "
+        "needed here: the hash of a story is as good as random, and always the same.",
+    )
+
+
+def _order_of_file(answer: Callable) -> None:
+    expected = set(_parts(answer, _STORIES, 6, 0)[1])
+    for shuffled in (_STORIES[::-1], _STORIES[1::2] + _STORIES[::2]):
+        got = set(_parts(answer, shuffled, 6, 0)[1])
+        expect(
+            got == expected,
+            f"The same stories in another order: {len(expected - got)} of 6 held back are others. "
+            "Whether a story is held back may depend on the story and the seed, not on its place.",
+        )
+
+
+def _order_kept(answer: Callable) -> None:
+    for name, part in zip(("training", "validation"), _parts(answer, _STORIES, 10, 0), strict=True):
+        expect(
+            [story for story in _STORIES if story in part] == part,
+            f"The {name} stories do not stand in the order of the list that was given.",
+        )
+
+
+def _seeds(answer: Callable) -> None:
+    chosen = {frozenset(_parts(answer, _STORIES, 6, seed)[1]) for seed in range(5)}
+    expect(len(chosen) > 1, "Seeds 0 to 4 all hold back the same stories. The seed must go into what is hashed.")
+    held = set().union(*(_parts(answer, _STORIES, 6, seed)[1] for seed in range(100)))
+    expect(
+        held == set(_STORIES),
+        f"With 100 seeds only {len(held)} of {len(_STORIES)} stories were ever held back. "
+        "Hash the seed and the story together, as one text.",
+    )
+
+
+def _lasting_hash(answer: Callable) -> None:
+    answer = inspect.unwrap(answer)
+    pending = [answer.__code__] if hasattr(answer, "__code__") else []
+    while pending:
+        code = pending.pop()
+        pending += [constant for constant in code.co_consts if hasattr(constant, "co_names")]
+        expect(
+            "hash" not in code.co_names,
+            "Python's own `hash` gives a text another number each time that Python "
+            "starts, so tomorrow's split would be another. `hashlib` does not.",
+        )
+
+
+def bits_per_byte(answer: Callable[[str, Probability], float]) -> bool:
+    """Exercise 1.3: ``answer(text, probability)``, the surprises of all letters over the bytes."""
+    return run_check("1.3", answer, _fair_coin, _sum_of_logs, _contexts, _bytes, _no_underflow, _impossible, _empty)
+
+
+def _fair_coin(answer: Callable) -> None:
+    case = "'abab', each letter with probability 1/2"
+    got = _number(answer("abab", lambda context, letter: 0.5), case)
+    expect(not _is(got, -1.0), f"{case}: got -1. A surprise is never negative; is a minus missing?")
+    expect(not _is(got, math.log(2)), f"{case}: got 0.693, which is in nats; take the logarithm to base 2.")
+    expect(not _is(got, 4.0), f"{case}: got 4, the bits of the whole text. How many are they for each byte?")
+    expect_equal(got, 1.0, case, "Four letters of one bit each, in four bytes.")
+
+
+def _sum_of_logs(answer: Callable) -> None:
+    case = "'ab', with probabilities 1/2 and 1/8"
+    got = _number(answer("ab", lambda context, letter: {"a": 0.5, "b": 0.125}[letter]), case)
+    expect(
+        not _is(got, -math.log2(0.3125)),
+        f"{case}: you took the logarithm of the average probability. "
+        "The surprises are to be averaged: first the logarithm, then the sum.",
+    )
+    expect_equal(got, 2.0, case, "1 bit and 3 bits, in two bytes.")
+
+
+def _contexts(answer: Callable) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def probability(context: str, letter: str) -> float:
+        asked.append((context, letter))
+        return 0.5
+
+    answer("fox", probability)
+    contexts = [context for context, _ in asked]
+    expect(all(isinstance(context, str) for context in contexts), "The context must be a string.")
+    expect(
+        contexts != ["f", "fo", "fox"],
+        "'fox': the context that you hand over ends with the very letter that is to "
+        "be guessed. A model that sees the answer guesses well.",
+    )
+    expect("fox" not in contexts, "'fox': you hand over the whole text as context, future included.")
+    expect(contexts != ["f", "fo"], "'fox': the first letter has a surprise too; its context is the empty string.")
+    expect(contexts != ["", "f", "o"], "'fox': you hand over one letter; the context is *all* that came before.")
+    expect_equal(
+        asked,
+        [("", "f"), ("f", "o"), ("fo", "x")],
+        "'fox', what the model is asked",
+        "Each letter once, with everything before it.",
+    )
+
+
+def _bytes(answer: Callable) -> None:
+    case = "'é', with probability 1/4"
+    got = _number(answer("é", lambda context, letter: 0.25), case)
+    expect(not _is(got, 2.0), f"{case}: got 2, bits per character. In UTF-8 é takes two bytes.")
+    expect_equal(got, 1.0, case, "2 bits, in 2 bytes.")
+
+
+def _no_underflow(answer: Callable) -> None:
+    case = "5,000 letters, each with probability 1/4"
+    try:
+        got = _number(answer("abcd" * 1250, lambda context, letter: 0.25), case)
+    except ValueError:
+        got = math.inf
+    expect(
+        not math.isinf(got),
+        f"{case}: the product of so many probabilities is too small for a float and becomes 0. "
+        "Sum the logarithms instead of multiplying the probabilities.",
+    )
+    expect_equal(got, 2.0, case, "2 bits a byte, however long the text.")
+
+
+def _impossible(answer: Callable) -> None:
+    case = "a letter with probability 0"
+    try:
+        got = _number(answer("ab", lambda context, letter: float(letter == "a")), case)
+    except (ValueError, ZeroDivisionError):
+        raise Wrong(f"{case}: your code raised an error, for 0 has no logarithm. The surprise is math.inf.") from None
+    expect(got == math.inf, f"{case}: expected math.inf, got {got}. What cannot happen, and does, surprises endlessly.")
+
+
+def _empty(answer: Callable) -> None:
+    try:
+        got = _number(answer("", lambda context, letter: 0.5), "An empty text")
+    except ZeroDivisionError:
+        raise Wrong("An empty text has 0 bytes, and you divided by them. Return 0.0: nothing was guessed.") from None
+    expect_equal(got, 0.0, "An empty text", "There is nothing to guess.")
+
+
+def next_letter_entropy(answer: Callable[[str], float]) -> bool:
+    """Exercise 1.4: ``answer(text)``, bits per letter, given the letter before."""
+    return run_check("1.4", answer, _certain, _not_joint, _last_letter)
+
+
+def _certain(answer: Callable) -> None:
+    got = _number(answer("aaaaaaaa"), "'aaaaaaaa'")
+    expect(
+        not _is(got, math.log2(8 / 7)) and not _is(got, 7 / 8 * math.log2(8 / 7)),
+        "'aaaaaaaa': expected 0, got "
+        f"{got:.4f}. There are 8 letters but 7 neighbours: the last a is followed by nothing, so do not count it.",
+    )
+    expect_equal(got, 0.0, "'aaaaaaaa'", "Each letter follows surely from the one before it: no surprise, 0 bits.")
+    got = _number(answer("abcabcabcabc"), "'abcabcabcabc'")
+    expect(
+        not _is(got, math.log2(3)),
+        "'abcabcabcabc': expected 0, got 1.585, the entropy of a letter on its own. But "
+        "who knows the letter before it can be sure of the next.",
+    )
+    expect_equal(got, 0.0, "'abcabcabcabc'", "Each letter follows surely from the one before it: no surprise, 0 bits.")
+
+
+def _not_joint(answer: Callable) -> None:
+    text = "aabbaabbaabbaabba"  # 16 neighbours: aa, ab, bb, ba, four of each
+    got = _number(answer(text), repr(text))
+    expect(got >= 0, f"{text!r}: got {got:.3f}, but entropy is never negative. Is a minus missing?")
+    expect(not _is(got, 2.0), f"{text!r}: 2 bits is the entropy of the *pair*; subtract what its first letter had.")
+    expect(not _is(got, math.log(2)), f"{text!r}: that is in nats; take the logarithm to base 2.")
+    expect_equal(got, 1.0, repr(text), "After each letter, two letters follow equally often: 1 bit.", tolerance=1e-6)
+
+
+def _last_letter(answer: Callable) -> None:
+    got = _number(answer("abacabad"), "'abacabad'")
+    expect(
+        not _is(got, 0.393555),
+        "'abacabad': got 0.394, the entropy of a letter given the one *after* it. Divide a "
+        "pair's count by that of its first letter, not of its second.",
+    )
+    expect_equal(
+        got,
+        6 / 7,
+        "'abacabad'",
+        "Its 7 neighbours ab ba ac ca ab ba ad have 1, 0, 2, 0, 1, 0 and 2 bits; the answer is their average.",
+        tolerance=1e-6,
+    )
+    expect_equal(
+        _number(answer("abaca"), "'abaca'"),
+        0.5,
+        "'abaca'",
+        "The last a is followed by nothing, so it does not count.",
+        tolerance=1e-6,
+    )
+
+
+def learn_letters(answer: Callable[[list[str], str], Probability]) -> bool:
+    """Exercise 1.5: ``answer(stories, alphabet)``, a letter model that beats the packers."""
+    return run_check("1.5", answer, _possible, _looks_back, _every_story, _unharmed, _beats_the_packers)
+
+
+def _learned(answer: Callable, stories: list[str], alphabet: str) -> Probability:
+    learned = answer(stories, alphabet)
+    expect(callable(learned), f"Expected a function, got {type(learned).__name__}. Return `probability` uncalled.")
+
+    def probability(context: str, letter: str) -> float:
+        case = f"probability({context[-12:]!r}, {letter!r})"
+        try:
+            got = learned(context, letter)
+        except (ZeroDivisionError, KeyError) as error:
+            raise Wrong(
+                f"{case} raised {type(error).__name__}: this context was never seen in the stories. Your model "
+                "must answer there, too; a shorter context, or none, always helps."
+            ) from None
+        return _number(got, case)
+
+    return probability
+
+
+def _distribution(probability: Probability, context: str, alphabet: str) -> None:
+    shares = {letter: probability(context, letter) for letter in alphabet}
+    for letter, share in shares.items():
+        expect(
+            share > 0,
+            f"After {context[-12:]!r} the letter {letter!r} has probability {share:g}. If it comes, "
+            "the surprise is without end. Leave every letter of the alphabet a little, seen or not.",
+        )
+    total = sum(shares.values())
+    expect(
+        abs(total - 1) < 1e-6,
+        f"After {context[-12:]!r} the probabilities of all letters add up to {total:.4f}. "
+        "What is given to unseen letters must be taken from the others.",
+    )
+
+
+def _possible(answer: Callable) -> None:
+    probability = _learned(answer, ["abab", "abba"], "abc")
+    for context in ("", "a", "b", "ab", "c", "ccc", "bcbcab"):
+        _distribution(probability, context, "abc")
+
+
+def _looks_back(answer: Callable) -> None:
+    probability = _learned(answer, ["ab" * 20], "ab")
+    expect(
+        not _is(probability("bababa", "b"), probability("ababab", "b")),
+        "The stories say abababab..., yet your model gives b the same probability after a and after b. It must "
+        "look at the context.",
+    )
+    expect(
+        probability("ababab", "a") > 0.5,
+        "The stories say abababab..., yet after 'ababab' your model does not "
+        "expect a. Do you look at the *end* of the context?",
+    )
+
+
+def _every_story(answer: Callable) -> None:
+    probability = _learned(answer, ["ab" * 20, "cd" * 20, "ef" * 20], "abcdef")
+    for place, (first, second) in {"first": "ab", "second": "cd", "last": "ef"}.items():
+        share = probability(3 * (first + second) + first, second)
+        expect(
+            share > 0.5,
+            f"Of three stories, abab..., cdcd... and efef..., the {place} one seems not to have been "
+            "read: count in all of them.",
+        )
+
+
+def _unharmed(answer: Callable) -> None:
+    stories = ["abba", "abab"]
+    _learned(answer, stories, "ab")
+    expect(stories == ["abba", "abab"], "Your function changed the list of stories that it was given.")
+
+
+@cache
+def _pocket_stories() -> tuple[list[str], list[str], str]:
+    """Stories to learn from, others to be measured with, and their letters."""
+    stories = pocket.sample_stories(310, seed=101)
+    return stories[:300], stories[300:], "".join(sorted(set("".join(stories))))
+
+
+def _beats_the_packers(answer: Callable) -> None:
+    train, held_out, alphabet = _pocket_stories()
+    probability = _learned(answer, list(train), alphabet)
+    for context in ("", "Once upon a ", held_out[0][:100], held_out[1][:57] + "zq"):
+        _distribution(probability, context, alphabet)
+    bits = sum(-math.log2(probability(story[:i], letter)) for story in held_out for i, letter in enumerate(story))
+    got = bits / sum(len(story.encode()) for story in held_out)
+    hint = (
+        "It seems to look back one letter or so: look further."
+        if got > 3.2
+        else "One length of context sees too little or has counted too little. Combine several: let the longer context "
+        "decide where it was seen often, the shorter one where it was not."
+    )
+    expect(got < 2, f"A proper model, but {got:.2f} bits per byte on stories that it has not read; get below 2. {hint}")
+    print(f"{got:.3f} bits per byte on ten stories that it has not read.")

@@ -1,0 +1,368 @@
+"""Checks for the exercises of notebook 07: one function an exercise, named as the learner's function is."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pn_lib.course.checks import expect, expect_equal, number, run_check
+from pn_lib.models.scan import selective_scan
+
+
+def _tensor(value: object, shape: tuple[int, ...], name: str) -> Tensor:
+    """The learner's ``value``, a tensor of floats of this shape; anything else is told in a sentence."""
+    expect(value is not None, f"{name} is None: does your function return it?")
+    expect(isinstance(value, Tensor), f"{name} must be a tensor, not {type(value).__name__}.")
+    expect(tuple(value.shape) == shape, f"{name} must have shape {shape}, not {tuple(value.shape)}.")
+    expect(value.is_floating_point(), f"{name} must hold floats, not {value.dtype}.")
+    expect(bool(torch.isfinite(value).all()), f"{name} holds NaN or infinity.")
+    return value.detach()
+
+
+def _two(value: object, what: str) -> tuple:
+    expect(value is not None, "Your function returned None.")
+    expect(isinstance(value, (tuple, list)) and len(value) == 2, f"Return two tensors: {what}.")
+    return tuple(value)
+
+
+def _close(got: Tensor, other: Tensor) -> bool:
+    return torch.allclose(got, other, rtol=1e-4, atol=1e-5)
+
+
+def half_life(answer: Callable) -> bool:
+    """Exercise 7.1: the half-life of a state number, in tokens."""
+    return run_check("7.1", answer, _half_life_of_a_unit, _half_life_halves)
+
+
+def _half_life_of_a_unit(answer: Callable) -> None:
+    got = number(answer(0.1, -1.0), "dt = 0.1, A = -1")
+    expect(got > 0, f"A half-life of {got:g} tokens would lie in the past; A is negative, its size is what counts.")
+    expect(not math.isclose(got, 10.0, rel_tol=1e-4), "After 10 tokens 1/e = 37 % is left, not half.")
+    expect(got not in (6.0, 7.0), "You round to whole tokens; the exact number is asked for.")
+    expect(
+        not math.isclose(got, math.log2(math.e) * 10, rel_tol=1e-4),
+        "You divide by ln 2 where the equation asks you to multiply by it.",
+    )
+    expect_equal(got, 6.931472, "dt = 0.1, A = -1", "The state must have been halved after that many tokens.")
+
+
+def _half_life_halves(answer: Callable) -> None:
+    for dt, A in ((0.001, -1.0), (0.1, -16.0), (0.7, -0.3)):
+        left = math.exp(dt * A * float(answer(dt, A)))
+        expect_equal(
+            left,
+            0.5,
+            f"share left after your half-life, dt = {dt:g}, A = {A:g}",
+            "It should be half; both dt and A set the pace.",
+        )
+
+
+def counting_gates(answer: Callable) -> bool:
+    """Exercise 7.2: gates of a recurrence that counts the tokens since the last separator."""
+    return run_check("7.2", answer, _counts_from_a_separator, _counts_any_stream)
+
+
+def _count(answer: Callable, ids: list[int], separator: int) -> list[float]:
+    """Run h = a h + b with the learner's gates."""
+    given = torch.tensor(ids)
+    gates = _two(answer(given, separator), "a and b")
+    expect(given.tolist() == ids, "Your function changed the ids given to it.")
+    for name, gate in zip("ab", gates, strict=True):
+        expect(isinstance(gate, Tensor), f"{name} must be a tensor, not {type(gate).__name__}.")
+        expect(
+            tuple(gate.shape) == (len(ids),),
+            f"{name} must have shape ({len(ids)},), one gate a token, not {tuple(gate.shape)}.",
+        )
+        expect(gate.is_floating_point(), f"{name} must hold floats, not {gate.dtype}: a recurrence multiplies by it.")
+    h, counts = 0.0, []
+    for a_t, b_t in zip(gates[0].tolist(), gates[1].tolist(), strict=True):
+        h = a_t * h + b_t
+        counts.append(h)
+    return counts
+
+
+def _counts_from_a_separator(answer: Callable) -> None:
+    got = _count(answer, [0, 5, 6, 0, 7, 8, 9], 0)
+    expect(got != [0, 1, 2, 2, 3, 4, 5], "The count goes on after the second separator: what should be kept there?")
+    expect(got != [1, 2, 3, 1, 2, 3, 4], "You count the separator itself: what should be added there?")
+    expect(got != [1, 0, 0, 1, 0, 0, 0], "Your gates are the wrong way round: they count at separators only.")
+    expect_equal(
+        got,
+        [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 3.0],
+        "the counts of ids 0 5 6 0 7 8 9 with separator 0",
+        "Ask of each token: how much of the count is kept here, and how much is added?",
+    )
+
+
+def _counts_any_stream(answer: Callable) -> None:
+    expect_equal(
+        _count(answer, [3, 2, 9, 9, 4], 9),
+        [1.0, 2.0, 0.0, 0.0, 1.0],
+        "the counts of ids 3 2 9 9 4 with separator 9",
+        "Which token is the separator here?",
+    )
+    expect_equal(
+        _count(answer, [4, 4], 9),
+        [1.0, 2.0],
+        "the counts of ids 4 4, no separator",
+        "A stream without a separator is counted from its beginning.",
+    )
+
+
+def convolve_piece(answer: Callable) -> bool:
+    """Exercise 7.3: the causal convolution of the next T inputs, and what the call after it needs."""
+    return run_check("7.3", answer, _piece_in_the_middle, _window_moves, _short_piece, _pieces_equal_the_whole)
+
+
+def _example() -> tuple[Tensor, Tensor, Tensor]:
+    """x (2, 9, 3), weight (3, 4), bias (3,)"""
+    generator = torch.Generator().manual_seed(7)
+    return tuple(torch.randn(*shape, generator=generator) for shape in ((2, 9, 3), (3, 4), (3,)))
+
+
+def _whole(x: Tensor, weight: Tensor, bias: Tensor, right: int = 0) -> Tensor:
+    """x (B, T, E) -> (B, T, E), by PyTorch; zeros before it, of which ``right`` are put behind it instead."""
+    return F.conv1d(F.pad(x.mT, (weight.shape[1] - 1 - right, right)), weight[:, None], bias, groups=len(bias)).mT
+
+
+def _piece_in_the_middle(answer: Callable) -> None:
+    x, weight, bias = _example()
+    piece, window, given = x[:, 3:8], x[:, :3].clone(), x[:, :3].clone()
+    output, _ = _two(answer(piece, window, weight, bias), "the outputs and the new window")
+    expect(torch.equal(window, given), "Your function changed the window given to it; return a new one.")
+    expect(
+        not (isinstance(output, Tensor) and output.ndim == 3 and output.shape[1] == 8),
+        "Your outputs number T + K - 1: one is asked for each new input, none for those in the window.",
+    )
+    output = _tensor(output, (2, 5, 3), "The output (B, T, E)")
+    expected = _whole(x, weight, bias)[:, 3:8]
+    expect(not _close(output, expected - bias), "The bias is missing.")
+    expect(
+        not _close(output, _whole(x, weight.flip(1), bias)[:, 3:8]),
+        "Your filter runs backwards: its last column belongs to the newest input.",
+    )
+    expect(
+        not _close(output, _whole(piece, weight, bias)),
+        "You put zeros before the piece; what came before it stands in the window.",
+    )
+    symmetric = [_whole(part, weight, bias, right) for part in (piece, x[:, :8]) for right in (1, 2)]
+    expect(
+        not any(_close(output, wrong[:, -5:]) for wrong in symmetric),
+        "Your outputs see the future: inputs are padded on both sides, so that each looks at later ones.",
+    )
+    expect(not _close(output, _whole(x, weight, bias)[:, 2:7]), "Your outputs come one token late.")
+    expect_equal(
+        output,
+        expected,
+        "the outputs of inputs 3 to 7",
+        "Each is a weighted sum of K inputs, the newest being its own.",
+        tolerance=1e-4,
+    )
+
+
+def _window_moves(answer: Callable) -> None:
+    x, weight, bias = _example()
+    _, window = _two(answer(x[:, 3:8], x[:, :3], weight, bias), "the outputs and the new window")
+    window = _tensor(window, (2, 3, 3), "The new window (B, K-1, E)")
+    expect(not torch.equal(window, x[:, :3]), "The window did not move: the oldest leave, the newest come in.")
+    expect(not torch.equal(window, x[:, 5:8].flip(1)), "The new window has its newest input first; oldest first.")
+    expect(not torch.equal(window, x[:, 4:7]), "The new window stops one input too early: it lacks the newest.")
+    expect_equal(window, x[:, 5:8], "the new window", "It holds the last K - 1 inputs, not outputs.")
+
+
+def _short_piece(answer: Callable) -> None:
+    x, weight, bias = _example()
+    output, window = _two(answer(x[:, 3:4], x[:, :3], weight, bias), "the outputs and the new window")
+    expect(
+        isinstance(window, Tensor) and tuple(window.shape) == (2, 3, 3),
+        "One new input: the new window must still hold K - 1 = 3 inputs. Where the piece is shorter than that, "
+        "some of the old window stays.",
+    )
+    expect_equal(
+        output.detach(),
+        _whole(x, weight, bias)[:, 3:4],
+        "the output of a single input",
+        "T = 1 is a piece like any other.",
+        tolerance=1e-4,
+    )
+    expect_equal(window, x[:, 1:4], "the new window after a single input", "Two of the old inputs stay in it.")
+
+
+def _pieces_equal_the_whole(answer: Callable) -> None:
+    x, weight, bias = _example()
+    window, outputs = torch.zeros(2, 3, 3), []
+    for piece in x.split([2, 1, 5, 1], dim=1):
+        output, window = answer(piece, window, weight, bias)
+        outputs.append(output)
+    expect_equal(
+        torch.cat(outputs, 1),
+        _whole(x, weight, bias),
+        "pieces of 2, 1, 5 and 1 from an empty window",
+        "Together they should equal the convolution of the whole sequence.",
+        tolerance=1e-4,
+    )
+
+
+def recurrence_gradients(answer: Callable) -> bool:
+    """Exercise 7.4: the gradients of h_t = a_t h_{t-1} + b_t, against autograd."""
+    return run_check("7.4", answer, _gradients_of_two_steps, _gradients_like_autograd)
+
+
+def _states(a: Tensor, b: Tensor) -> Tensor:
+    h, states = torch.zeros(()), []
+    for a_t, b_t in zip(a.unbind(), b.unbind(), strict=True):
+        h = a_t * h + b_t
+        states.append(h)
+    return torch.stack(states)
+
+
+def _learners_gradients(answer: Callable, direct: Tensor, a: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    given = [v.detach().clone() for v in (direct, a, h)]
+    grads = _two(answer(*given), "the gradient of a and the gradient of b")
+    expect(
+        all(torch.equal(v, was) for v, was in zip(given, (direct, a, h), strict=True)),
+        "Your function changed a tensor given to it.",
+    )
+    return tuple(
+        _tensor(grad, tuple(a.shape), f"The gradient of {name}") for name, grad in zip("ab", grads, strict=True)
+    )
+
+
+def _gradients_of_two_steps(answer: Callable) -> None:
+    direct, a, h = torch.tensor([0.0, 1.0]), torch.tensor([0.5, 0.25]), torch.tensor([2.0, 3.0])
+    grad_a, grad_b = _learners_gradients(answer, direct, a, h)
+    case = "direct = [0, 1], a = [0.5, 0.25], h = [2, 3]"
+    expect(grad_b.tolist() != [0.0, 1.0], f"{case}: the first state matters to the loss through the second, too.")
+    expect(
+        grad_b.tolist() != [0.5, 1.0],
+        f"{case}: the gradient of b_1 should be 0.25: the way from state 1 to "
+        "state 2 leads through the second token's a, not the first's.",
+    )
+    expect(grad_a.tolist() != [0.25, 1.0], f"{case}: the two gradients are swapped, or you return the same one twice.")
+    expect_equal(grad_b, torch.tensor([0.25, 1.0]), f"gradient of b, {case}", "What is b_1's influence on h_2?")
+    expect(grad_a.tolist() != [0.5, 3.0], f"{case}: a_t multiplies the state *before* it, not the one it makes.")
+    expect(
+        grad_a[0] == 0,
+        f"{case}: before the first token the state is 0, so a_1 changes nothing, but its "
+        f"gradient is {grad_a[0]:g}. (torch.roll brings the last state round to the front.)",
+    )
+    expect_equal(grad_a, torch.tensor([0.0, 2.0]), f"gradient of a, {case}", "Which number does a_2 multiply?")
+
+
+def _gradients_like_autograd(answer: Callable) -> None:
+    generator = torch.Generator().manual_seed(3)
+    for length in (1, 9):
+        a = torch.rand(length, generator=generator).requires_grad_()
+        b, direct = (torch.randn(length, generator=generator) for _ in range(2))
+        h = _states(a, b.requires_grad_())
+        (h * direct).sum().backward()
+        got = _learners_gradients(answer, direct, a.detach(), h.detach())
+        for name, grad, expected in zip("ab", got, (a.grad, b.grad), strict=True):
+            expect_equal(
+                grad,
+                expected,
+                f"gradient of {name}, {length} token(s)",
+                "Autograd says otherwise. Every later state counts, not the next one alone.",
+                tolerance=1e-4,
+            )
+
+
+def fixed_scan(answer: Callable) -> bool:
+    """Exercise 7.5: the scan without selection, as one convolution by Fourier transforms."""
+    return run_check("7.5", answer, _impulse, _fixed_like_selective, _gradients_flow, _no_loop)
+
+
+def _fixed_inputs(T: int) -> tuple[Tensor, ...]:
+    """x, dt, A, B, C, D with (B, T, E, N) = (2, T, 3, 4)"""
+    generator = torch.Generator().manual_seed(11)
+    x, B, C, D = (torch.randn(*shape, generator=generator) for shape in ((2, T, 3), (4,), (4,), (3,)))
+    return (x, torch.rand(3, generator=generator) * 0.3 + 0.05, -torch.rand(3, 4, generator=generator) - 0.05, B, C, D)
+
+
+def _fixed_reference(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+    rows, length, channels = x.shape
+    return selective_scan(
+        x,
+        dt.expand(rows, length, channels),
+        A,
+        B.expand(rows, length, len(B)),
+        C.expand(rows, length, len(C)),
+        D,
+        method="reference",
+    )[0]
+
+
+def _impulse(answer: Callable) -> None:
+    x = torch.zeros(1, 4, 1)
+    x[0, 1] = 1.0
+    half = -math.log(2.0) / 0.5
+    got = answer(x, torch.tensor([0.5]), torch.tensor([[half]]), torch.ones(1), torch.ones(1), torch.zeros(1))
+    got = _tensor(got, (1, 4, 1), "y (B, T, E)").flatten()
+    case = "inputs 0 1 0 0, dt = 0.5, A = -2 ln 2, B = C = 1, D = 0"
+    for hint, wrong in (
+        ("Delta multiplies B x as well; in yours the input enters whole.", [0, 1, 0.5, 0.25]),
+        ("A token's own input has faded already: no step lies between.", [0, 0.25, 0.125, 0.0625]),
+        ("The output comes a token late.", [0, 0, 0.5, 0.25]),
+    ):
+        expect(not _close(got, torch.tensor(wrong, dtype=got.dtype)), f"{case}: {hint}")
+    expect(
+        abs(got[0]) < 1e-5,
+        f"{case}: the first output is {got[0]:g}, before anything came in. The convolution is "
+        "circular: the end of the text is read before its beginning. What must lie between?",
+    )
+    expect_equal(got, torch.tensor([0.0, 0.5, 0.25, 0.125]), case, "An input enters by dt B and halves at each token.")
+
+
+def _fixed_like_selective(answer: Callable) -> None:
+    for length in (1, 50, 77):
+        inputs = _fixed_inputs(length)
+        got, expected = _tensor(answer(*inputs), tuple(inputs[0].shape), "y (B, T, E)"), _fixed_reference(*inputs)
+        expect(not _close(got, expected - inputs[5] * inputs[0]), "The direct path D x is missing.")
+        expect_equal(
+            got,
+            expected,
+            f"{length} tokens, 3 channels, 4 state numbers",
+            "It should equal the selective scan with constant dt, B and C.",
+            tolerance=1e-3,
+        )
+
+
+def _gradients_flow(answer: Callable) -> None:
+    inputs = [v.requires_grad_() for v in _fixed_inputs(20)]
+    got = answer(*inputs)
+    expect(got.requires_grad, "No gradient flows through your scan: do not detach, and stay within PyTorch.")
+    got.sin().sum().backward()
+    mine = [v.grad for v in inputs]
+    again = [v.detach().clone().requires_grad_() for v in inputs]
+    _fixed_reference(*again).sin().sum().backward()
+    for name, grad, other in zip(("x", "dt", "A", "B", "C", "D"), mine, again, strict=True):
+        expect(grad is not None, f"No gradient reaches {name}.")
+        expect_equal(grad, other.grad, f"gradient of {name}", "Use the inputs themselves.", tolerance=1e-3)
+
+
+class _Counter(TorchDispatchMode):
+    """Counts PyTorch's operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.calls += 1
+        return function(*args, **(kwargs or {}))
+
+
+def _no_loop(answer: Callable) -> None:
+    calls = []
+    for length in (16, 256):
+        with _Counter() as counter:
+            answer(*_fixed_inputs(length))
+        calls.append(counter.calls)
+    expect(
+        calls[1] < 2 * calls[0],
+        f"It is right, but loops over the tokens: {calls[0]} operations for 16 tokens, "
+        f"{calls[1]} for 256. Make the filter and the convolution in one go.",
+    )

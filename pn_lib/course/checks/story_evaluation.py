@@ -1,0 +1,410 @@
+"""Checks for the exercises of notebook 05."""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from pn_lib.course.checks import expect, expect_equal, number, run_check
+from pn_lib.evaluation.intervals import bootstrap_interval
+
+
+def effective_choices(answer: Callable) -> bool:
+    """Exercise 5.1: the exponential of the entropy."""
+    return run_check("5.1", answer, _equal_choices, _unequal_choices, _impossible_choices)
+
+
+def _equal_choices(answer: Callable) -> None:
+    got = number(answer(torch.full((4,), 0.25)), "Your answer")
+    expect(abs(got - math.log(4)) > 1e-4, "Four equal tokens: that is the entropy in nats; the exponential is missing.")
+    expect(abs(got - 2.0) > 1e-4, "Four equal tokens: that is the entropy in bits; take nats, and the exponential.")
+    expect(abs(got - math.exp(2)) > 1e-4, "Four equal tokens gave 7.389, e to the power of 2. Use one base for both.")
+    expect(abs(got - 0.25) > 1e-4, "Four equal tokens gave a quarter. Is the sign of the entropy right?")
+    expect_equal(got, 4.0, "four equally likely tokens", "exp of the entropy in nats.", 1e-4)
+
+
+def _unequal_choices(answer: Callable) -> None:
+    case = "probabilities 1/2, 1/4, 1/4"
+    got = number(answer(torch.tensor([0.5, 0.25, 0.25])), "Your answer")
+    expect(abs(got - math.exp(math.log(32) / 3)) > 1e-3, f"{case}: a plain mean of the surprises; weigh each by its p.")
+    expect(
+        abs(got - 3.0) > 1e-4,
+        f"{case}: you counted the possible tokens. Three that are not equally likely are fewer than three choices.",
+    )
+    expect_equal(got, 2.828427, case, "Weigh each -ln p with its own p.", 1e-4)
+
+
+def _impossible_choices(answer: Callable) -> None:
+    got = number(answer(torch.tensor([0.5, 0.0, 0.5])), "Your answer")
+    expect(math.isfinite(got), "A token of probability 0 made the answer nan or infinite: 0 ln 0 counts as 0 here.")
+    expect_equal(got, 2.0, "probabilities 1/2, 0, 1/2", "What cannot be chosen is no choice.", 1e-4)
+
+
+def typical(answer: Callable) -> bool:
+    """Exercise 5.2: locally typical sampling."""
+    return run_check("5.2", answer, _not_the_best_first, _enough_mass, _in_any_order, _at_least_one, _all_of_it)
+
+
+def _distribution(got: object, n: int, case: str) -> torch.Tensor:
+    expect(isinstance(got, torch.Tensor), f"{case}: expected a tensor of probabilities, got {type(got).__name__}.")
+    expect(
+        tuple(got.shape) == (n,),
+        f"{case}: expected shape {(n,)}, got {tuple(got.shape)}. Tokens that are dropped "
+        "keep their place, with probability 0.",
+    )
+    expect(bool(torch.isfinite(got).all()), f"{case}: the answer has values that are nan or infinite.")
+    expect(
+        abs(float(got.sum()) - 1) < 1e-4,
+        f"{case}: the kept probabilities sum to {float(got.sum()):.3f}, not 1. Divide by what is left.",
+    )
+    return got
+
+
+def _not_the_best_first(answer: Callable) -> None:
+    case = "probabilities 0.5, 0.25, 0.1, 0.1, 0.05 and mass 0.2"
+    got = _distribution(answer(torch.tensor([0.5, 0.25, 0.1, 0.1, 0.05]), 0.2), 5, case)
+    expect(
+        float(got[0]) == 0.0,
+        f"{case}: you kept the likeliest token, as top-p does; sort by the distance between "
+        "a token's surprise and the entropy.",
+    )
+    expect(float(got[4]) == 0.0, f"{case}: you kept the least typical token. The smallest distance comes first.")
+    expect_equal(got, torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0]), case, "The surprise closest to the entropy comes first.")
+
+
+def _enough_mass(answer: Callable) -> None:
+    case = "the same probabilities and mass 0.3"
+    got = _distribution(answer(torch.tensor([0.5, 0.25, 0.1, 0.1, 0.05]), 0.3), 5, case)
+    expect(float(got[0]) > 0, f"{case}: what you kept holds less than 0.3; the token that reaches the mass stays too.")
+    expect_equal(got, torch.tensor([2 / 3, 1 / 3, 0.0, 0.0, 0.0]), case, "The fewest tokens that reach it.")
+
+
+def _in_any_order(answer: Callable) -> None:
+    case = "the same probabilities in another order (0.05, 0.25, 0.1, 0.5, 0.1) and mass 0.3"
+    got = _distribution(answer(torch.tensor([0.05, 0.25, 0.1, 0.5, 0.1]), 0.3), 5, case)
+    expect_equal(got, torch.tensor([0.0, 1 / 3, 0.0, 2 / 3, 0.0]), case, "Each token keeps its own place.")
+
+
+def _at_least_one(answer: Callable) -> None:
+    case = "a certain token (probabilities 0, 1, 0) and mass 0.1"
+    got = _distribution(answer(torch.tensor([0.0, 1.0, 0.0]), 0.1), 3, case)
+    expect_equal(got, torch.tensor([0.0, 1.0, 0.0]), case, "One token always stays.")
+
+
+def _all_of_it(answer: Callable) -> None:
+    p = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    expect_equal(
+        _distribution(answer(p, 1.0), 4, "mass 1"),
+        torch.tensor([0.4, 0.3, 0.2, 0.1]),
+        "mass 1",
+        "Nothing is dropped then.",
+    )
+    answer(p, 0.5)
+    expect_equal(p, torch.tensor([0.4, 0.3, 0.2, 0.1]), "the tensor given to you", "It changed; work on a new one.")
+
+
+def novel_share(answer: Callable) -> bool:
+    """Exercise 5.3: the share of a text's n-word runs that no training story has."""
+    return run_check("5.3", answer, _some_new_words, _runs_of_two, _across_stories, _repeated_runs, _too_short)
+
+
+def _some_new_words(answer: Callable) -> None:
+    got = number(answer("the cat sat down", ["the dog sat", "a cat ran"], 1), "Your answer")
+    expect(abs(got - 0.75) > 1e-4, "'the cat sat down': that is the share that is known; the new one is asked for.")
+    expect(
+        abs(got - 1) > 1e-4,
+        "'the cat sat down': only one of the four words is in no story. Is a run the same when "
+        "you compare it, a tuple with tuples?",
+    )
+    expect_equal(got, 0.25, "'the cat sat down' after 'the dog sat' and 'a cat ran', n = 1", "Only 'down' is new.")
+
+
+def _runs_of_two(answer: Callable) -> None:
+    case = "'sat on the mat' after 'he sat on a mat' and 'on the sea', n = 2"
+    got = number(answer("sat on the mat", ["he sat on a mat", "on the sea"], 2), "Your answer")
+    expect(got != 0.0, f"{case}: nothing is new for you. Is the last run, 'the mat', among those you look at?")
+    expect_equal(got, 1 / 3, case, "New: 'the mat'.")
+    got = number(answer("car pet shop", ["carpet shopping"], 2), "Your answer")
+    expect_equal(got, 1.0, "'car pet shop' after 'carpet shopping', n = 2", "Compare whole words, not letters.")
+
+
+def _across_stories(answer: Callable) -> None:
+    got = number(answer("ran home", ["the dog ran", "home was far"], 2), "Your answer")
+    expect(got != 0.0, "'ran home': one story ends in 'ran', the next begins with 'home', but no story has both.")
+    expect_equal(got, 1.0, "'ran home' after 'the dog ran' and 'home was far', n = 2", "Take each story by itself.")
+
+
+def _repeated_runs(answer: Callable) -> None:
+    got = number(answer("la la la la dog", ["the dog"], 1), "Your answer")
+    expect(abs(got - 0.5) > 1e-4, "'la la la la dog': repeated runs count each time; you counted each once.")
+    expect_equal(got, 0.8, "'la la la la dog' after 'the dog', n = 1", "Four of five words are new.")
+
+
+def _too_short(answer: Callable) -> None:
+    try:
+        got = number(answer("hello you", ["hello"], 3), "Your answer")
+    except ZeroDivisionError:
+        expect(False, "A text of two words, n = 3: a ZeroDivisionError. It has no run of three words; return 0.")
+    expect_equal(got, 0.0, "a text of two words, n = 3", "It has no run of three words, so nothing of it is new: 0.")
+
+
+def paired_interval(answer: Callable) -> bool:
+    """Exercise 5.4: a paired bootstrap, against the library's of the differences."""
+    return run_check("5.4", answer, _same_gap, _spread_gap, _seeds)
+
+
+def _ends(got: object, case: str) -> tuple[float, float]:
+    expect(
+        isinstance(got, tuple | list | np.ndarray) and len(got) == 2,
+        f"{case}: return the two ends of the interval, (low, high), not {got!r}.",
+    )
+    low, high = (number(end, case) for end in got)
+    expect(low <= high, f"{case}: the low end {low:.3f} lies above the high end {high:.3f}.")
+    return low, high
+
+
+def _same_gap(answer: Callable) -> None:
+    case = "ours [2, 3, 4], theirs [1, 2, 3]"
+    low, high = _ends(answer(np.array([2.0, 3.0, 4.0]), np.array([1.0, 2.0, 3.0])), case)
+    expect(not high < 0, f"{case}: the sign is the wrong way round; take ours - theirs.")
+    expect(
+        high - low < 1e-9,
+        f"{case}: every difference is 1, so every resample has the mean 1, but your interval is "
+        f"[{low:.2f}, {high:.2f}]. Both models must be drawn with the same stories.",
+    )
+    expect_equal(np.array([low, high]), np.ones(2), case, "The mean of ours - theirs.")
+
+
+def _stories() -> tuple[np.ndarray, np.ndarray]:
+    """200 stories, hard and easy ones, on which the first model is a little better or worse by turns."""
+    rng = np.random.default_rng(5)
+    theirs = rng.normal(10, 3, 200)
+    return theirs + rng.normal(0.2, 1, 200), theirs
+
+
+def _spread_gap(answer: Callable) -> None:
+    ours, theirs = _stories()
+    case = "200 stories whose differences have a standard deviation of 1"
+    right = bootstrap_interval(ours - theirs)
+    low, high = _ends(answer(ours, theirs), case)
+    expect(np.array_equal(ours, _stories()[0]), "The arrays given to you have changed; work on new ones.")
+    ratio = (high - low) / (right.high - right.low)
+    expect(
+        ratio > 0.01,
+        f"{case}: all your resamples have the same mean. Draw *with* replacement: some stories twice, "
+        "others not at all.",
+    )
+    expect(
+        ratio < 8,
+        f"{case}: your interval is {ratio:.0f} times too wide. It holds 95 % of the single differences; "
+        "what is asked for is 95 % of the means of whole resamples.",
+    )
+    expect(
+        not 0.79 < ratio < 0.88,
+        f"{case}: your interval is a little too narrow, as if it held 90 %. Leave out 2.5 % at either end.",
+    )
+    expect(
+        0.9 < ratio < 1.1,
+        f"{case}: your interval is {ratio:.2f} times as wide as expected. Is each resample as "
+        "large as the set of stories, and the same stories for both models?",
+    )
+    expect(
+        abs(low - right.low) < 0.03,
+        f"{case}: expected about [{right.low:.2f}, {right.high:.2f}], got [{low:.2f}, "
+        f"{high:.2f}]. Take the 2.5 % and 97.5 % quantiles of the means.",
+    )
+
+
+def _seeds(answer: Callable) -> None:
+    ours, theirs = _stories()
+    one, again, other = (_ends(answer(ours, theirs, 500, seed), "500 resamples") for seed in (3, 3, 4))
+    expect(one == again, "The same seed gave two different intervals: make a generator from the seed, inside.")
+    expect(one != other, "Seeds 3 and 4 gave the very same interval: use the seed that you are given.")
+
+
+def earlier_share(answer: Callable) -> bool:
+    """Exercise 5.5: the weight on earlier occurrences of the token being read."""
+    return run_check("5.5", answer, _one_repeat, _several_repeats, _uniform_rows, _no_repeat)
+
+
+def _one_repeat(answer: Callable) -> None:
+    case = "ids [5, 7, 5], last row [0.2, 0.3, 0.5]"
+    weights = torch.tensor([[1.0, 0.0, 0.0], [0.4, 0.6, 0.0], [0.2, 0.3, 0.5]])
+    got = number(answer(weights, torch.tensor([5, 7, 5])), "Your answer")
+    expect(
+        abs(got - 0.7) > 1e-4 and abs(got - (1 + 0.6 + 0.7) / 3) > 1e-4,
+        f"{case}: you count the token itself among its earlier occurrences.",
+    )
+    expect(abs(got - 0.2 / 3) > 1e-4, f"{case}: you average over all three tokens; two of them never came before.")
+    expect(got != 0.0, f"{case}: you found no weight. Row t is what token t looks at, column s how much token s gets.")
+    expect_equal(got, 0.2, case, "Only the last token came before, at the first place.")
+
+
+def _several_repeats(answer: Callable) -> None:
+    case = "ids [5, 5, 7, 5], rows 2 and 4 [0.8, 0.2, 0, 0] and [0.1, 0.3, 0.2, 0.4]"
+    weights = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.8, 0.2, 0.0, 0.0], [0.3, 0.3, 0.4, 0.0], [0.1, 0.3, 0.2, 0.4]])
+    got = number(answer(weights, torch.tensor([5, 5, 7, 5])), "Your answer")
+    expect(abs(got - 0.55) > 1e-4, f"{case}: you look at the latest earlier occurrence alone; all of them count.")
+    expect(abs(got - 0.45) > 1e-4, f"{case}: you look at the first occurrence alone; all earlier ones count.")
+    expect(abs(got - 1.2) > 1e-4, f"{case}: that is the sum over both tokens; take their mean.")
+    expect(
+        abs(got - 0.4) > 1e-4,
+        f"{case}: you average over all occurrences; sum them for each token, then average "
+        "over the tokens that came before.",
+    )
+    expect_equal(got, 0.6, case, "0.8 for the second token, 0.1 + 0.3 for the last.")
+
+
+def _uniform_rows(answer: Callable) -> None:
+    weights = torch.ones(5, 5).tril() / torch.arange(1, 6)[:, None]
+    got = number(answer(weights, torch.tensor([1, 2, 1, 2, 1])), "Your answer")
+    expect_equal(
+        got,
+        (1 / 3 + 1 / 4 + 2 / 5) / 3,
+        "ids [1, 2, 1, 2, 1], each row everywhere alike",
+        "1/3, 1/4 and 2/5 for the last three tokens.",
+    )
+
+
+def _no_repeat(answer: Callable) -> None:
+    got = number(answer(torch.eye(3), torch.tensor([1, 2, 3])), "Your answer")
+    expect(not math.isnan(got), "ids [1, 2, 3]: nan. No token came before; the answer is 0 then.")
+    expect_equal(got, 0.0, "ids [1, 2, 3], each looking at itself", "No token came before.")
+
+
+def beam_search(answer: Callable) -> bool:
+    """Exercise 5.6: beam search on small chains, of which the best stories are known."""
+    return run_check(
+        "5.6",
+        answer,
+        _right_axis,
+        _two_beams,
+        _one_beam,
+        _any_logits,
+        _sure_and_unsure,
+        _ends_early,
+        _ends_late,
+        _short_of_room,
+        _two_of_one,
+    )
+
+
+START, STOP = 5, 0
+AXIS = "You kept a story of probability 0, though others were likely. Over which axis did you take the softmax?"
+
+
+class _Chain:
+    """A model of six tokens that sees the last one only: its probabilities behind each, as logits."""
+
+    def __init__(self, follows: dict[int, dict[int, float]], shift: dict[int, float] | None = None):
+        self.follows, self.logits = follows, torch.full((6, 6), -20.0)
+        for last, row in follows.items():
+            for token, p in row.items():
+                self.logits[last, token] = math.log(p)
+            self.logits[last] += (shift or {}).get(last, 0.0)
+
+    def __call__(self, rows: list[list[int]]) -> torch.Tensor:
+        rows = [[int(i) for i in row] for row in rows]
+        expect(
+            bool(rows) and len({len(row) for row in rows}) == 1,
+            "Give next_logits one or more stories, equally long: the unfinished ones of this step.",
+        )
+        expect(all(row[0] == START for row in rows), "A story given to next_logits begins with the prompt.")
+        expect(all(STOP not in row for row in rows), "You went on with a story that has ended; `stop` ends it.")
+        expect(all(self.possible(row) for row in rows), AXIS)
+        return self.logits[[row[-1] for row in rows]].clone()
+
+    def possible(self, ids: list[int]) -> bool:
+        return all(token in self.follows[last] for last, token in pairwise(ids))
+
+
+EXAMPLE = {START: {1: 0.6, 2: 0.4}, 1: {STOP: 0.35, 1: 0.33, 2: 0.32}, 2: {STOP: 0.95, 1: 0.05}}
+
+
+def _story(got: object, case: str) -> list[int]:
+    expect(
+        isinstance(got, list | tuple) and all(isinstance(i, int | np.integer | torch.Tensor) for i in got),
+        f"{case}: return a list of token ids, not {got!r}.",
+    )
+    got = [int(i) for i in got]
+    expect(got[:1] != [START], f"{case}: you returned {got}, with the prompt; leave it out.")
+    return got
+
+
+def _right_axis(answer: Callable) -> None:
+    chain = _Chain({START: {2: 0.6, 3: 0.4}, 2: {STOP: 0.35, 2: 0.33, 3: 0.32}, 3: {STOP: 0.95, 3: 0.05}})
+    got = _story(answer(chain, [START], STOP, 2, 5), "tokens 2 and 3 possible, two beams")
+    expect(chain.possible([START, *got]), AXIS)
+
+
+def _two_beams(answer: Callable) -> None:
+    case = "the example, two beams"
+    prompt = [START]
+    got = _story(answer(_Chain(EXAMPLE), prompt, STOP, 2, 5), case)
+    expect(prompt == [START], "The prompt given to you has changed; extend a copy.")
+    expect(
+        got[:1] != [1],
+        f"{case}: {got} begins as greedy does. Keep the second-best first token until it has been extended.",
+    )
+    expect(got != [2], f"{case}: [2] is right, but `stop` came; return it too.")
+    expect_equal(got, [2, STOP], case, "The likeliest of all that you kept.")
+
+
+def _one_beam(answer: Callable) -> None:
+    got = _story(answer(_Chain(EXAMPLE), [START], STOP, 1, 5), "the example, one beam")
+    expect_equal(got, [1, STOP], "the example, one beam", "One beam is greedy decoding.")
+
+
+def _any_logits(answer: Callable) -> None:
+    case = "the example with 10 added to all logits behind token 1, two beams"
+    got = _story(answer(_Chain(EXAMPLE, shift={1: 10.0}), [START], STOP, 2, 5), case)
+    expect_equal(got, [2, STOP], case, "That changes no probability: sum ln p, not logits.")
+
+
+def _sure_and_unsure(answer: Callable) -> None:
+    case = "token 1 with 0.5 and stop 0.55 behind it; or token 2 with 0.3 and stop 0.9"
+    chain = _Chain({START: {1: 0.5, 2: 0.3, 3: 0.2}, 1: {STOP: 0.55, 3: 0.25, 4: 0.2}, 2: {STOP: 0.9, 3: 0.1}})
+    got = _story(answer(chain, [START], STOP, 2, 4), case)
+    expect(got != [2, STOP], f"{case}: you summed probabilities. 0.5 * 0.55 beats 0.3 * 0.9; sum their logarithms.")
+    expect_equal(got, [1, STOP], case, "Sum ln p over the story.")
+
+
+def _ends_early(answer: Callable) -> None:
+    case = "stop 0.4 at once; or token 1 with 0.6, and behind it stop 0.5"
+    chain = _Chain(
+        {START: {STOP: 0.4, 1: 0.6}, 1: {STOP: 0.5, 2: 0.3, 3: 0.2}, 2: {STOP: 0.9, 2: 0.1}, 3: {STOP: 0.9, 3: 0.1}}
+    )
+    got = _story(answer(chain, [START], STOP, 2, 5), case)
+    expect_equal(got, [STOP], case, "0.4 beats 0.6 * 0.5. A finished story goes on competing, as it is.")
+
+
+def _ends_late(answer: Callable) -> None:
+    case = "stop 0.4 at once; or token 1 with 0.6, and behind it stop 0.9"
+    chain = _Chain({START: {STOP: 0.4, 1: 0.6}, 1: {STOP: 0.9, 2: 0.1}, 2: {STOP: 0.9, 2: 0.1}})
+    got = _story(answer(chain, [START], STOP, 2, 5), case)
+    expect(got != [STOP], f"{case}: you stopped at the first finished story; go on until all that you keep are.")
+    expect_equal(got, [1, STOP], case, "0.6 * 0.9 beats 0.4.")
+
+
+def _short_of_room(answer: Callable) -> None:
+    case = "the example, two beams, one new token"
+    got = _story(answer(_Chain(EXAMPLE), [START], STOP, 2, 1), case)
+    expect(len(got) == 1, f"{case}: {len(got)} tokens; no more than max_new_tokens may be written.")
+    expect_equal(got, [1], case, "The likeliest after one step.")
+
+
+def _two_of_one(answer: Callable) -> None:
+    case = "a story whose two best extensions have the same beginning"
+    chain = _Chain(
+        {
+            START: {1: 0.7, 2: 0.3},
+            1: {3: 0.52, 4: 0.48},
+            2: {1: 0.34, 3: 0.33, 4: 0.33},
+            3: {STOP: 0.3, 1: 0.25, 2: 0.25, 4: 0.2},
+            4: {STOP: 0.98, 1: 0.02},
+        }
+    )
+    got = _story(answer(chain, [START], STOP, 2, 4), case)
+    expect_equal(got, [1, 4, STOP], case, "Rank the extensions of all stories together, not those of each by itself.")

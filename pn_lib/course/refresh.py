@@ -1,0 +1,112 @@
+"""Keeps the committed notebooks whole: links between them, measured times, outputs of the run quick-pocket, and the
+pages around them."""
+
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from pn_lib.course import pages
+from pn_lib.course.pages import CONTENTS, GLOSSARY, Lesson
+from pn_lib.course.speeds import speeds_table
+from pn_lib.errors import InputError
+from pn_lib.files import write_text
+from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, output_root
+
+STORED_RUN = "quick-pocket"  # the run whose outputs the committed notebooks show
+COLAB = """import sys
+
+if "google.colab" in sys.modules:  # on Colab: fetch the course and install it; anywhere else this cell does nothing
+    !git clone --quiet --depth 1 {url} /content/pocketnarrator
+    %pip install --quiet --editable /content/pocketnarrator
+    %cd -q /content/pocketnarrator/notebooks
+    sys.path.insert(0, "/content/pocketnarrator")"""
+
+
+def refresh_notebooks() -> list[Path]:
+    """Rewrite the numbered notebooks and the pages around them in place; doing it twice changes nothing more.
+
+    Returns the paths written.
+
+    Raises:
+        InputError: the run ``quick-pocket`` has not executed a notebook as it now stands.
+    """
+    lessons = pages.load_lessons()
+    written: dict[Path, str] = {}
+    for lesson, before, after in zip(lessons, [None, *lessons], [*lessons[1:], None], strict=False):
+        notebook = nbformat.read(lesson.path, as_version=4)
+        _take_outputs(notebook, lesson.path)
+        _set_navigation(notebook, lesson, _links(before, after))
+        written[lesson.path] = nbformat.writes(notebook) + "\n"
+    for name, page in ((CONTENTS, pages.contents_page(lessons)), (GLOSSARY, pages.glossary_page(lessons))):
+        written[NOTEBOOKS / name] = nbformat.writes(page) + "\n"
+    written[REPOSITORY / "README.md"] = _readme(lessons)
+    for path, text in written.items():  # only now, when all are known to be good
+        write_text(path, text)
+    return list(written)
+
+
+def _links(before: Lesson | None, after: Lesson | None) -> str:
+    parts = [
+        f"[← {before.title}]({before.path.name})" if before else "",
+        f"[Contents]({CONTENTS})",
+        f"[Glossary]({GLOSSARY})",
+        f"[{after.title} →]({after.path.name})" if after else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _times(lesson: Lesson) -> str:
+    """What the lesson takes: the machine's time as measured, and the reader's."""
+    measured = "; ".join(
+        f"with {kind}: " + ", ".join(f"{profile} {pages.duration(seconds)}" for profile, seconds in took.items())
+        for kind, took in lesson.seconds.items()
+        if took
+    )
+    return (
+        f"Reading: about {pages.hours(lesson.reading_minutes)}. "
+        f"Exercises: {pages.hours(lesson.exercise_minutes)}. Running it, measured on two CPU cores, {measured}."
+    )
+
+
+def _set_navigation(notebook: NotebookNode, lesson: Lesson, links: str) -> None:
+    title, *body = [cell for cell in notebook.cells if NAVIGATION_TAG not in cell.metadata.get("tags", [])]
+    tags = {"tags": [NAVIGATION_TAG]}
+    top = f"{links} · open in [Binder]({pages.binder_link(lesson.path)}) or [Colab]({pages.colab_link(lesson.path)})"
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell(f"{top}\n\n{_times(lesson)}", id="navigation-top", metadata=tags),
+        title,
+        nbformat.v4.new_code_cell(COLAB.format(url=pages.repository_url()), id="navigation-colab", metadata=tags),
+        *body,
+        nbformat.v4.new_markdown_cell(links, id="navigation-end", metadata=tags),
+    ]
+
+
+def _readme(lessons: list[Lesson]) -> str:
+    """The README with its generated parts made anew, each between two marks."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    parts = {"map": pages.readme_map(lessons), "times": pages.profiles_table(), "speeds": speeds_table()}
+    for name, part in parts.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, found_begin, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not (found_begin and found_end):
+            raise InputError(f"README.md must hold the marks {begin} and {end}, between which the {name} go")
+        text = f"{before}{begin}\n{part}\n{end}{after}"
+    return text
+
+
+def _take_outputs(notebook: NotebookNode, path: Path) -> None:
+    executed = output_root() / "results" / STORED_RUN / "notebooks" / path.name
+    if not executed.exists():
+        raise InputError(f"{executed} does not exist; run python -m pn_lib run (profile quick, corpus pocket) first")
+    cells = {cell.id: cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or NAVIGATION_TAG in cell.metadata.get("tags", []):
+            continue
+        if cell.id not in cells or cells[cell.id].source != cell.source:
+            raise InputError(f"{NOTEBOOKS.name}/{path.name} has changed since the run {STORED_RUN}; run it again first")
+        if cells[cell.id].execution_count is None:
+            raise InputError(f"the run {STORED_RUN} did not execute {path.name} to its end; run it again first")
+        cell.outputs = cells[cell.id].outputs
+        cell.execution_count = cells[cell.id].execution_count

@@ -1,0 +1,43 @@
+"""Compile the CPU kernels for this processor and keep them on disk: ``python -m pn_lib.models.cpu.precompile``.
+
+``make`` calls it while it installs. Whoever never does waits for each kernel at its first call.
+"""
+
+import time
+
+import torch
+
+from pn_lib.hardware import autocast, instructions, resolve_precision
+from pn_lib.models.base import LanguageModel
+from pn_lib.models.cpu.availability import why_no_kernels
+from pn_lib.models.generation import generate
+from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.transformer import Transformer, TransformerConfig
+
+
+def compile_kernels() -> float:
+    """Call every kernel once, in each precision that training and evaluation take here; returns the seconds it took."""
+    start, precision = time.perf_counter(), resolve_precision("auto", torch.device("cpu"))
+    torch.manual_seed(0)
+    for model in (
+        Transformer(TransformerConfig(vocab_size=64, context=16, d_model=16, n_layers=1, n_heads=2)),
+        Mamba(MambaConfig(vocab_size=64, context=16, d_model=16, n_layers=1)),
+    ):
+        for each in dict.fromkeys(("float32", precision)):
+            _use(model, each)
+    return time.perf_counter() - start
+
+
+def _use(model: LanguageModel, precision: str) -> None:
+    tokens = torch.arange(2 * 17).view(2, 17)
+    with autocast(torch.device("cpu"), precision):
+        model(tokens[:, :-1], tokens[:, 1:]).backward()
+        with torch.no_grad():
+            model.nats(tokens[:, :-1], tokens[:, 1:])
+    generate(model, [[1, 2]], max_new_tokens=2, temperature=0)
+
+
+if __name__ == "__main__":
+    if not why_no_kernels():  # which warns
+        print(f"Compiling the kernels for this processor ({instructions()}), once: about a minute ...", flush=True)
+        print(f"... done in {compile_kernels():.0f} s.")

@@ -1,0 +1,167 @@
+"""Any saved model with its tokenizer: ours, a ``transformers`` folder, llama2.c's file, or a published one on the Hub.
+
+Nothing of what is opened is executed: weights come from safetensors or with ``weights_only``, tokenizers from their
+tables.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import tokenizers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tokenizers import decoders, models, pre_tokenizers
+
+from pn_lib.config import parse_config
+from pn_lib.data.tokenizer import SEPARATOR, Tokenizer
+from pn_lib.errors import InputError
+from pn_lib.files import read_json
+from pn_lib.models.base import LanguageModel
+from pn_lib.models.huggingface import from_transformers
+from pn_lib.models.llama2c import Llama2cTokenizer, load_llama2c
+from pn_lib.models.mamba import Mamba
+from pn_lib.models.ngram import NGram
+from pn_lib.models.transformer import Transformer
+from pn_lib.models.weights import load_weights
+
+HUB_FILES = [
+    "config.json",
+    "*.safetensors",
+    "pytorch_model*.bin",
+    "*.index.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+]
+
+
+class Coder(Protocol):
+    """What the evaluation asks of a tokenizer."""
+
+    vocab_size: int
+    separator_id: int  # stands between stories: read first, written last
+    space_before: bool  # puts a space before every text, and takes it away again
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: list[int]) -> str: ...
+
+
+def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
+    """The model and tokenizer at ``source``: a folder of ours or of ``transformers``, a llama2.c ``.bin`` with its
+    tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
+
+    Raises:
+        InputError: nothing is there, or it is damaged, or of an architecture that has no equal here.
+    """
+    path = Path(source)
+    if path.suffix == ".bin" and path.is_file():
+        return _llama2c(path)
+    if not path.is_dir():
+        if str(source).count("/") == 1 and not path.exists() and not path.parent.exists():
+            path = _from_hub(str(source))
+        else:
+            raise InputError(
+                f"there is no model at {source}: give the folder of a saved model, a llama2.c .bin file, "
+                "RUN/NAME of a run, or owner/name on the Hub"
+            )
+    config = read_json(path / "config.json")
+    model = load_model(path) if "model" in config else from_transformers(config, load_weights(path))
+    tokenizer = _tokenizer(path)
+    if tokenizer.vocab_size < model.config.vocab_size:
+        model = _without_padding(model, tokenizer.vocab_size)
+    if tokenizer.vocab_size > model.config.vocab_size and not tokenizer.cut(model.config.vocab_size):
+        raise InputError(
+            f"the tokenizer beside {path} has {tokenizer.vocab_size:,} tokens, the model knows "
+            f"{model.config.vocab_size:,}: they do not belong together"
+        )
+    return model, tokenizer
+
+
+def load_model(folder: Path | str) -> LanguageModel:
+    """Read a model that ``LanguageModel.save`` wrote; in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: the folder holds no model, or a damaged one.
+    """
+    folder = Path(folder)
+    settings = read_json(folder / "config.json")
+    cls = _model_class(settings.pop("model", None), folder / "config.json")
+    model = cls(parse_config(cls.Config, settings, str(folder / "config.json")))
+    weights = folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(weights))
+    except FileNotFoundError:
+        raise InputError(f"{weights} does not exist beside its config.json; make the model anew") from None
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{weights} is damaged or of another shape ({reason}); make the model anew") from None
+    return model.eval()
+
+
+def _model_class(name: str | None, where: Path) -> type[LanguageModel]:
+    classes = {cls.name: cls for cls in (Transformer, Mamba, NGram)}
+    if name not in classes:
+        raise InputError(f"{where}: unknown model {name!r}; known are {', '.join(sorted(classes))}")
+    return classes[name]
+
+
+def _without_padding(model: LanguageModel, vocab_size: int) -> LanguageModel:
+    """The model without the rows of its tables that stand for no token, as some pad these to a round number: it could
+    otherwise write what nobody can read."""
+    cut = type(model)(replace(model.config, vocab_size=vocab_size))
+    state = model.state_dict()
+    cut.load_state_dict(
+        {key: state[key][: len(value)] if value.dim() else state[key] for key, value in cut.state_dict().items()}
+    )
+    return cut.eval()
+
+
+def _llama2c(path: Path) -> tuple[LanguageModel, Coder]:
+    model = load_llama2c(path)
+    vocab_size = model.config.vocab_size
+    names = [f"tok{vocab_size}.bin", "tokenizer.bin"]
+    found = next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
+    if found is None:
+        raise InputError(f"{path} has no tokenizer beside it: put its {names[0]} or {names[1]} there")
+    return model, Llama2cTokenizer(found, vocab_size)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """``tokenizer.json`` of the folder or, for a model of a run, of the run; or GPT-2's pair of tables."""
+    room = folder.absolute().parent  # models of a run, or its models/zoo
+    for place in (folder, room.parent / "tokenizer", room.parent.parent / "tokenizer"):
+        if (place / "tokenizer.json").is_file():
+            return Tokenizer.load(place)
+    vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
+    if not (vocabulary.exists() and merges.exists()):
+        raise InputError(f"{folder} has no tokenizer: put its tokenizer.json, or vocab.json and merges.txt, there")
+    try:
+        backend = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise InputError(f"the tokenizer tables in {folder} are damaged ({error}); fetch them again") from None
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([SEPARATOR])
+    return Tokenizer(backend)
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of a published model, fetched once and then read from the Hub's cache."""
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except (RepositoryNotFoundError, HFValidationError):
+        raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"there is no run or folder {name!r} here, and the Hugging Face Hub cannot be reached to look "
+            f"for a model of that name ({type(error).__name__}); check the name or the network"
+        ) from None

@@ -1,0 +1,151 @@
+"""A run, as a notebook sees it: its profile, where its artifacts lie, and how results and figures are kept."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pn_lib.data.corpora import corpus_name
+from pn_lib.errors import InputError
+from pn_lib.files import atomic, read_json, write_json, write_text
+from pn_lib.run.profile import Profile, load_profile
+from pn_lib.run.stages import NOTEBOOKS, REPOSITORY, Stage, covers, load_stages, maker, output_root, stage_key
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stage of one run. Made by ``open_run``."""
+
+    profile: Profile
+    corpus: str
+    stage: Stage
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return run_name(self.profile, self.corpus)
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results" / self.name
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures" / self.name
+
+    @property
+    def work(self) -> Path:
+        """Scratch of this stage, checkpoints among it; kept until the stage is done, so that training resumes."""
+        return work_folder(self.results, self.stage)
+
+    @property
+    def experiments(self) -> Path:
+        """Results of this notebook's experiments, a small file each. They stay, so that a changed sentence in the
+        notebook trains nothing again; what an experiment depends on is known to itself."""
+        return self.results / "experiments" / self.stage.name
+
+    def path(self, artifact: str) -> Path:
+        """Where an artifact lies that this notebook declares to read or write (``results/<run>/<artifact>``).
+
+        Raises:
+            InputError: it is not declared, or is to be read and missing; the message says which notebook makes it.
+        """
+        path = self.results / artifact
+        if any(covers(declared, artifact) for declared in self.stage.writes):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path
+        declared = next((d for d in self.stage.reads if covers(d, artifact)), None)
+        if declared is None:
+            raise InputError(
+                f"{self.stage.name} declares neither to read nor to write {artifact!r}; "
+                "declare it in the notebook's metadata"
+            )
+        if not (self.results / declared).exists():
+            made_by = maker(declared, load_stages())
+            first = f"run notebook {made_by.name} first" if made_by else "no notebook makes it"
+            raise InputError(f"{artifact!r} of run {self.name} is not there: {first} (same profile and corpus)")
+        return path
+
+    def save_results(self, name: str, values: dict) -> None:
+        """Write ``results/<run>/<name>.json``: what the same seed and profile give again, byte for byte."""
+        write_json(self.path(f"{name}.json"), values)
+
+    def save_timings(self, name: str, values: dict) -> None:
+        """Write ``results/<run>/timings/<name>.json``: whatever depends on the clock or the machine."""
+        write_json(self.path(f"timings/{name}.json"), values)
+
+    def save_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write ``results/<run>/<name>.csv``."""
+        write_text(self.path(f"{name}.csv"), table.to_csv(index=False, lineterminator="\n"))
+
+    def read_results(self, name: str) -> dict:
+        return read_json(self.path(f"{name}.json"))
+
+    def save_figure(self, figure: Figure, name: str, alt: str) -> None:
+        """Write ``figures/<run>/<name>.svg`` and ``.png``, and a sidecar that says where they come from.
+
+        Args:
+            alt: what the figure shows, in words, for those who cannot see it; the notebook's picture carries it too.
+        """
+        figure.set_label(alt)
+        folder = self.figures
+        sidecar = {
+            "notebook": self.stage.name,
+            "alt": alt,
+            "commit": commit(),
+            "parameters": {"profile": self.profile.name, "corpus": self.corpus},
+        }
+        write_json(folder / f"{name}.json", sidecar)  # first: whatever lies beside it then has an owner
+        with atomic(folder / f"{name}.svg") as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
+        with atomic(folder / f"{name}.png") as temporary:
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+
+
+def open_run(profile: str, corpus: str, notebook: str) -> Run:
+    """Open the run named by ``profile`` and ``corpus`` for one of the course's notebooks.
+
+    Raises:
+        InputError: unknown profile, corpus or notebook.
+    """
+    stage = next((s for s in load_stages() if s.name == notebook), None)
+    if stage is None:
+        raise InputError(f"no notebook named {notebook!r} in {NOTEBOOKS.name}/")
+    run = Run(load_profile(profile), corpus, stage, output_root())
+    run.results.mkdir(parents=True, exist_ok=True)
+    _fresh_work(run)
+    return run
+
+
+def _fresh_work(run: Run) -> None:
+    """Keep unfinished work only where the same code, settings and inputs would go on with it."""
+    key = stage_key(run.stage, run.profile, run.corpus, run.results, with_notebook=False)
+    marker = run.work / "key"
+    if not marker.exists() or marker.read_text() != key:
+        shutil.rmtree(run.work, ignore_errors=True)
+        write_text(marker, key)
+
+
+def work_folder(results: Path, stage: Stage) -> Path:
+    return results / "work" / stage.name
+
+
+def run_name(profile: Profile, corpus: str) -> str:
+    return f"{profile.name}-{corpus_name(corpus)}"
+
+
+def commit() -> str:
+    """The repository's commit, with ``+`` where tracked files differ from it; ``none`` outside a clone."""
+
+    def git(*words: str) -> Any:
+        return subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    head = git("rev-parse", "--short=12", "HEAD")
+    if head.returncode:
+        return "none"
+    dirty = git("status", "--porcelain", "--untracked-files=no").stdout.strip()
+    return head.stdout.strip() + ("+" if dirty else "")

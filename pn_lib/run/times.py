@@ -1,0 +1,73 @@
+"""How long runs take, by kind of processor: measured, committed, and shown wherever a time is promised.
+
+``results/published/clock/<instructions>.json`` holds, for each profile, what ``timings/stages.json`` of a run said on a
+machine of that kind, and which machine and commit that was. The run is of Pocket stories, or else of TinyStories.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from pn_lib.errors import InputError
+from pn_lib.files import read_json, write_json
+from pn_lib.run.profile import profile_names
+from pn_lib.run.stages import NAMED_CORPORA, REPOSITORY, output_root
+
+CLOCK = REPOSITORY / "results" / "published" / "clock"
+SHOWN = ("AVX2", "AVX512-BF16")  # the two columns of every table of times: the slowest kind, and the fastest
+
+
+@cache
+def load_clock(folder: Path = CLOCK) -> dict[str, dict[str, dict]]:
+    """For each kind of processor, by its instructions, what a run of each measured profile took there."""
+    return {path.stem: read_json(path)["profiles"] for path in sorted(folder.glob("*.json"))}
+
+
+def total_seconds(instructions: str, profile: str) -> float | None:
+    """What all notebooks take together on such a processor; None where that was not measured."""
+    run = load_clock().get(instructions, {}).get(profile)
+    return None if run is None else run["total_seconds"]
+
+
+def notebook_seconds(name: str) -> dict[str, dict[str, float]]:
+    """What one notebook takes: for each kind shown, by profile, smallest first."""
+    known = load_clock()
+    return {
+        kind: {
+            profile: seconds
+            for profile in profile_names()
+            if profile in known.get(kind, {})
+            for seconds in [known[kind][profile]["stages"].get(name)]
+            if seconds is not None
+        }
+        for kind in SHOWN
+    }
+
+
+def publish_clock() -> list[Path]:
+    """Keep what the runs at hand took on their machines; returns the files written.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    folder, written = output_root() / CLOCK.relative_to(REPOSITORY), set()
+    for profile in profile_names():
+        runs = [output_root() / "results" / f"{profile}-{corpus}" / "timings" for corpus in NAMED_CORPORA]
+        timings = next((run for run in runs if (run / "stages.json").exists()), None)
+        if timings is None:
+            continue
+        machine, stages = read_json(timings / "machine.json"), read_json(timings / "stages.json")
+        path = folder / f"{machine['instructions']}.json"
+        kept = read_json(path) if path.exists() else {"profiles": {}}
+        kept["profiles"][profile] = {
+            "cpu": machine["cpu"],
+            "cores": machine["cores"],
+            "commit": machine["commit"],
+            "stages": {row["notebook"]: row["seconds"] for row in stages["stages"]},
+            "total_seconds": stages["total_seconds"],
+        }
+        write_json(path, kept)
+        written.add(path)
+    if not written:
+        raise InputError("there is no run whose times could be kept; make one: python -m pn_lib run")
+    load_clock.cache_clear()
+    return sorted(written)

@@ -1,0 +1,162 @@
+"""One experiment of a study: a model, a way to train it, the stories; out comes a judged learning curve, once.
+
+An experiment is plain values, so that it can travel to another process or another machine, and so that a finished one
+is recognised: its result is a small file, and a second run of the study reads that instead of training.
+"""
+
+import hashlib
+import importlib.util
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pn_lib.data.tokens import TokenFile, token_paths
+from pn_lib.errors import DivergenceError
+from pn_lib.files import read_json, sha256, write_json
+from pn_lib.models.base import LanguageModel
+from pn_lib.models.generation import generate
+from pn_lib.models.likelihood import Likelihood, likelihood
+from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.training.checkpoint import checkpoints, fingerprint
+from pn_lib.training.config import TrainingConfig
+from pn_lib.training.loop import Training, train
+from pn_lib.training.profiling import PHASES
+
+RESULT = "result.json"
+GLANCE = 16  # stories that a validation on the way looks at
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that decides a result. The model begins from the seed of ``training``, and so do its batches.
+
+    ``train`` and ``validation`` are prefixes of token files. The trained model is judged by the first ``stories``
+    validation stories (None: all); the points of the learning curve on the way by ``GLANCE`` of them or, with
+    ``curve``, by as many as the last. It then tells ``told`` stories from nothing, at temperature 1. ``name`` is the
+    folder of the result and must be the experiment's own within a study.
+    """
+
+    name: str
+    model: TransformerConfig | MambaConfig
+    training: TrainingConfig
+    train: str
+    validation: str
+    stories: int | None = None
+    curve: bool = False
+    told: int = 0
+
+    def fingerprint(self) -> str:
+        """Changes with every setting, with the stories, and with the code that trains and judges."""
+        files = {
+            prefix: [_digest(path, path.stat().st_mtime_ns) for path in token_paths(prefix)]
+            for prefix in (self.train, self.validation)
+        }
+        settings = asdict(self) | {
+            "kind": type(self.model).__name__,
+            "train": files[self.train],
+            "validation": files[self.validation],
+            "code": _code(),
+        }
+        return fingerprint(settings)
+
+
+def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]:
+    """Train and judge, or read what was found before; killed, it goes on from its checkpoint.
+
+    Returns (and keeps in ``folder/<name>/result.json``): parameters, seed, tokens, steps, bits_per_byte and
+    nats_per_token of the trained model, the stories it ``told`` (token ids without separators), the
+    ``curve`` (rows of the training's history) and, of the clock, ``seconds``, tokens_per_second, peak_memory_mb, the
+    ``phases``' seconds, and ``curve_seconds``, those of the curve's points.
+
+    Raises:
+        DivergenceError: training diverged; the message names the experiment.
+    """
+    home, key = Path(folder) / experiment.name, experiment.fingerprint()
+    known = finished(experiment, folder, key)
+    if known is not None:
+        return known
+    config = experiment.training
+    torch.manual_seed(config.seed)
+    model = (Mamba if isinstance(experiment.model, MambaConfig) else Transformer)(experiment.model)
+    glance = experiment.stories if experiment.curve else GLANCE
+    try:
+        training = train(
+            model,
+            TokenFile(experiment.train),
+            config,
+            folder=home,
+            name=experiment.name,
+            validate=lambda model: _judge(experiment, model, glance),
+        )
+    except DivergenceError as error:
+        raise DivergenceError(f"experiment {experiment.name}: {error}") from None
+    result = _result(model, experiment, training)
+    write_json(home / RESULT, {"fingerprint": key, **result})
+    for path in checkpoints(home):  # a result is small, a checkpoint is not
+        path.unlink()
+    return result
+
+
+def finished(experiment: Experiment, folder: Path | str, key: str | None = None) -> dict[str, Any] | None:
+    """The result of this very experiment, if ``folder`` has it."""
+    path = Path(folder) / experiment.name / RESULT
+    if not path.exists():
+        return None
+    found = read_json(path)
+    return found if found.pop("fingerprint", None) == (key or experiment.fingerprint()) else None
+
+
+def _judge(experiment: Experiment, model: LanguageModel, stories: int | None) -> Likelihood:
+    return likelihood(model, TokenFile(experiment.validation), experiment.training.context, stories=stories)
+
+
+def _result(model: LanguageModel, experiment: Experiment, training: Training) -> dict[str, Any]:
+    score = _judge(experiment, model, experiment.stories)
+    last = training.timings.iloc[-1]
+    return {
+        "name": experiment.name,
+        "seed": experiment.training.seed,
+        "parameters": model.n_parameters(),
+        "tokens": int(training.history["tokens"].iloc[-1]),
+        "steps": training.steps,
+        "bits_per_byte": score.bits_per_byte,
+        "nats_per_token": score.nats_per_token,
+        "told": _tell(experiment, model),
+        "seconds": training.seconds,
+        "tokens_per_second": training.tokens_per_second,
+        "peak_memory_mb": float(last["peak_memory_mb"]),
+        "phases": {name: float(last[name]) for name in PHASES},
+        "curve": training.history.to_dict("records"),
+        "curve_seconds": [0.0, *training.timings["seconds"].tolist()],
+    }
+
+
+def _tell(experiment: Experiment, model: LanguageModel) -> list[list[int]]:
+    separator = int(TokenFile(experiment.validation).tokens[0])
+    stories = generate(
+        model,
+        [[separator]] * experiment.told,
+        experiment.model.context,
+        stop_id=separator,
+        seed=experiment.training.seed,
+    )
+    return [story.ids for story in stories]
+
+
+@cache
+def _code() -> str:
+    """A digest of the rooms whose code decides a result."""
+    root = Path(importlib.util.find_spec("pn_lib").origin).parent
+    files = sorted(path for room in ("data", "models", "training") for path in (root / room).glob("*.py"))
+    files += [root / "evaluation" / "likelihood.py", Path(__file__)]
+    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
+
+
+@cache
+def _digest(path: Path, _modified: int) -> str:
+    """A study asks for its token files' digests again and again; they may be large."""
+    return sha256(path)

@@ -1,1 +1,0 @@
-"""Profiles, runs, the pipeline over the notebooks, plotting, publishing and the command line."""

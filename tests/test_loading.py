@@ -1,0 +1,197 @@
+"""Any saved model opens with its tokenizer, whoever wrote it, and what cannot be opened is one clear sentence."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_example import STORIES, make_model
+
+from pn_lib.data.tokenizer import train_tokenizer
+from pn_lib.errors import InputError
+from pn_lib.models import loading
+from pn_lib.models.export import ModelCard, export_transformers
+from pn_lib.models.likelihood import text_likelihood
+from pn_lib.models.llama2c import export_llama2c
+from pn_lib.models.loading import open_model
+from pn_lib.models.transformer import Transformer, TransformerConfig
+
+IDS = torch.tensor([[1, 5, 9, 2]])
+CARD = ModelCard(
+    name="tiny",
+    licence="mit",
+    corpus="made up",
+    corpus_source="none",
+    corpus_licence="CC0",
+    corpus_fingerprint="0",
+    tokens=1,
+    steps=1,
+    batch_size=1,
+    context=16,
+    bits_per_byte=2.0,
+    measured_on="nothing",
+    interval=None,
+    dataset=None,
+    language="en",
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(STORIES, 300)
+
+
+@pytest.fixture
+def model(tokenizer):
+    torch.manual_seed(3)
+    return Transformer(TransformerConfig(tokenizer.vocab_size, context=16, d_model=16, n_layers=1, n_heads=2)).eval()
+
+
+def same(found, model) -> bool:
+    with torch.no_grad():
+        return torch.allclose(found(IDS), model(IDS), atol=1e-5)
+
+
+def test_our_folder_with_its_tokenizer_beside_or_in_the_run(model, tokenizer, tmp_path):
+    folder = tmp_path / "run/models/tiny"
+    model.save(folder)
+    tokenizer.save(tmp_path / "run/tokenizer")
+    found, coder = open_model(folder)
+    assert same(found, model) and coder.encode("Tim ran.") == tokenizer.encode("Tim ran.")
+    model.save(tmp_path / "run/models/zoo/tiny")
+    assert same(open_model(tmp_path / "run/models/zoo/tiny")[0], model)
+    tokenizer.save(folder)
+    assert open_model(folder)[1].vocab_size == tokenizer.vocab_size
+
+
+def test_a_folder_of_transformers_in_either_kind_of_weights(model, tokenizer, tmp_path):
+    export_transformers(model, tokenizer, tmp_path, CARD)
+    assert same(open_model(tmp_path)[0], model)
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    assert same(open_model(tmp_path)[0], model)
+
+
+def test_the_pair_of_tables_that_older_models_have(model, tokenizer, tmp_path):
+    export_transformers(model, tokenizer, tmp_path, CARD)
+    tables = json.loads((tmp_path / "tokenizer.json").read_text())["model"]
+    (tmp_path / "vocab.json").write_text(json.dumps(tables["vocab"]))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in tables["merges"]))
+    (tmp_path / "tokenizer.json").unlink()
+    _, coder = open_model(tmp_path)
+    assert coder.encode(STORIES[0]) == tokenizer.encode(STORIES[0]) and coder.separator_id == tokenizer.separator_id
+
+
+def test_llama2c_file(tokenizer, tmp_path):
+    torch.manual_seed(0)
+    model = Transformer(
+        TransformerConfig(tokenizer.vocab_size, context=16, d_model=16, n_layers=1, n_heads=2, activation="swiglu")
+    ).eval()
+    export_llama2c(model, tokenizer, tmp_path)
+    [file] = [path for path in tmp_path.glob("*.bin") if not path.name.startswith("tok")]
+    found, coder = open_model(file)
+    assert found.config.d_model == 16 and coder.decode(coder.encode("Tim ran.")) == "Tim ran."
+    score, known = (text_likelihood(*pair, STORIES[:3]).bits_per_byte for pair in ((found, coder), (model, tokenizer)))
+    assert score == pytest.approx(known, rel=0.2)  # another way to cut the text, the same model
+    for path in tmp_path.glob("tok*.bin"):
+        path.unlink()
+    with pytest.raises(InputError, match="has no tokenizer beside it"):
+        open_model(file)
+
+
+def test_weights_that_would_execute_code_are_refused(model, tokenizer, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "written"), "w"))
+
+    export_transformers(model, tokenizer, tmp_path, CARD)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({"weight": Evil()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match="damaged"):
+        open_model(tmp_path)
+    assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 40), "are damaged"),
+        (lambda f: (f / "model.safetensors").unlink(), "no weights"),
+        (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
+        (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json is damaged"),
+        (lambda f: (f / "config.json").write_text("{"), "is damaged"),
+        (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "'bert' has no equal here"),
+    ],
+)
+def test_damage_is_one_sentence(model, tokenizer, tmp_path, damage, sentence):
+    export_transformers(model, tokenizer, tmp_path, CARD)
+    damage(tmp_path)
+    with pytest.raises(InputError, match=sentence) as caught:
+        open_model(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tokenizer, tmp_path):
+    make_model().save(tmp_path)
+    train_tokenizer(STORIES * 3, 400).save(tmp_path)
+    with pytest.raises(InputError, match="do not belong together"):
+        open_model(tmp_path)
+
+
+def test_the_hub_is_asked_for_a_name_and_its_silence_is_one_sentence(model, tokenizer, tmp_path, monkeypatch):
+    export_transformers(model, tokenizer, tmp_path / "theirs", CARD)
+    asked = []
+    monkeypatch.setattr(loading, "snapshot_download", lambda name, **_: asked.append(name) or str(tmp_path / "theirs"))
+    assert same(open_model("someone/TinyStories-1M")[0], model) and asked == ["someone/TinyStories-1M"]
+
+    def silent(name, **_):
+        raise loading.LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(loading, "snapshot_download", silent)
+    with pytest.raises(InputError, match="cannot be reached"):
+        open_model("someone/TinyStories-1M")
+    with pytest.raises(InputError, match="there is no model at"):
+        open_model("no/such/folder")
+
+
+def test_a_table_padded_beyond_its_tokens_is_cut(tokenizer, tmp_path):
+    """Some published tables have more rows than there are tokens; a model must not write what nobody can read."""
+    config = TransformerConfig(tokenizer.vocab_size + 9, context=16, d_model=16, n_layers=1, n_heads=2)
+    model = Transformer(config).eval()
+    tokenizer.save(tmp_path)
+    model.save(tmp_path)
+    opened, coder = open_model(tmp_path)
+    assert opened.config.vocab_size == coder.vocab_size
+    ids = torch.randint(coder.vocab_size, (2, 9))
+    torch.testing.assert_close(opened(ids), model(ids)[..., : coder.vocab_size])
+
+
+def test_a_name_that_the_hub_cannot_have_is_one_sentence():
+    with pytest.raises(InputError, match="there is no model"):
+        open_model("$NOT_SET/model.bin")
+
+
+def test_stories260k_against_an_independent_reader(stories260k_dir, tinystories_dir):
+    """bits per byte by our code, and by transformers' Llama with the same weights on the same ids, story by story."""
+    transformers = pytest.importorskip("transformers")
+    import pyarrow.parquet as pq
+
+    from pn_lib.models.huggingface import to_transformers
+
+    model, coder = open_model(stories260k_dir / "stories260K.bin")
+    [path] = sorted(tinystories_dir.glob("data/validation*"))
+    stories = pq.read_table(path, columns=["text"])["text"].to_pylist()[::24]
+    stories = [story for story in stories if len(coder.encode(story)) < 512]  # one window: nothing to agree upon
+    config, state = to_transformers(model)
+    llama = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config)).eval()
+    llama.load_state_dict(state)
+    nats = 0.0
+    for story in stories:
+        ids = torch.tensor([[1, *coder.encode(story), 1]])
+        with torch.no_grad():
+            logits = llama(ids[:, :-1]).logits[0].double()
+        nats += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
+    theirs = nats / 0.6931471805599453 / sum(len(story.encode()) for story in stories)
+    ours = text_likelihood(model, coder, stories)
+    assert ours.bits_per_byte == pytest.approx(theirs, abs=0.002)
+    assert 0.85 < ours.bits_per_byte < 0.97  # 0.90 on V2 stories by the slice's own README; stories differ

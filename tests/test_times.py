@@ -1,0 +1,60 @@
+"""Times are promised by kind of processor, from committed measurements; a machine's own become such by publishing."""
+
+import pytest
+
+from pn_lib.course import pages
+from pn_lib.errors import InputError
+from pn_lib.files import read_json, write_json
+from pn_lib.run import times
+from pn_lib.run.publish import publish
+from pn_lib.run.stages import REPOSITORY, load_stages
+
+NAMES = [stage.name for stage in load_stages()]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A run of the profile smoke on a processor of another kind."""
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    timings = tmp_path / "results" / "smoke-pocket" / "timings"
+    write_json(timings / "machine.json", {"cpu": "Invented", "instructions": "SVE", "cores": 2, "commit": "0" * 12})
+    write_json(
+        timings / "stages.json",
+        {"stages": [{"notebook": name, "seconds": 3.5} for name in NAMES], "total_seconds": 24.5},
+    )
+    return tmp_path
+
+
+def test_publishing_adds_a_profile_and_keeps_the_others(root):
+    path = root / "results" / "published" / "clock" / "SVE.json"
+    write_json(path, {"profiles": {"quick": {"total_seconds": 600.0}, "smoke": {"total_seconds": 1.0}}})
+    assert publish("clock") == [path]
+    profiles = read_json(path)["profiles"]
+    assert profiles["quick"] == {"total_seconds": 600.0}
+    assert profiles["smoke"] == {
+        "cpu": "Invented",
+        "cores": 2,
+        "commit": "0" * 12,
+        "total_seconds": 24.5,
+        "stages": dict.fromkeys(NAMES, 3.5),
+    }
+
+
+def test_without_a_run_there_is_nothing_to_publish(tmp_path, monkeypatch):
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    with pytest.raises(InputError, match="no run whose times could be kept"):
+        publish("clock")
+
+
+@pytest.mark.parametrize("kind", times.SHOWN)
+@pytest.mark.parametrize("profile", ["smoke", "quick"])
+def test_both_columns_are_filled_for_what_everybody_runs(kind, profile):
+    total = times.total_seconds(kind, profile)
+    parts = [times.notebook_seconds(name)[kind][profile] for name in NAMES]
+    assert total == pytest.approx(sum(parts), abs=1)
+    row = next(line for line in pages.profiles_table().splitlines() if f"`{profile}`" in line)
+    assert pages.duration(total) in row
+
+
+def test_the_readmes_table_is_the_measured_one():
+    assert pages.profiles_table() in (REPOSITORY / "README.md").read_text(encoding="utf-8"), "python -m pn_lib refresh"
