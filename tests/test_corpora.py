@@ -17,7 +17,8 @@ import pytest
 from huggingface_hub import HfApi
 
 from pn_lib.data import corpora, stories
-from pn_lib.data.corpora import check_corpus, corpus_name, load_corpus
+from pn_lib.data.corpora import check_corpus, load_corpus
+from pn_lib.data.corpus_paths import corpus_name
 from pn_lib.errors import InputError
 
 STORIES = [f"Story {i} of Tim\nand “Zoë” 🐢.\nThe end." for i in range(40)]

@@ -11,11 +11,11 @@ import ipywidgets as widgets
 import torch
 from IPython.display import display
 
+from pn_lib.data.tokenizer import Coder
 from pn_lib.errors import InputError
 from pn_lib.evaluation.completions import prompt_of, written
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import Sampling, generate, next_token_probabilities
-from pn_lib.models.loading import Coder
 
 SHOWN = 10  # tokens whose probabilities are drawn
 ROW = (

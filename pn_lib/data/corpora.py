@@ -1,10 +1,8 @@
 """Corpora behind one interface: Pocket stories, TinyStories from the Hugging Face Hub, or anybody's own files."""
 
 import logging
-import os
 import re
 import tempfile
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +14,11 @@ from huggingface_hub import HfApi, RepoCard
 
 from pn_lib.data import pocket
 from pn_lib.data.cleaning import split
+from pn_lib.data.corpus_paths import TINYSTORIES, TINYSTORIES_REVISION, corpus_name, corpus_path
 from pn_lib.data.stories import READERS, fingerprint, read_stories, to_dataset
 from pn_lib.errors import InputError
 from pn_lib.progress import progress
 
-TINYSTORIES = "roneneldan/TinyStories"
-TINYSTORIES_REVISION = "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
 HUB_TIMEOUT = 10  # seconds
 VALIDATION_SEEDS = 1 << 32  # the Pocket stories of training and validation are drawn from seeds this far apart
 
@@ -109,26 +106,6 @@ def check_corpus(spec: str, root: Path) -> None:
         for part, reader in _open(spec, root, seed=0)[1].items():
             if not list(islice(reader(1), 1)):
                 raise InputError(f"corpus {spec} holds no {part} stories")
-
-
-def corpus_name(spec: str) -> str:
-    """The name of a corpus in file names: "pocket", "tinystories", or that of the folder or file, in a-z, 0-9 and -."""
-    path = Path(spec)
-    name = path.stem if path.suffix.lower() in READERS else path.name
-    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()  # é becomes e
-    return re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-") or "corpus"
-
-
-def corpus_path(spec: str, root: Path) -> Path:
-    """Where a corpus of files lies; a relative ``spec`` starts at ``root``.
-
-    Raises:
-        InputError: nothing is there.
-    """
-    path = Path(os.path.normpath(root / Path(spec).expanduser()))  # without "..", as a person would write it
-    if not path.exists():
-        raise InputError(f"corpus {path} does not exist; give 'pocket', 'tinystories' or the path of stories")
-    return path
 
 
 def _open(spec: str, root: Path, seed: int) -> tuple[Card, dict[str, Reader]]:

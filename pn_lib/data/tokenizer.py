@@ -11,6 +11,7 @@ tokens is switched off on loading; what changes the text is kept, as its model k
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -20,6 +21,18 @@ from pn_lib.errors import InputError
 
 SEPARATOR = "<|endoftext|>"
 SMALLEST_VOCABULARY = 257  # 256 bytes and the separator
+
+
+class Coder(Protocol):
+    """What is asked of any tokenizer, ours or another."""
+
+    vocab_size: int
+    separator_id: int  # stands between stories: read first, written last
+    space_before: bool  # puts a space before every text, and takes it away again
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: list[int]) -> str: ...
 
 
 class Tokenizer:

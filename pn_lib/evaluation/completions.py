@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from pn_lib.data.tokenizer import Coder
 from pn_lib.evaluation import diversity, grammar
 from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.evaluation.diversity import words
@@ -20,7 +21,6 @@ from pn_lib.evaluation.intervals import Interval, bootstrap_interval, wilson_int
 from pn_lib.evaluation.names import WORD, names_in
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
-from pn_lib.models.loading import Coder
 from pn_lib.progress import progress
 
 BATCH = 64  # completions written at once; bounds memory, changes nothing else

@@ -17,11 +17,11 @@ import pandas as pd
 
 from pn_lib.config import parse_config
 from pn_lib.data import pocket
+from pn_lib.data.tokenizer import Coder
 from pn_lib.errors import InputError
 from pn_lib.evaluation.intervals import wilson_interval
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.likelihood import sequence_nats
-from pn_lib.models.loading import Coder
 
 FOLDER = Path(__file__).parent / "probe_data"
 KINDS = ("facts", "reasoning", "tracking", "grammar")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pn_lib.data.tokenizer import Coder
 from pn_lib.data.tokens import IGNORED, TokenFile
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.hooks import reading
-from pn_lib.models.loading import Coder
 from pn_lib.models.lossless import check_lossless
 
 ANY_CONTEXT = 512  # tokens read at once by a model without a window of its own, such as the n-gram

@@ -6,7 +6,6 @@ tables.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import tokenizers
 from huggingface_hub import snapshot_download
@@ -21,7 +20,7 @@ from safetensors.torch import load_file
 from tokenizers import decoders, models, pre_tokenizers
 
 from pn_lib.config import parse_config
-from pn_lib.data.tokenizer import SEPARATOR, Tokenizer
+from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.models.base import LanguageModel
@@ -41,18 +40,6 @@ HUB_FILES = [
     "vocab.json",
     "merges.txt",
 ]
-
-
-class Coder(Protocol):
-    """What the evaluation asks of a tokenizer."""
-
-    vocab_size: int
-    separator_id: int  # stands between stories: read first, written last
-    space_before: bool  # puts a space before every text, and takes it away again
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def decode(self, ids: list[int]) -> str: ...
 
 
 def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pn_lib.data.tokenizer import Coder
 from pn_lib.errors import InputError
-from pn_lib.models.loading import Coder
 
 AROUND = 12  # characters shown on either side of the first difference
 

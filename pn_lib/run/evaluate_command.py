@@ -16,6 +16,7 @@ import pandas as pd
 from pn_lib.data.cleaning import clean
 from pn_lib.data.corpora import load_corpus
 from pn_lib.data.stories import iterate, read_stories
+from pn_lib.data.tokenizer import Coder
 from pn_lib.errors import InputError
 from pn_lib.evaluation import validity
 from pn_lib.evaluation.completions import (
@@ -34,7 +35,7 @@ from pn_lib.evaluation.probes import KINDS, accuracy, load_probes, pocket_probes
 from pn_lib.files import read_json, write_json
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.likelihood import Likelihood, context_of, text_likelihood
-from pn_lib.models.loading import Coder, open_model
+from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import round_trip
 from pn_lib.run.stages import NAMED_CORPORA, REPOSITORY, output_root
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pn_lib.data.corpora import TINYSTORIES
+from pn_lib.data.corpus_paths import TINYSTORIES
 from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.evaluation.intervals import Interval
 from pn_lib.models.base import LanguageModel
