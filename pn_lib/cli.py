@@ -21,7 +21,7 @@ EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 a stage failed, 2 bad input, 130 stopped by Ctrl-C."""
     options = _parser().parse_args(arguments)
-    from pn_lib.run.pipeline import StageError  # after the arguments are known to be good: this imports torch
+    from pn_lib.run.execution import StageError  # after the arguments are known to be good: papermill is slow
 
     try:
         options.command(options)

@@ -12,8 +12,9 @@ from pn_lib import hardware
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.process import usable_cores
-from pn_lib.run import pipeline as pipeline_module
-from pn_lib.run.pipeline import Pipeline, StageError
+from pn_lib.run import report as report_module
+from pn_lib.run.execution import StageError
+from pn_lib.run.pipeline import Pipeline
 from pn_lib.run.stages import load_stages
 
 FIRST = """
@@ -45,7 +46,7 @@ def write_notebook(folder: Path, name: str, source: str, reads: list[str], write
     parameters = nbformat.v4.new_code_cell("profile = None\ncorpus = None", metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(source)])
     notebook.metadata = {
-        "pocketnarrator": {"reads": reads, "writes": writes},
+        "pocketnarrator": {"reads": reads, "writes": writes, "profile": ["data"]},
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     }
     path = folder / f"{name}.ipynb"
@@ -61,7 +62,7 @@ def world(tmp_path, monkeypatch):
     notebooks.mkdir()
     report.mkdir()
     (report / "build.py").write_text(REPORT)
-    monkeypatch.setattr(pipeline_module, "REPORT", report)
+    monkeypatch.setattr(report_module, "SOURCES", report)
     write_notebook(notebooks, "01_first", FIRST, [], ["a.json"])
     write_notebook(notebooks, "02_second", SECOND, ["a.json"], ["b.json"])
     said: list[str] = []

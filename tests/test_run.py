@@ -1,6 +1,7 @@
 """A run as a notebook sees it: declared artifacts, results, figures, work folder."""
 
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -19,8 +20,9 @@ from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run import run as run_module
 from pn_lib.run.model_folder import keep_model
 from pn_lib.run.plotting import LiveCurve, use_style
+from pn_lib.run.profile import load_profile
 from pn_lib.run.run import open_run
-from pn_lib.run.stages import covers, load_stages, maker, used_modules
+from pn_lib.run.stages import covers, load_stages, maker
 from pn_lib.training.config import TrainingConfig
 
 
@@ -34,7 +36,7 @@ def stages(tmp_path, monkeypatch):
         ("02_b", ["stories"], ["b.json", "timings/b.json", "b.csv"]),
     ]:
         cell = nbformat.v4.new_code_cell("x = 1", metadata={"tags": ["parameters"]})
-        declared = {"pocketnarrator": {"reads": reads, "writes": writes}}
+        declared = {"pocketnarrator": {"reads": reads, "writes": writes, "profile": ["data", "mamba.seeds"]}}
         notebook = nbformat.v4.new_notebook(cells=[cell], metadata=declared)
         nbformat.write(notebook, folder / f"{name}.ipynb")
     loaded = load_stages(folder)
@@ -57,6 +59,28 @@ def test_only_declared_artifacts_are_given_and_missing_ones_name_their_maker(sta
     assert (run.results / "b.csv").read_bytes() == b"a\n1\n2\n"
     with pytest.raises(InputError, match="no notebook named"):
         open_run("smoke", "pocket", "09_z")
+
+
+def test_only_declared_sections_of_the_profile_are_given(stages):
+    run = open_run("smoke", "pocket", "02_b")
+    whole = load_profile("smoke")
+    assert (run.profile.name, run.profile.seed, run.profile.data) == ("smoke", whole.seed, whole.data)
+    assert run.profile.mamba.seeds == whole.mamba.seeds
+    for read, path in (
+        (lambda profile: profile.tokenizer, "tokenizer"),
+        (lambda profile: profile.mamba.tokens, r"mamba\.tokens"),
+    ):
+        with pytest.raises(InputError, match=f"02_b reads '{path}' of the profile, .* does not declare"):
+            read(run.profile)
+    with pytest.raises(AttributeError):
+        _ = run.profile.no_such_section
+
+
+def test_a_declared_section_that_no_profile_has_is_named(stages, monkeypatch):
+    wrong = [replace(stage, profile=("data.colour",)) for stage in stages]
+    monkeypatch.setattr(run_module, "load_stages", lambda: wrong)
+    with pytest.raises(InputError, match=r"01_a declares to read 'data\.colour' of the profile, which has no 'colour'"):
+        open_run("smoke", "pocket", "01_a")
 
 
 def test_a_kept_model_opens_in_transformers_and_its_card_says_what_it_is(tmp_path, monkeypatch):
@@ -115,13 +139,6 @@ def test_work_is_kept_while_nothing_changed_and_wiped_when_the_profile_did(stage
     assert (open_run(str(settings), "pocket", "01_a").work / "checkpoint").exists()
     settings.write_text("seed = 2\n")
     assert not (open_run(str(settings), "pocket", "01_a").work / "checkpoint").exists()
-
-
-def test_used_modules_follow_imports():
-    used = used_modules("%matplotlib inline\nfrom pn_lib.files import write_json\nimport os\n")
-    assert {"pn_lib.files", "pn_lib.errors"} <= set(used)
-    assert "pn_lib.models.mamba" not in used
-    assert "pn_lib.models.mamba" in used_modules("from pn_lib.models.loading import load_model")
 
 
 def test_the_live_curve_is_silent_where_nobody_watches(monkeypatch):

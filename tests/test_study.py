@@ -59,27 +59,24 @@ def test_results_and_a_second_run(experiments, expected, tmp_path, monkeypatch):
     assert run_study(experiments, tmp_path / "expected", "again", Here()) == expected
 
 
-@pytest.mark.parametrize("change", ["model", "training", "stories", "code", "data"])
-def test_whatever_decides_a_result_is_noticed(experiments, prefix, tmp_path, monkeypatch, change):
+@pytest.mark.parametrize("change", ["model", "training", "stories", "data"])  # of code: test_key.py
+def test_whatever_decides_a_result_is_noticed(experiments, prefix, tmp_path, change):
     first = experiments[0]
-    before = first.fingerprint()
-    if change == "code":
-        monkeypatch.setattr(module, "_code", lambda: "other")
-    elif change == "data":
+    before = first.key()
+    if change == "data":
         for end in ("bin", "npz"):
             (tmp_path / f"other.{end}").write_bytes(Path(f"{prefix}.{end}").read_bytes())
         same = replace(first, train=str(tmp_path / "other"), validation=str(tmp_path / "other"))
-        assert same.fingerprint() == before  # where the files lie does not matter
+        assert same.key() == before  # where the files lie does not matter
         (tmp_path / "other.bin").write_bytes(Path(f"{prefix}.bin").read_bytes()[:-2])
-        assert same.fingerprint() != before
+        assert same.key() != before
         return
     changed = {
         "model": {"model": replace(first.model, d_model=32)},
         "training": {"training": replace(first.training, tokens=1)},
         "stories": {"stories": 2},
-        "code": {},
     }[change]
-    assert replace(first, **changed).fingerprint() != before
+    assert replace(first, **changed).key() != before
 
 
 @pytest.mark.parametrize("where", ["processes:2", "local:timeout_min=2"])
@@ -97,7 +94,7 @@ def test_elsewhere_the_results_are_the_same(experiments, expected, tmp_path, whe
 KILLED = """
 import sys, time
 from pathlib import Path
-from test_sweep import *
+from test_study import *
 from pn_lib.models.transformer import Transformer
 plain = Transformer.forward
 def slow(self, *args, **kwargs):

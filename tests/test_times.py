@@ -7,6 +7,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json, write_json
 from pn_lib.run import times
 from pn_lib.run.publish import publish
+from pn_lib.run.stage_times import StageTimes
 from pn_lib.run.stages import REPOSITORY, load_stages
 
 NAMES = [stage.name for stage in load_stages()]
@@ -23,6 +24,26 @@ def root(tmp_path, monkeypatch):
         {"stages": [{"notebook": name, "seconds": 3.5} for name in NAMES], "total_seconds": 24.5},
     )
     return tmp_path
+
+
+def test_a_stage_that_finds_its_experiments_keeps_its_longer_time(tmp_path):
+    times, names = StageTimes(tmp_path), ["first", "second"]
+    assert times.seconds() == {}
+
+    def note(name: str, seconds: float, finds_experiments: bool) -> tuple[dict[str, float], float]:
+        times.note(name, seconds, names, finds_experiments)
+        return times.seconds(), read_json(tmp_path / "stages.json")["total_seconds"]
+
+    assert note("second", 5.04, True) == ({"second": 5.0}, 5.0)
+    assert note("first", 10.0, False) == ({"first": 10.0, "second": 5.0}, 15.0)
+    assert list(times.seconds()) == names
+    assert note("first", 2.0, True) == ({"first": 10.0, "second": 5.0}, 15.0)
+    assert note("first", 12.0, True) == ({"first": 12.0, "second": 5.0}, 17.0)
+    assert note("first", 2.0, False) == ({"first": 2.0, "second": 5.0}, 7.0)
+    names.remove("second")  # a notebook that is no more
+    assert note("first", 2.0, False) == ({"first": 2.0}, 2.0)
+    assert read_json(tmp_path / "stages.json")["peak_memory_mb"] >= 0
+    assert read_json(tmp_path / "machine.json")["cores"] > 0
 
 
 def test_publishing_adds_a_profile_and_keeps_the_others(root):

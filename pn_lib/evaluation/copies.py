@@ -7,7 +7,6 @@ long and however common the run is. Nothing crosses stories, so shards are searc
 merging; building takes the memory of one shard.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
@@ -19,8 +18,8 @@ from numba import njit
 
 from pn_lib import files
 from pn_lib.errors import InputError
-from pn_lib.evaluation import diversity
 from pn_lib.evaluation.diversity import ngrams, words
+from pn_lib.key import code, make_key
 from pn_lib.progress import progress
 
 MANIFEST = "index.json"  # written last: without it there is no index
@@ -85,7 +84,7 @@ class StoryIndex:
         """
         folder = Path(folder)
         manifest = folder / MANIFEST
-        made_of = None if key is None else f"{key} {_code()}"
+        made_of = None if key is None else make_key([key, code({__name__})])
         if made_of is not None and manifest.exists() and files.read_json(manifest).get("made_of") == made_of:
             return cls.open(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,11 +133,6 @@ class StoryIndex:
         """The number of each word, int64 (n,); one that occurs nowhere for those that training lacks."""
         unknown = len(self.vocabulary) + 1
         return np.array([self.vocabulary.get(word, unknown) for word in sequence], np.int64)
-
-
-def _code() -> str:
-    """A digest of the code that decides what an index holds."""
-    return hashlib.sha256("".join(files.sha256(path) for path in (__file__, diversity.__file__)).encode()).hexdigest()
 
 
 def _write_arrays(stories: Iterable[str], folder: Path) -> dict[str, Any]:

@@ -1,14 +1,26 @@
-"""papermill's engine with a progress line that also tells what a long cell is doing."""
+"""Executing one notebook: papermill, a progress line that also tells what a long cell is doing, and why it failed."""
 
+import os
+import sys
 import threading
 from pathlib import Path
 
+import papermill
 from jupyter_client import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
 from traitlets import Unicode
 from traitlets.config import Config
 
+from pn_lib.errors import DivergenceError, InputError
+
 ENGINE = "pocketnarrator"
+USER_ERRORS = {InputError.__name__, DivergenceError.__name__}
+
+
+class StageError(RuntimeError):
+    """A stage failed for a reason that is not the user's input; the message shows the cell and the error."""
 
 
 class QuietKernelManager(AsyncKernelManager):
@@ -53,3 +65,64 @@ class ProgressEngine(NBClientEngine):
 
 
 papermill_engines.register(ENGINE, ProgressEngine)
+
+
+def execute(notebook: Path, output: Path, parameters: dict[str, str], work: Path, label: str) -> None:
+    """Run ``notebook`` in a kernel of its own; the executed one becomes ``output``, whole or up to what failed.
+
+    Args:
+        work: where the kernel's status and what it says beside the notebook are kept.
+        label: stands before the progress line.
+
+    Raises:
+        InputError: a cell found bad input, or the disk is full.
+        StageError: a cell failed otherwise, or the kernel died.
+    """
+    status, stderr = work / "progress", work / "kernel-stderr"
+    for folder in (output.parent, work):
+        folder.mkdir(parents=True, exist_ok=True)
+    status.unlink(missing_ok=True)
+    os.environ["PN_PROGRESS"] = str(status)  # the kernel inherits it
+    bar = {
+        "desc": label,
+        "leave": False,
+        "disable": bool(os.environ.get("CI")) or not sys.stderr.isatty(),
+        "bar_format": "{desc}: cell {n_fmt}/{total_fmt}, {elapsed} {postfix}",
+    }
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(output),
+            parameters,
+            engine_name=ENGINE,
+            kernel_name="python3",
+            cwd=str(notebook.parent),
+            request_save_on_cell_execute=False,  # every half minute and at the end is enough, and costs 2 s less
+            progress_bar=bar,
+            status_file=status,
+            kernel_stderr=stderr,
+        )
+    except PapermillExecutionError as error:
+        raise _explain(error, notebook.stem, output) from None
+    except DeadKernelError:
+        raise StageError(
+            f"{notebook.stem}: its kernel died, most likely for lack of memory; choose a smaller profile, or run again "
+            f"to go on. The executed notebook: {output}; what the kernel said last: {stderr}"
+        ) from None
+    finally:
+        del os.environ["PN_PROGRESS"]
+
+
+def _explain(error: PapermillExecutionError, name: str, output: Path) -> Exception:
+    if error.ename in USER_ERRORS:
+        return InputError(error.evalue)
+    if "No space left on device" in error.evalue or "Disk quota exceeded" in error.evalue:
+        return InputError(
+            f"the disk is full (while {name} ran); free some space and run the same command "
+            "again, which goes on from the last whole result"
+        )
+    source = "\n".join(f"    {line}" for line in error.source.splitlines())
+    return StageError(
+        f"{name} failed in cell {error.cell_index}:\n\n{source}\n\n"
+        f"{error.ename}: {error.evalue}\n\nThe executed notebook, with the traceback: {output}"
+    )

@@ -7,7 +7,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.loading import load_model
-from pn_lib.run.pipeline import REPORT_FILES
+from pn_lib.run.report import REPORT_FILES
 from pn_lib.run.stages import load_stages, output_root
 from pn_lib.run.times import publish_clock
 

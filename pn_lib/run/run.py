@@ -9,25 +9,26 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pn_lib.data.corpora import corpus_name
+from pn_lib.data.corpus_paths import corpus_name
 from pn_lib.errors import InputError
 from pn_lib.files import atomic, read_json, write_json, write_text
-from pn_lib.run.profile import Profile, load_profile
+from pn_lib.run.profile import load_profile
+from pn_lib.run.sections import Sections
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY, Stage, covers, load_stages, maker, output_root, stage_key
 
 
 @dataclass(frozen=True)
 class Run:
-    """One stage of one run. Made by ``open_run``."""
+    """One stage of one run, made by ``open_run``. Of its profile only what the notebook declares can be read."""
 
-    profile: Profile
+    profile: Sections
     corpus: str
     stage: Stage
     root: Path
 
     @property
     def name(self) -> str:
-        return run_name(self.profile, self.corpus)
+        return run_name(self.profile.name, self.corpus)
 
     @property
     def results(self) -> Path:
@@ -115,27 +116,22 @@ def open_run(profile: str, corpus: str, notebook: str) -> Run:
     stage = next((s for s in load_stages() if s.name == notebook), None)
     if stage is None:
         raise InputError(f"no notebook named {notebook!r} in {NOTEBOOKS.name}/")
-    run = Run(load_profile(profile), corpus, stage, output_root())
+    whole = load_profile(profile)
+    run = Run(Sections(whole, stage.profile, stage.name), corpus, stage, output_root())
     run.results.mkdir(parents=True, exist_ok=True)
-    _fresh_work(run)
-    return run
-
-
-def _fresh_work(run: Run) -> None:
-    """Keep unfinished work only where the same code, settings and inputs would go on with it."""
-    key = stage_key(run.stage, run.profile, run.corpus, run.results, with_notebook=False)
-    marker = run.work / "key"
-    if not marker.exists() or marker.read_text() != key:
+    key, marker = stage_key(stage, whole, corpus, run.results, with_notebook=False), run.work / "key"
+    if not marker.exists() or marker.read_text() != key:  # other code, settings or inputs would not go on with it
         shutil.rmtree(run.work, ignore_errors=True)
         write_text(marker, key)
+    return run
 
 
 def work_folder(results: Path, stage: Stage) -> Path:
     return results / "work" / stage.name
 
 
-def run_name(profile: Profile, corpus: str) -> str:
-    return f"{profile.name}-{corpus_name(corpus)}"
+def run_name(profile: str, corpus: str) -> str:
+    return f"{profile}-{corpus_name(corpus)}"
 
 
 def commit() -> str:

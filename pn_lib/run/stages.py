@@ -1,17 +1,16 @@
 """The stages of a run: one notebook each, what it reads and writes, and when it has to run again."""
 
-import ast
-import hashlib
 import json
 import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pn_lib.data.corpora import corpus_path
+from pn_lib.data.corpus_paths import corpus_path
 from pn_lib.errors import InputError
-from pn_lib.files import sha256
+from pn_lib.key import code, digest, imports, make_key
 from pn_lib.run.profile import Profile
+from pn_lib.run.sections import declared_values
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOKS = REPOSITORY / "notebooks"
@@ -27,14 +26,16 @@ def output_root() -> Path:
 
 @dataclass(frozen=True)
 class Stage:
-    """A notebook with what it declares: artifacts it reads and writes, as paths relative to ``results/<run>/``."""
+    """A notebook with what it declares: artifacts it reads and writes, as paths relative to ``results/<run>/``, and
+    sections of the profile (``data``), or keys of them (``mamba.seeds``)."""
 
     name: str
     path: Path
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    profile: tuple[str, ...]
     source: str  # all cells' kinds and sources; outputs, counters and generated links do not count as a change
-    code: str
+    imports: frozenset[str]  # of pn_lib
 
 
 @cache
@@ -47,17 +48,17 @@ def _load_stage(path: Path, _modified: int) -> Stage:
             if NAVIGATION_TAG not in cell["metadata"].get("tags", [])
         ]
         declared = notebook["metadata"][METADATA_KEY]
-        reads, writes = tuple(declared["reads"]), tuple(declared["writes"])
+        reads, writes, profile = (tuple(declared[key]) for key in ("reads", "writes", "profile"))
         tagged = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is no notebook of this course ({type(error).__name__}: {error}); "
-            f"its metadata must hold {METADATA_KEY}: {{reads, writes}}"
+            f"its metadata must hold {METADATA_KEY}: {{reads, writes, profile}}"
         ) from None
     if len(tagged) != 1:
         raise InputError(f"{path} has {len(tagged)} cells tagged 'parameters'; it needs exactly one")
-    code = "\n".join(source for kind, source in cells if kind == "code")
-    return Stage(path.stem, path, reads, writes, json.dumps(cells), code)
+    python = _without_magics("\n".join(source for kind, source in cells if kind == "code"))
+    return Stage(path.stem, path, reads, writes, profile, json.dumps(cells), frozenset(imports(python)))
 
 
 def load_stages(folder: Path = NOTEBOOKS) -> list[Stage]:
@@ -82,59 +83,30 @@ def covers(declared: str, artifact: str) -> bool:
 
 
 def stage_key(stage: Stage, profile: Profile, corpus: str, results: Path, *, with_notebook: bool = True) -> str:
-    """A digest of all that decides a stage's outputs: notebook, the pn_lib modules it uses, parameters, and artifacts.
+    """The key of all that decides a stage's outputs: notebook, code, what it declares of the profile, and artifacts.
 
     Without the notebook it is the key of the work folder: unfinished training goes on after an edit of the prose, and
-    a changed model or budget is noticed by the checkpoint's own fingerprint.
+    a changed model or budget is noticed by the checkpoint's own key.
+
+    Raises:
+        InputError: the notebook declares a section that profiles do not have.
     """
     parts = {
-        "notebook": hashlib.sha256(stage.source.encode()).hexdigest() if with_notebook else None,
-        "modules": {name: sha256(path) for name, path in sorted(used_modules(stage.code).items())},
-        "profile": profile.settings(),
+        "notebook": stage.source if with_notebook else None,
+        "code": code(stage.imports),
+        "profile": declared_values(profile, stage.profile, stage.name),
         "corpus": corpus,
         # Only the first stage looks at the corpus itself; the others see it through what that one wrote.
         "data": None if stage.reads else _corpus_state(corpus),
-        "reads": {name: sha256(results / name) for name in stage.reads if (results / name).exists()},
+        "reads": {name: digest(results / name) for name in stage.reads if (results / name).exists()},
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return make_key(parts)
 
 
 def _corpus_state(corpus: str) -> str | None:
     """What can change about a corpus while its name stays: the files of a path. The others are set by pn_lib's code."""
-    if corpus in NAMED_CORPORA:
-        return None
-    return sha256(corpus_path(corpus, output_root()))
+    return None if corpus in NAMED_CORPORA else digest(corpus_path(corpus, output_root()))
 
 
-def used_modules(code: str) -> dict[str, Path]:
-    """The pn_lib modules that ``code`` imports, and those they import, as name -> file."""
-    found: dict[str, Path] = {}
-    waiting = _imports(code)
-    while waiting:
-        name = waiting.pop()
-        path = _module_file(name)
-        if name not in found and path is not None:
-            found[name] = path
-            waiting |= _imports(path.read_text(encoding="utf-8"))
-    return found
-
-
-def _imports(code: str) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(_without_magics(code))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            # "from pn_lib.models import scan" may name a module or a function
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == "pn_lib"}
-
-
-def _without_magics(code: str) -> str:
-    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in code.splitlines())
-
-
-def _module_file(name: str) -> Path | None:
-    """Looked for on the disk: importlib would import the packages on the way, two seconds of every kernel's start."""
-    path = REPOSITORY.joinpath(*name.split("."))
-    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+def _without_magics(source: str) -> str:
+    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())

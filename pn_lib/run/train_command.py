@@ -50,7 +50,7 @@ def train_profile(profile: str, corpus: str, size: str | None = None, say: Calla
         distributed.wait()
         run = open_run(pipeline.profile_argument, corpus, NOTEBOOK)
         folder = run.work / "transformer" if size is None else run.results / "sizes" / size
-        model, summary = _train(run.profile, run.results, size, folder, device)
+        model, summary = _train(pipeline.profile, run.results, size, folder, device)
         if distributed.rank() == 0:
             if size is not None:
                 model.save(folder)

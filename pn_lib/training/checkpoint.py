@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import io
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,11 +77,6 @@ def load_checkpoint(folder: Path | str, device: torch.device | str = "cpu") -> d
     if found:
         raise InputError(f"every checkpoint in {folder} is damaged; delete them, and training starts anew")
     return None
-
-
-def fingerprint(settings: dict[str, Any]) -> str:
-    """Hex digest of JSON-like settings: equal settings, equal fingerprint, in every process."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:

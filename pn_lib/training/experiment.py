@@ -4,10 +4,7 @@ An experiment is plain values, so that it can travel to another process or anoth
 is recognised: its result is a small file, and a second run of the study reads that instead of training.
 """
 
-import hashlib
-import importlib.util
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +12,14 @@ import torch
 
 from pn_lib.data.tokens import TokenFile, token_paths
 from pn_lib.errors import DivergenceError
-from pn_lib.files import read_json, sha256, write_json
+from pn_lib.files import read_json, write_json
+from pn_lib.key import code, digest, make_key
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
 from pn_lib.models.likelihood import Likelihood, likelihood
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.training.checkpoint import checkpoints, fingerprint
+from pn_lib.training.checkpoint import checkpoints
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.loop import Training, train
 from pn_lib.training.profiling import PHASES
@@ -49,19 +47,15 @@ class Experiment:
     curve: bool = False
     told: int = 0
 
-    def fingerprint(self) -> str:
+    def key(self) -> str:
         """Changes with every setting, with the stories, and with the code that trains and judges."""
-        files = {
-            prefix: [_digest(path, path.stat().st_mtime_ns) for path in token_paths(prefix)]
-            for prefix in (self.train, self.validation)
-        }
         settings = asdict(self) | {
             "kind": type(self.model).__name__,
-            "train": files[self.train],
-            "validation": files[self.validation],
-            "code": _code(),
+            "train": [digest(path) for path in token_paths(self.train)],
+            "validation": [digest(path) for path in token_paths(self.validation)],
+            "code": code({__name__}),
         }
-        return fingerprint(settings)
+        return make_key(settings)
 
 
 def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]:
@@ -75,7 +69,7 @@ def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]
     Raises:
         DivergenceError: training diverged; the message names the experiment.
     """
-    home, key = Path(folder) / experiment.name, experiment.fingerprint()
+    home, key = Path(folder) / experiment.name, experiment.key()
     known = finished(experiment, folder, key)
     if known is not None:
         return known
@@ -95,7 +89,7 @@ def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]
     except DivergenceError as error:
         raise DivergenceError(f"experiment {experiment.name}: {error}") from None
     result = _result(model, experiment, training)
-    write_json(home / RESULT, {"fingerprint": key, **result})
+    write_json(home / RESULT, {"key": key, **result})
     for path in checkpoints(home):  # a result is small, a checkpoint is not
         path.unlink()
     return result
@@ -107,7 +101,7 @@ def finished(experiment: Experiment, folder: Path | str, key: str | None = None)
     if not path.exists():
         return None
     found = read_json(path)
-    return found if found.pop("fingerprint", None) == (key or experiment.fingerprint()) else None
+    return found if found.pop("key", None) == (key or experiment.key()) else None
 
 
 def _judge(experiment: Experiment, model: LanguageModel, stories: int | None) -> Likelihood:
@@ -145,18 +139,3 @@ def _tell(experiment: Experiment, model: LanguageModel) -> list[list[int]]:
         seed=experiment.training.seed,
     )
     return [story.ids for story in stories]
-
-
-@cache
-def _code() -> str:
-    """A digest of the rooms whose code decides a result."""
-    root = Path(importlib.util.find_spec("pn_lib").origin).parent
-    files = sorted(path for room in ("data", "models", "training") for path in (root / room).glob("*.py"))
-    files += [root / "evaluation" / "likelihood.py", Path(__file__)]
-    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
-
-
-@cache
-def _digest(path: Path, _modified: int) -> str:
-    """A study asks for its token files' digests again and again; they may be large."""
-    return sha256(path)

@@ -21,10 +21,11 @@ import torch
 from pn_lib.data.tokens import TokenFile, batch
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.hardware import autocast, resolve_precision
+from pn_lib.key import code, make_key
 from pn_lib.models.base import LanguageModel
 from pn_lib.progress import progress
 from pn_lib.training import distributed
-from pn_lib.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint, weights_hash
+from pn_lib.training.checkpoint import load_checkpoint, save_checkpoint, weights_hash
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.ema import Average
 from pn_lib.training.interruptions import interrupt_deferred, memory_explained
@@ -93,8 +94,9 @@ def train(
     """Train ``model`` in place, on the device it is on, for ``config.tokens`` tokens; leave it in evaluation mode.
 
     With a ``folder``, the run is checkpointed there. Called again with the same model, data and settings, it goes on
-    from the checkpoint, and returns at once when it had finished; a checkpoint of anything else is not used and is
-    replaced. (What ``validate`` measures on is not known here: change the validation stories, change the folder.)
+    from the checkpoint, and returns at once when it had finished; a checkpoint of anything else, be it of other code,
+    is not used and is replaced. (What ``validate`` measures on is not known here: change the validation stories, change
+    the folder.)
     ``validate`` must not change the model; ``on_eval`` gets the history after each validation and once on resuming.
     Ctrl-C waits for the update under way, saves a checkpoint and raises KeyboardInterrupt.
 
@@ -152,7 +154,7 @@ class _Run:
         self.loss_sum = 0.0  # of the losses since the last validation
         self.history: list[dict[str, Any]] = []
         self.timings: list[dict[str, Any]] = []
-        self.identity = {"fingerprint": "", "initial_weights": ""}
+        self.identity = {"key": "", "initial_weights": ""}
         self.stop = False
 
     def go(
@@ -335,13 +337,13 @@ class _Run:
         if self.folder is None:
             return
         weights = weights_hash(self.model.state_dict())
-        self.identity = {"fingerprint": self.fingerprint(), "initial_weights": weights}
+        self.identity = {"key": self.key(), "initial_weights": weights}
         saved = load_checkpoint(self.folder, self.device)
         if saved is None:
             return
         # The model given is where the run began or, when a notebook cell is run again, where it stopped.
         known = (saved["initial_weights"], weights_hash(saved["model"]), self.average.hash_of(saved["average"]))
-        if saved["fingerprint"] != self.identity["fingerprint"] or weights not in known:
+        if saved.get("key") != self.identity["key"] or weights not in known:
             log.info("%s holds a checkpoint of another run: training starts anew", self.folder)
             return
         self.identity["initial_weights"] = saved["initial_weights"]
@@ -353,12 +355,13 @@ class _Run:
         self.step = self.saved_step = self.resumed_from = saved["step"]
         self.loss_sum, self.history, self.timings = saved["loss_sum"], saved["history"], saved["timings"]
 
-    def fingerprint(self) -> str:
+    def key(self) -> str:
         settings = asdict(self.config)
         del settings["checkpoint_every"]  # changes no result
         data = hashlib.sha256(np.ascontiguousarray(self.data.tokens)).hexdigest()
-        return fingerprint(
+        return make_key(
             {
+                "code": code({__name__, type(self.model).__module__}),
                 "model": self.model.name,
                 "model_config": asdict(self.model.config),
                 "training": settings,
