@@ -97,7 +97,7 @@ def test_elsewhere_the_results_are_the_same(experiments, expected, tmp_path, whe
 KILLED = """
 import sys, time
 from pathlib import Path
-from test_sweep import *
+from test_study import *
 from pn_lib.models.transformer import Transformer
 plain = Transformer.forward
 def slow(self, *args, **kwargs):
