@@ -40,7 +40,7 @@ TINY = replace(QUICK, lengths=(16,), peer_length=16, contexts=(64, 80), batches=
 @pytest.fixture
 def no_processes(monkeypatch):
     """Memory is not what this test is about: no process is started for it."""
-    for name in ("training", "decoding"):
+    for name in ("training_table", "decoding_table"):
         monkeypatch.setattr(f"pn_lib.benchmark.{name}.fresh_peak_mb", lambda work, case, tiny: 1.5)
 
 

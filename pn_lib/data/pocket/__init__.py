@@ -2,6 +2,8 @@
 
 from pn_lib.data.pocket.source import (
     CARD_TEXT,
+    POOLS,
+    PRONOUN_FORMS,
     STORIES,
     Departure,
     Entropy,
@@ -20,6 +22,8 @@ from pn_lib.data.pocket.source import (
 
 __all__ = [
     "CARD_TEXT",
+    "POOLS",
+    "PRONOUN_FORMS",
     "STORIES",
     "Departure",
     "Entropy",
