@@ -1,4 +1,4 @@
-"""Mamba: causal, the same with and without its state, initialised right. (Equal to transformers: test_interchange.)"""
+"""Mamba: causal, the same with and without its state, initialised right. (Equal to transformers: test_huggingface.)"""
 
 import pytest
 import torch
@@ -103,11 +103,6 @@ def test_initialisation_survives_construction():
         assert torch.equal(block.D, torch.ones(512))
         assert block.out_proj.weight.abs().max() <= 512**-0.5 / 3**0.5
     assert abs(float(model.embedding.weight.detach().std()) - 0.02) < 1e-3
-
-
-def test_what_decay_must_spare_is_marked():
-    for name, parameter in make().named_parameters():
-        assert getattr(parameter, "_no_weight_decay", False) == name.endswith("A_log")
 
 
 def test_saved_and_loaded_it_is_the_same(tmp_path):

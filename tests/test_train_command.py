@@ -51,28 +51,12 @@ def profile(tmp_path, monkeypatch):
 
 
 def test_torchrun_trains_from_nothing_and_one_process_finds_it_done(profile, tmp_path, capsys):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "pn_lib",
-        "train",
-        "--profile",
-        str(profile),
-        "--size",
-        "wide",
-    ]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    train = ["-m", "pn_lib", "train", "--profile", str(profile), "--size", "wide"]
     done = subprocess.run(
-        command,
-        env=os.environ | {"CI": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
+        [sys.executable, *torchrun, *train], env=os.environ | {"CI": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=250, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     folder = tmp_path / "results" / "small-pocket" / "sizes" / "wide"
     assert done.stdout.count("[1/7] 01_data_exploration: running") == 1  # the other process waited

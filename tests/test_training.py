@@ -302,13 +302,6 @@ def test_impossible_settings_are_named(setting, message):
         parse_config(TrainingConfig, setting, "profile.toml")
 
 
-def test_budget_is_in_tokens():
-    assert TrainingConfig(tokens=1, batch_size=4, context=8).steps == 1
-    assert TrainingConfig(tokens=100, batch_size=4, context=8).steps == 3
-    assert TrainingConfig(tokens=100, batch_size=4, context=8).eval_steps() == [0, 1, 2, 3]
-    assert TrainingConfig(tokens=32 * 100, batch_size=4, context=8, evals=3).eval_steps() == [0, 50, 100]
-
-
 def test_progress_counts_tokens(tokens, monkeypatch, tmp_path):
     monkeypatch.setenv("PN_PROGRESS", str(tmp_path / "status"))
     train(make_model(), tokens, CONFIG, validate=scorer(tokens), name="transformer")
