@@ -23,6 +23,7 @@ from pn_lib.files import read_json, remove_unfinished, sha256, write_json
 from pn_lib.run.machine_card import describe_machine
 from pn_lib.run.papermill_engine import ENGINE
 from pn_lib.run.profile import load_profile
+from pn_lib.run.profile_models import check_models
 from pn_lib.run.run import run_name, work_folder
 from pn_lib.run.stages import REPOSITORY, Stage, load_stages, maker, output_root, stage_key
 from pn_lib.training.distributed import best_device
@@ -51,6 +52,7 @@ class Pipeline:
     def __init__(self, profile: str, corpus: str, say: Callable[[str], None] = print):
         self.profile_argument = str(Path(profile).resolve()) if profile.endswith(".toml") else profile
         self.profile = load_profile(profile)
+        check_models(self.profile)
         self.corpus = corpus
         self.say = say
         root = output_root()
