@@ -154,7 +154,7 @@ def test_under_autocast_the_scan_stays_in_float32():
         ({"dt_rank": 0}, "dt_rank"),
         ({"dt_min": 0.2}, "dt_min"),
         ({"norm_eps": 0.0}, "norm_eps"),
-        ({"scan": "warp"}, "scan must be one of"),
+        ({"scan": "warp"}, "scan must be 'auto'"),
     ],
 )
 def test_impossible_configs_are_named(changes, message):

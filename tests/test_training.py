@@ -287,11 +287,11 @@ def test_divergence_is_one_sentence(tokens):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"tokens": 0}, "tokens must be above 0"),
-        ({"learning_rate": -1.0}, "learning_rate must be above 0"),
+        ({"tokens": 0}, "tokens must be greater than 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be greater than 0"),
         ({"schedule": "cosin"}, "schedule"),
-        ({"evals": 1}, "evals at least 2"),
-        ({"warmup_fraction": 1.5}, "in 0..1"),
+        ({"evals": 1}, "evals must be greater than or equal to 2"),
+        ({"warmup_fraction": 1.5}, "warmup_fraction must be less than or equal to 1"),
         ({"betas": [0.9, 1.0]}, "betas"),
         ({"batch_size": "16"}, "batch_size"),
         ({"token": 5}, "unknown key 'token'"),
