@@ -301,6 +301,7 @@ def test_retry_after_is_honoured_and_pauses_grow(tmp_path):
     ("refusal", "missing"),
     [
         ("400/response_format.type is not known", "response_format"),
+        ("400/This model has no structured outputs", "response_format"),
         ("422/json_schema: extra fields not permitted", "response_format"),
         ("500/failed to load grammar", "response_format"),
         ("400/'max_tokens' is not supported, use 'max_completion_tokens'", "max_tokens"),
