@@ -301,6 +301,7 @@ def test_retry_after_is_honoured_and_pauses_grow(tmp_path):
     ("refusal", "missing"),
     [
         ("400/response_format.type is not known", "response_format"),
+        ("400/This model has no structured outputs", "response_format"),
         ("422/json_schema: extra fields not permitted", "response_format"),
         ("500/failed to load grammar", "response_format"),
         ("400/'max_tokens' is not supported, use 'max_completion_tokens'", "max_tokens"),
@@ -625,6 +626,23 @@ def test_an_estimate_above_the_limit_starts_nothing(run, tmp_path, capsys):
         assert len(server.requests) == 2 == summary["judged"] and summary["cost"] == 2.0
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "problem"),
+    [
+        ("beside", "nothing but thinking (have the server turn it off)"),
+        ("length", "cut off (raise max_tokens)"),
+        ("missing", "plot: Field required"),
+    ],
+)
+def test_the_end_says_how_many_were_graded_and_what_went_wrong(run, tmp_path, capsys, behaviour, problem):
+    with JudgeServer(after=behaviour) as server:
+        arguments = ["smoke-pocket", "--judge", judge_file(tmp_path, server, replies=1)]
+        assert f"graded 0 of 4; commonest problem: {problem}, in 4" in failure(capsys, *arguments, "--stories", "1")
+        server.after = "good"
+        assert main(["judge", *arguments]) == 0
+        assert f"tester: graded 12 of 16; commonest problem: {problem}, in 4" in capsys.readouterr().out
+
+
 def test_bad_input_is_one_sentence(run, tmp_path, capsys):
     with JudgeServer(after="404") as server:
         file = judge_file(tmp_path, server)
@@ -672,6 +690,17 @@ def test_models_finish_ones_own_beginnings(tmp_path):
     written = json.loads((tmp_path / "results" / "new" / "judge" / "prompts.json").read_text())
     assert written["beginnings"] == ["Once upon", "There was a cat.\n\nIt"] and list(written["tellers"]) == ["small"]
     assert json.loads((tmp_path / "results" / "new" / "judge_prompts.json").read_text())["stories"] == {"small": 2}
+
+
+def test_beginnings_as_people_write_them(tmp_path):
+    plain, listed = tmp_path / "p.txt", tmp_path / "p.yaml"
+    plain.write_bytes("\ufeffPim said: wait\r\nOda\r\n".encode())
+    listed.write_bytes("\ufeff- 'Pim said: \"Wait\"'\r\n- no\r\n- 42\r\n".encode())
+    assert read_prompts(str(plain)) == ["Pim said: wait", "Oda"]
+    assert read_prompts(str(listed)) == ['Pim said: "Wait"', "no", "42"]
+    listed.write_text("- Oda\n- The gate: stuck\n")
+    with pytest.raises(InputError, match=r"beginning 2 is no text .*quotes"):
+        read_prompts(str(listed))
 
 
 def test_the_datasets_own_beginnings(tmp_path, monkeypatch):

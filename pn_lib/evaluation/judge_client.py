@@ -22,7 +22,7 @@ from pn_lib.evaluation.judge_settings import Judge
 
 BODIES = 4  # asked for until one is a chat completion, after pauses of 1, 2 and 3 seconds
 SECRET_CHARACTERS = 8  # a shorter key is a placeholder; to cut it out of texts would spoil them
-FORMAT_UNKNOWN = re.compile(r"response_?format|json_?(schema|object)|grammar", re.IGNORECASE)
+FORMAT_UNKNOWN = re.compile(r"response[_ ]?format|json[_ ]?(schema|object)|structured[_ ]output|grammar", re.IGNORECASE)
 AGAIN = "what it said before is kept, and the same command goes on from there"
 
 
