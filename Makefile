@@ -4,6 +4,7 @@
 # make lab-test     every notebook in a real JupyterLab, in a headless browser
 # make site         the course as web pages, with search, in build/site
 # make assignment   the exercises as nbgrader assignments, in build/assignment
+# make mutants      does a test notice a mistake in pn_lib? SAMPLE=200 of them are tried, a minute each
 # Choose with PROFILE=smoke|quick|laptop|paper and CORPUS=pocket|tinystories|path.
 # PYTHON names the interpreter of a new .venv; with an empty CONSTRAINT it takes the newest release of every package.
 
@@ -11,6 +12,7 @@ PROFILE ?= quick
 CORPUS ?= pocket
 PYTHON ?= python3
 CONSTRAINT ?= --constraint requirements.lock
+SAMPLE ?= 200
 
 # How OpenMP's threads wait, for kernels that import PyTorch before pn_lib: see pn_lib/process.py
 export GOMP_SPINCOUNT ?= 2000
@@ -22,7 +24,7 @@ DEVELOP := .venv/ready-dev
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINT) --editable
 NBVAL_ROOT := build/nbval
 
-.PHONY: report test lint unit-tests notebook-tests lab lab-test site assignment lock
+.PHONY: report test lint unit-tests notebook-tests mutants lab lab-test site assignment lock
 
 report: $(READY)
 	@$(BIN)/python -m pn_lib run --profile "$(PROFILE)" --corpus "$(CORPUS)"
@@ -42,6 +44,9 @@ notebook-tests: $(DEVELOP)
 	rm -rf $(NBVAL_ROOT)
 	CI=true PN_ROOT="$(CURDIR)/$(NBVAL_ROOT)" PN_PROFILE=smoke PN_CORPUS=pocket \
 	    $(BIN)/pytest --nbval-lax --nbval-current-env --timeout 600 notebooks notebooks/solutions
+
+mutants: $(DEVELOP)
+	$(BIN)/python tests/mutants.py $(SAMPLE)
 
 lab: $(READY)
 	PN_PROFILE="$(if $(filter %.toml,$(PROFILE)),$(abspath $(PROFILE)),$(PROFILE))" PN_CORPUS="$(CORPUS)" $(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb

@@ -1,47 +1,76 @@
-"""Typed settings from plain mappings (TOML, JSON): unknown keys, wrong types and impossible values are errors."""
+"""Typed settings: frozen dataclasses whose fields say what they take, made in Python or from plain mappings."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import is_dataclass
-from typing import Any, TypeVar, get_args
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import wraps
+from typing import Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from pn_lib.errors import InputError
 
 T = TypeVar("T")
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass_transform(frozen_default=True)
+def config_class(cls: type[T]) -> type[T]:
+    """Make ``cls`` a frozen pydantic dataclass: each field is held to its annotation, strictly (``"3"`` is no integer,
+    infinity and NaN are no numbers). What a field alone cannot say is checked in ``__post_init__``, by a ValueError.
+
+    Its constructor raises:
+        InputError (a ValueError): names every field that is wrong and what is wrong with it.
+    """
+    made = dataclass(frozen=True, config=STRICT)(cls)
+    made.__init__ = _with_input_errors(made.__init__, cls.__name__)
+    return made
+
+
+def _with_input_errors(validate: Callable[..., None], name: str) -> Callable[..., None]:
+    @wraps(validate)
+    def __init__(self: Any, *values: Any, **named: Any) -> None:
+        try:
+            validate(self, *values, **named)
+        except ValidationError as error:
+            names = [field.name for field in fields(self)]
+            raise InputError(f"{name}: {_sentence(error, names)}") from None
+
+    return __init__
 
 
 def parse_config(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
-    """Make ``cls`` (a frozen dataclass, its fields possibly dataclasses) from ``mapping``.
+    """Make ``cls`` (a dataclass, its fields possibly dataclasses) from ``mapping``, no less strictly than in Python.
 
-    Types are checked strictly (``"3"`` is no integer), keys that no field takes are refused, and the checks in the
-    dataclass's own ``__post_init__`` run. ``where`` names the source in the message, e.g. a file.
+    ``where`` names the source in the message, e.g. a file.
 
     Raises:
         InputError: names every key that is wrong and what is wrong with it.
     """
-    _forbid_unknown_keys(cls)
     try:
         # JSON mode: strict about types, yet lists may fill tuples and objects dataclasses
-        return TypeAdapter(cls).validate_json(json.dumps(mapping), strict=True)
+        return TypeAdapter(cls).validate_json(json.dumps(mapping), strict=True, extra="forbid")
     except ValidationError as error:
-        problems = "; ".join(_problem(e) for e in error.errors())
-        raise InputError(f"{where}: {problems}") from None
+        raise InputError(f"{where}: {_sentence(error)}") from None
 
 
-def _problem(error: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "settings"
-    if error["type"] == "unexpected_keyword_argument":
-        return f"unknown key '{key}'"
-    got = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
-    return f"'{key}': {error['msg'].removeprefix('Value error, ')}{got}"
+def _sentence(error: ValidationError, names: Sequence[str] = ()) -> str:
+    """All problems; ``names`` are those of the arguments that were given by position."""
+    return "; ".join(_problem(problem, names) for problem in error.errors())
 
 
-def _forbid_unknown_keys(cls: type) -> None:
-    """pydantic reads this attribute from a standard dataclass; nested ones need it too."""
-    cls.__pydantic_config__ = ConfigDict(extra="forbid")
-    for field in cls.__dataclass_fields__.values():
-        for inner in (field.type, *get_args(field.type)):
-            if is_dataclass(inner):
-                _forbid_unknown_keys(inner)
+def _problem(problem: Mapping[str, Any], names: Sequence[str]) -> str:
+    first, *rest = problem["loc"] or ("",)
+    key, message = ".".join(map(str, (dict(enumerate(names)).get(first, first), *rest))), problem["msg"]
+    match problem["type"]:
+        case "unexpected_keyword_argument":
+            return f"unknown key '{key}'"
+        case "missing":
+            return f"{key} is missing"
+        case "value_error":  # of a __post_init__, which says what it is about
+            return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
+    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    # pydantic begins most of its sentences with "Input should"
+    says = message.replace("Input should", "must", 1) if message.startswith("Input should") else f"is wrong: {message}"
+    return f"{key} {says}{got}".lstrip()

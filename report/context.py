@@ -69,7 +69,7 @@ def build_context(run: Run) -> dict[str, object]:
 def recipe(found: Record, timings: Record, settings: Record) -> dict[str, object]:
     """The ladder with its steps and speeds, what the branches show, the small data's curves, and the sprints."""
     clocks = {row.change: row for row in timings.ladder}
-    steps = found.tokens // (settings.batch_size * settings.transformer.context)
+    steps = found.tokens // (settings.batch_size * settings.context)
     rungs, before = [], None
     for row in found.ladder:
         if row.change not in clocks:
@@ -206,7 +206,7 @@ def architecture(run: Run, study: Record, settings: Record) -> dict[str, object]
         "same": [v for v in changed if not v["verdict"]],
         "resized": resized,
         "tokens": settings.tokens,
-        "steps": settings.tokens // (settings.batch_size * settings.transformer.context),
+        "steps": settings.tokens // (settings.batch_size * settings.context),
         "largest_alike": max(alike, key=lambda v: abs(v["difference"].value)) if alike else None,
         "survivors": [v for v in changed if v["survives"]],
         "largest": max(told, key=lambda v: abs(v["difference"].value)) if told else None,

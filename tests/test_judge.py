@@ -11,25 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from judge_server import BAD_REPLIES, GOOD, JudgeServer, grades_for
+from judge_server import BAD_REPLIES, GOOD, LOOSE_REPLIES, JudgeServer, grades_for
 
 from pn_lib.cli import main
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.errors import InputError
-from pn_lib.evaluation.judge import (
-    AGE_GROUPS,
-    CRITERIA,
-    DIVIDER,
-    GRADES,
-    PAIRS,
-    ReplyError,
-    Sample,
-    Task,
-    comparison,
-    grading,
-    pairings,
-)
-from pn_lib.evaluation.judge_client import Client, Judge, _retry_after, load_judge
+from pn_lib.evaluation.judge import DIVIDER, GRADES, PAIRS, Sample, Task, comparison, grading, pairings
+from pn_lib.evaluation.judge_client import Client
+from pn_lib.evaluation.judge_reply import AGE_GROUPS, CRITERIA, Grades, ReplyError, Verdict, read_answer
+from pn_lib.evaluation.judge_settings import Judge, load_judge
 from pn_lib.evaluation.judge_summary import (
     between_judges,
     between_repeats,
@@ -38,10 +28,10 @@ from pn_lib.evaluation.judge_summary import (
     position_bias,
     teller_summary,
 )
-from pn_lib.evaluation.judging import JudgeLog, collect, estimate, unfinished
+from pn_lib.evaluation.judging import JudgeLog, Judging
 from pn_lib.files import sha256
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.run.judge_command import read_prompts
+from pn_lib.run.judge_prompts import read_prompts
 
 KEY = "sk-secret-0123456789"
 SAMPLES = [
@@ -67,7 +57,6 @@ def make_judge(server, **changes):
             "base_url": server.url,
             "model": "m",
             "api_key_env": "TEST_JUDGE_KEY",
-            "retry_base_s": 0.01,
             "timeout_s": 5,
             **changes,
         }
@@ -75,9 +64,9 @@ def make_judge(server, **changes):
 
 
 def ask_all(judge, folder, tasks=TASKS):
-    log = JudgeLog(folder / "tester.jsonl")
-    collect(judge, tasks, log)
-    return log
+    judging = Judging(judge, tasks, JudgeLog(folder / "tester.jsonl"))
+    judging.collect()
+    return judging.log
 
 
 def outcomes(log):
@@ -87,18 +76,36 @@ def outcomes(log):
 # --- what is asked, and what counts as an answer
 
 
-def test_a_good_reply_is_parsed_also_from_a_code_fence():
-    text = json.dumps(GOOD)
-    assert GRADES.parse(text) == GRADES.parse(f"\n```json\n{text}\n```\n") == GRADES.parse(f"```\n{text}\n```") == GOOD
-    assert PAIRS.parse('{"assessment": "Both.", "better": "second"}')["better"] == "second"
-    with pytest.raises(ReplyError, match="better"):
-        PAIRS.parse('{"assessment": "Both.", "better": "none"}')
+@pytest.mark.parametrize("name", LOOSE_REPLIES)
+def test_what_everyone_can_read_is_an_answer(name):
+    answer = read_answer(LOOSE_REPLIES[name], Grades)
+    assert {**answer, "assessment": "Fine."} == GOOD and answer["assessment"].split() == ["Fine."]
 
 
 @pytest.mark.parametrize("name", BAD_REPLIES)
-def test_anything_else_is_no_reply(name):
+def test_anything_else_is_no_answer(name):
     with pytest.raises(ReplyError):
-        GRADES.parse(BAD_REPLIES[name])
+        read_answer(BAD_REPLIES[name], Grades)
+
+
+def test_verdicts():
+    for text in ("second", "Second", "the second one", "second."):
+        assert read_answer(json.dumps({"assessment": "Both.", "better": text}), Verdict)["better"] == "second"
+    for text in ("none", "first or second", "2", ""):
+        with pytest.raises(ReplyError, match="better"):
+            read_answer(json.dumps({"assessment": "Both.", "better": text}), Verdict)
+
+
+def test_a_problem_is_named():
+    for name, message in {
+        "missing": "plot: Field required",
+        "eleven": "plot: Input should be less than or equal to 10",
+        "words": "no JSON object",
+        "thought_only": "nothing but thinking",
+        "nothing": "empty",
+    }.items():
+        with pytest.raises(ReplyError, match=message):
+            read_answer(BAD_REPLIES[name], Grades)
 
 
 def test_the_assessment_comes_first_and_nothing_else_is_allowed():
@@ -151,7 +158,7 @@ def test_pairings_take_first_endings_of_every_two_tellers():
         ("timeout_s = inf", "timeout_s"),
         ("price_input = nan", "price_input"),
         ("repeats = 1.5", "repeats"),
-        ("requests_per_minute = 0", "above 0"),
+        ("requests_per_minute = 0", "greater than 0"),
     ],
 )
 def test_bad_settings_are_named(tmp_path, line, message):
@@ -201,11 +208,10 @@ def test_the_fingerprint_follows_what_replies_depend_on():
     )
 
 
-def test_retry_after_in_both_forms():
-    assert _retry_after("7") == 7 and _retry_after("-3") == 0
-    assert _retry_after(None) is None and _retry_after("soon") is None and _retry_after("nan") is None
-    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 30))
-    assert 28 <= _retry_after(date) <= 31
+def test_a_file_of_notepad_and_a_whole_address_are_read(tmp_path):
+    path = tmp_path / "j.toml"
+    path.write_bytes('\ufeffname = "j"\r\nbase_url = "http://h/v1/chat/completions"\r\nmodel = "m"\r\n'.encode())
+    assert load_judge(path) == Judge("j", "http://h/v1", "m")
 
 
 # --- the endpoint misbehaves
@@ -222,19 +228,21 @@ def test_every_kind_of_trouble_ends_in_one_grading_each(tmp_path):
         "html",
         "empty",
         "half",
-        "fenced",
         "no_usage",
+        "parts",
+        "beside",
+        "length",
         "refusal",
         *BAD_REPLIES,
     ]
     with JudgeServer(*trouble) as server:
-        log = ask_all(make_judge(server, timeout_s=0.5, replies=20), tmp_path)
+        log = ask_all(make_judge(server, timeout_s=0.5, replies=30), tmp_path)
     assert {record.outcome for records in log.records.values() for record in records} == {"valid", "invalid", "refused"}
-    assert outcomes(log) == {"valid": len(TASKS), "invalid": len(BAD_REPLIES), "refused": 1}
-    assert len(server.requests) == len(TASKS) + len(trouble) - 2  # "fenced" and "no_usage" were good
+    assert outcomes(log) == {"valid": len(TASKS), "invalid": len(BAD_REPLIES) + 2, "refused": 1}
+    assert len(server.requests) == len(TASKS) + len(trouble) - 2  # "no_usage" and "parts" were good
     assert {task.message for task in TASKS} == set(server.good) and set(server.good.values()) == {1}
     for task in TASKS:
-        answer = log.valid(task.key(make_judge(server).fingerprint)).answer
+        answer = Judging(make_judge(server), TASKS, log).valid(task).answer
         assert answer == grades_for(task.message)
     kept = {record.reply for records in log.records.values() for record in records}
     assert set(BAD_REPLIES.values()) <= kept  # bad replies are kept as they came
@@ -255,7 +263,7 @@ def test_the_request_says_what_the_judge_is(tmp_path):
     for settings in (
         {},
         {"structured": "json_object"},
-        {"structured": "none", "limit_key": "max_completion_tokens", "api_key_env": None},
+        {"structured": "none", "api_key_env": None},
     ):
         with JudgeServer() as server:
             ask_all(make_judge(server, **settings), tmp_path, TASKS[:1])
@@ -265,13 +273,13 @@ def test_the_request_says_what_the_judge_is(tmp_path):
     assert schema["response_format"]["json_schema"]["strict"] is True
     assert json_object["response_format"] == {"type": "json_object"} and "response_format" not in plain
     assert schema["path"] == "/v1/chat/completions" and schema["key"] == f"Bearer {KEY}" != plain["key"]
-    assert schema["max_tokens"] == plain["max_completion_tokens"] == 1000 and "max_tokens" not in plain
+    assert schema["max_tokens"] == 4000
     assert schema["temperature"] == 1.0 and schema["model"] == "m"
     assert [m["content"] for m in schema["messages"]] == [GRADES.text, TASKS[0].message]
 
 
 def test_a_text_without_valid_reply_is_given_up(tmp_path):
-    with JudgeServer(after="prose") as server:
+    with JudgeServer(after="words") as server:
         judge = make_judge(server, replies=2)
         log = ask_all(judge, tmp_path, TASKS[:3])
         assert outcomes(log) == {"invalid": 6} and len(server.requests) == 6
@@ -282,26 +290,58 @@ def test_a_text_without_valid_reply_is_given_up(tmp_path):
         assert outcomes(log) == {"invalid": 6, "valid": 3} and len(server.requests) == 9
 
 
-def test_retry_after_is_honoured_and_backoff_grows(tmp_path):
-    with JudgeServer("429/1", "500", "500", "500") as server:
-        ask_all(make_judge(server, parallel=1, retry_base_s=0.1), tmp_path, TASKS[:1])
-    first, *others = [b["at"] - a["at"] for a, b in zip(server.requests, server.requests[1:], strict=False)]
-    assert 1.0 <= first < 1.5
-    for gap, pause in zip(others, (0.2, 0.4, 0.8), strict=True):
-        assert pause / 2 <= gap < pause + 0.3
+def test_retry_after_is_honoured_and_pauses_grow(tmp_path):
+    with JudgeServer("429/2", "500", "500") as server:
+        ask_all(make_judge(server, parallel=1), tmp_path, TASKS[:1])
+    gaps = [b["at"] - a["at"] for a, b in zip(server.requests, server.requests[1:], strict=False)]
+    assert 2 <= gaps[0] < 3 and 0.7 < gaps[1] < gaps[2]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "missing"),
+    [
+        ("400/response_format.type is not known", "response_format"),
+        ("422/json_schema: extra fields not permitted", "response_format"),
+        ("500/failed to load grammar", "response_format"),
+        ("400/'max_tokens' is not supported, use 'max_completion_tokens'", "max_tokens"),
+    ],
+)
+def test_what_a_server_does_not_know_is_left_out_from_then_on(tmp_path, refusal, missing):
+    with JudgeServer(refusal) as server:
+        log = ask_all(make_judge(server, parallel=1), tmp_path, TASKS[:3])
+    assert outcomes(log) == {"valid": 3} and len(server.requests) == 4
+    assert [missing in request for request in server.requests] == [True, False, False, False]
+    assert all(request.get("max_completion_tokens", request.get("max_tokens")) == 4000 for request in server.requests)
+
+
+def test_no_proxy_stands_before_this_machine(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_PROXY")
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://user:secret@127.0.0.1:9")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent"))
+    with JudgeServer() as server:
+        assert outcomes(ask_all(make_judge(server), tmp_path, TASKS[:1])) == {"valid": 1}
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(InputError, match=r"through the proxy 127\.0\.0\.1:9 \(.*refused") as caught:
+        Client(Judge("j", "http://judge.invalid/v1", "m", tries=1)).ask(GRADES, "x")
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("ALL_PROXY", "nonsense://127.0.0.1:9")
+    with pytest.raises(InputError, match="ALL_PROXY"):
+        Client(Judge("j", "http://judge.invalid/v1", "m"))
 
 
 @pytest.mark.parametrize(
     ("behaviour", "message", "requests"),
     [
-        ("401", "does not accept the key in TEST_JUDGE_KEY", 1),
-        ("403", "does not let this key use 'm'", 1),
-        ("404", "knows no model 'm'", 1),
-        ("400", r"400: .*not at all", 1),
-        ("500", "answers 500, 3 times in a row", 3),
-        ("429/9999", "asks to wait 9999 s", 1),
-        ("html", "no chat completion", 3),
-        ("drop", "no connection", 3),
+        ("401", r"answers 401 \(no, .*not at all\); put a valid key into the environment variable TEST_JUDGE_KEY", 1),
+        ("403", "403.* choose another key, or another model than 'm'", 1),
+        ("404", r"404 \(no, .*not at all\); check model, 'm', and base_url", 1),
+        ("400", r"400 \(no, .*not at all\)", 1),
+        ("429/insufficient_quota", "429.*not at all insufficient_quota", 1),
+        ("500", r"500 \(no, .*not at all\); what it said before is kept", 3),
+        ("429/9999", "429.*; wait 9999 s", 1),
+        ("html", r"no chat completion \(<html>busy</html>\)", 4),
+        ("drop", r"no reply \(", 3),
     ],
 )
 def test_the_judging_ends_with_a_sentence(tmp_path, behaviour, message, requests):
@@ -314,7 +354,7 @@ def test_the_judging_ends_with_a_sentence(tmp_path, behaviour, message, requests
 def test_nobody_listens(tmp_path):
     with JudgeServer() as server:
         pass
-    with pytest.raises(InputError, match=r"no connection to 127\.0\.0\.1"):
+    with pytest.raises(InputError, match=r"127\.0\.0\.1 gives no reply .*refused"):
         ask_all(make_judge(server, tries=2), tmp_path)
 
 
@@ -335,9 +375,11 @@ def test_the_key_is_nowhere(tmp_path, monkeypatch):
         with pytest.raises(InputError, match="characters that no key has") as caught:
             Client(judge)
         assert "sk-two" not in str(caught.value)
-        monkeypatch.delenv("TEST_JUDGE_KEY")
-        with pytest.raises(InputError, match="TEST_JUDGE_KEY is not set"):
-            Client(judge)
+        for name in ("TEST_JUDGE_KEY", KEY):  # a key in place of its variable's name is not printed, either
+            monkeypatch.delenv("TEST_JUDGE_KEY", raising=False)
+            with pytest.raises(InputError, match="variable that api_key_env names is not set") as caught:
+                Client(make_judge(server, api_key_env=name))
+            assert KEY not in str(caught.value)
 
 
 def test_requests_keep_to_their_pace_and_number(tmp_path):
@@ -364,10 +406,10 @@ def test_max_cost_counts_what_the_server_says(tmp_path):
 
 
 def test_estimate_by_hand(tmp_path):
-    judge = Judge("j", "http://h", "m")
+    log = JudgeLog(tmp_path / "j.jsonl")
     task = Task("a", GRADES, "x" * (4 * 1000 - len(GRADES.text)))
-    assert estimate([task, task], judge) == (2, 2000, 500)
-    assert estimate([task], Judge("j", "http://h", "m", max_tokens=100)).tokens_out == 100
+    assert Judging(Judge("j", "http://h", "m"), [task, task], log).estimate() == (2000, 500)
+    assert Judging(Judge("j", "http://h", "m", max_tokens=100), [task], log).estimate() == (1000, 100)
 
 
 # --- the log
@@ -383,8 +425,9 @@ def test_a_piece_of_a_line_is_dropped_and_asked_again(tmp_path):
         for end in (last, last + 1, (last + len(whole)) // 2, len(whole) - 1):
             path.write_bytes(whole[:end])
             log = JudgeLog(path)
-            assert len(unfinished(TASKS, judge, log)) == 1 and path.read_bytes() == whole[:last]
-            collect(judge, TASKS, log)
+            judging = Judging(judge, TASKS, log)
+            assert len(judging.unfinished()) == 1 and path.read_bytes() == whole[:last]
+            judging.collect()
             assert outcomes(JudgeLog(path)) == {"valid": len(TASKS)}
     path.write_bytes(b"{}\n" + whole)
     with pytest.raises(InputError, match="line 1 is damaged"):
@@ -472,7 +515,7 @@ def test_position_bias(tmp_path, better, flips, first_wins, win_rate):
     with JudgeServer(reply=lambda message: {"assessment": "So.", "better": better(message)}) as server:
         judge = make_judge(server)
         log = ask_all(judge, tmp_path, tasks)
-    [found] = position_bias(judge, log, pairs)
+    [found] = position_bias(Judging(judge, tasks, log), pairs)
     assert found["tellers"] == ["human", "model"] and found["pairs"] == 4
     assert found["flips"]["value"] == flips and found["first_wins"] == first_wins
     assert found["win_rate"]["value"] == win_rate
@@ -509,7 +552,6 @@ def judge_file(folder, server, name="tester", **settings):
         "base_url": server.url,
         "model": "m",
         "api_key_env": "TEST_JUDGE_KEY",
-        "retry_base_s": 0.01,
         **settings,
     }
     path = Path(folder) / f"{name}.toml"
@@ -591,7 +633,7 @@ def test_bad_input_is_one_sentence(run, tmp_path, capsys):
         assert "two judges have one name" in failure(capsys, "smoke-pocket", "--judge", file, "--judge", file)
         assert "--stories must be" in failure(capsys, "smoke-pocket", "--judge", file, "--stories", "0")
         assert "go together" in failure(capsys, "smoke-pocket", "--judge", file, "--model", "x")
-        assert "knows no model" in failure(capsys, "smoke-pocket", "--judge", file)
+        assert "check model, 'm'" in failure(capsys, "smoke-pocket", "--judge", file)
         assert json.loads((run / "judge.json").read_text())["judges"]["tester"]["judged"] == 0
         prompts = tmp_path / "p.yaml"
         for content in ("- [1, 2]", "a: b", "- 'unclosed", "[]"):
@@ -636,14 +678,14 @@ def test_the_datasets_own_beginnings(tmp_path, monkeypatch):
     (tmp_path / "Evaluation prompts.yaml").write_text("- Once upon\n- There was\n")
     assert read_prompts(str(tmp_path)) == ["Once upon", "There was"]
     monkeypatch.setattr(
-        "pn_lib.run.judge_command.hf_hub_download", lambda *_, **__: str(tmp_path / "Evaluation prompts.yaml")
+        "pn_lib.run.judge_prompts.hf_hub_download", lambda *_, **__: str(tmp_path / "Evaluation prompts.yaml")
     )
     assert read_prompts("tinystories") == ["Once upon", "There was"]
 
     def offline(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("pn_lib.run.judge_command.hf_hub_download", offline)
+    monkeypatch.setattr("pn_lib.run.judge_prompts.hf_hub_download", offline)
     with pytest.raises(InputError, match="cannot be fetched"):
         read_prompts("tinystories")
 
@@ -656,11 +698,11 @@ def test_the_slices_beginnings():
 
 def test_killed_and_resumed_every_story_is_graded_once(run, tmp_path):
     log, parallel = run / "judge" / "tester.jsonl", 3
-    with JudgeServer("500", "prose", delay=0.05) as server:
+    with JudgeServer("500", "words", delay=0.05) as server:
         file = judge_file(tmp_path, server, parallel=parallel)
         for answers in (2, 9):
             child = start("smoke-pocket", "--judge", file)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while sum(server.good.values()) < answers and child.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.001)
             child.kill()

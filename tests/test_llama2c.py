@@ -5,7 +5,6 @@ import struct
 import subprocess
 
 import numpy as np
-import pyarrow.parquet
 import pytest
 import torch
 from torch.nn import functional as F
@@ -89,34 +88,6 @@ def test_greedy_text_of_stories260k(stories260k_dir):
     tokenizer = Llama2cTokenizer(stories260k_dir / "tok512.bin", model.config.vocab_size)
     [completion] = generate(model, [[tokenizer.bos_id]], 100, temperature=0)
     assert tokenizer.decode(completion.ids).startswith(GREEDY)
-
-
-def test_loss_of_stories260k(stories260k_dir, tinystories_dir):
-    model = load_llama2c(stories260k_dir / "stories260K.bin")
-    tokenizer = Llama2cTokenizer(stories260k_dir / "tok512.bin", model.config.vocab_size)
-    [file] = sorted((tinystories_dir / "data").glob("validation-*.parquet"))
-    stories = pyarrow.parquet.read_table(file)["text"].to_pylist()[::24][:60]
-    nats = tokens = 0
-    for story in stories:
-        ids = torch.tensor([tokenizer.bos_id, *tokenizer.encode(story)])
-        nats, tokens = nats + story_nats(model, ids), tokens + len(ids) - 1
-    size = sum(len(story.encode()) for story in stories)
-    # its card says 1.2968 nats/token on other stories; the standard error of 60 of them is about 2.5 %
-    assert nats / tokens == pytest.approx(1.2976, rel=0.03)
-    assert nats / math.log(2) / size == pytest.approx(0.9026, rel=0.03)
-
-
-@torch.inference_mode()
-def story_nats(model, ids: torch.Tensor) -> float:
-    """Minus the log-probability of ids[1:]; in windows that overlap by half where the context is too short."""
-    T, total, scored = model.config.context, 0.0, 1
-    for start in range(0, max(1, len(ids) - 1 - T // 2), T // 2):
-        window = ids[start : start + T + 1]
-        losses = F.cross_entropy(model(window[None, :-1])[0], window[1:], reduction="none")
-        total += float(losses[scored - start - 1 :].sum())
-        scored = start + len(window)
-    assert scored == len(ids)
-    return total
 
 
 def write_tokenizer(path) -> None:

@@ -80,6 +80,9 @@ def test_the_pair_of_tables_that_older_models_have(model, tokenizer, tmp_path):
     (tmp_path / "tokenizer.json").unlink()
     _, coder = open_model(tmp_path)
     assert coder.encode(STORIES[0]) == tokenizer.encode(STORIES[0]) and coder.separator_id == tokenizer.separator_id
+    (tmp_path / "merges.txt").unlink()
+    with pytest.raises(InputError, match=r"has no tokenizer: put its tokenizer\.json, or vocab\.json and merges\.txt"):
+        open_model(tmp_path)
 
 
 def test_llama2c_file(tokenizer, tmp_path):

@@ -83,6 +83,9 @@ def test_what_cannot_be_measured_is_refused():
     model = transformer()
     with pytest.raises(InputError, match="needs 48"):
         effective_memory(model, SEQUENCES, [1, 40])
+    with pytest.raises(InputError, match="needs 12"):
+        effective_memory(model, [sequence[:11] for sequence in SEQUENCES], [4])
+    assert len(effective_memory(model, [sequence[:12] for sequence in SEQUENCES], [4])) == 1
     with pytest.raises(InputError, match="at least 1"):
         effective_memory(model, SEQUENCES, [0, 1])
     with pytest.raises(InputError, match="single token"):

@@ -156,7 +156,7 @@ def test_growth_divides_the_tokens():
         ({"growth": [{"share": 0.5, "batch_size": 4, "context": 256}]}, "add up to 1"),
         ({"growth": [{"share": 1.0, "batch_size": 4, "context": 128}]}, "must end at the context 256"),
         ({"growth": [{"share": 1.0, "batch_size": 4, "contxt": 128}]}, "unknown key 'growth.0.contxt'"),
-        ({"growth": [{"share": 0.0, "batch_size": 4, "context": 128}]}, "must be above 0"),
+        ({"growth": [{"share": 0.0, "batch_size": 4, "context": 128}]}, "growth.0.share must be greater than 0"),
         ({"micro_batch": 3, "batch_size": 8}, "must divide the batch size"),
         ({"optimizer": "sgd"}, "optimizer"),
         ({"ema_decay": 1.0}, "ema_decay"),

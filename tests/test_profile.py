@@ -3,7 +3,11 @@
 import pytest
 
 from pn_lib.errors import InputError
+from pn_lib.models.mamba import MambaConfig
+from pn_lib.models.transformer import TransformerConfig
+from pn_lib.run.pipeline import Pipeline
 from pn_lib.run.profile import load_profile, profile_names
+from pn_lib.run.profile_models import check_models
 
 
 def test_the_four_profiles_load_and_grow():
@@ -14,10 +18,38 @@ def test_the_four_profiles_load_and_grow():
     assert load_profile("laptop").study.seeds >= 3
 
 
-def test_model_configs_take_the_vocabulary_and_changes():
-    profile = load_profile("smoke")
-    config = profile.transformer_config(300, position="learned")
-    assert (config.vocab_size, config.position, config.d_model) == (300, "learned", profile.transformer["d_model"])
+@pytest.mark.parametrize("name", profile_names())
+def test_every_model_of_a_profile_can_be_made(name):
+    check_models(load_profile(name))
+
+
+def test_models_inherit_what_the_recipe_found():
+    """Notebook 04's recipe is visible in defaults.toml, and reaches every model but those of the synthetic tasks."""
+    p = load_profile("quick")
+    transformers = [p.transformer, p.recipe.transformer, p.study.transformer, p.mamba.transformer]
+    transformers += [*p.evaluation.zoo, *p.scaling.sizes, *p.language.sizes]
+    transformers += [sprint.transformer for sprint in p.recipe.sprints]
+    for options in transformers:
+        config = TransformerConfig(300, **options)
+        assert (config.qk_norm, config.tied_embeddings, config.initialisation) == (True, False, "zero")
+    for options in (p.mamba.full, p.mamba.mamba, *p.scaling.mamba):
+        assert not MambaConfig(300, **options).tied_embeddings
+    assert load_profile("paper").transformer["tied_embeddings"]  # a section's own choice comes last
+
+
+def test_variants_are_changes_to_the_main_transformer(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "[architecture]\ntransformer = { bias = true }\n[transformer]\nd_model = 48\nn_layers = 3\n"
+        "[sizes]\nflat = { n_layers = 1 }\n[evaluation]\nzoo = [{ d_model = 16 }]\n"
+        "[recipe]\nsprints = [{ tokens = 9 }]\n[study]\ntransformer = { d_model = 64 }\n"
+    )
+    p = load_profile(str(path))
+    main = {"bias": True, "d_model": 48, "n_layers": 3}
+    assert p.transformer == p.recipe.sprints[0].transformer == main
+    assert p.sizes["flat"] == main | {"n_layers": 1}
+    assert p.evaluation.zoo == (main | {"d_model": 16},)
+    assert p.study.transformer == {"bias": True, "d_model": 64}
 
 
 def test_settings_hold_defaults_too():
@@ -47,9 +79,13 @@ def test_a_profile_of_ones_own(tmp_path):
         ("[transformer]\nn_head = 3", "n_head"),
         ("[transformer]\nd_model = 30\nn_heads = 4", "[transformer]"),
         ("[mamba]\nmamba = { d_modle = 3 }", "d_modle"),
-        ("[mamba]\nrates = [[0.02, 0.0]]", "rates must be pairs of two numbers above 0"),
-        ("[mamba]\nrates = [[0.02]]", "rates"),
-        ("[language]\nsizes = []", "the number of sizes must be at least 1"),
+        ("[mamba]\nrates = [[0.02, 0.0]]", "mamba.rates.0.1 must be greater than 0 (got 0.0)"),
+        ("[mamba]\nrates = [[0.02]]", "mamba.rates.0.1 is missing"),
+        ("[language]\nsizes = []", "language.sizes is wrong: Tuple should have at least 1 item"),
+        ("[transformer]\ncontext = 64", "[transformer]: context is set in the section alone, or in [training]"),
+        ("[scaling]\nmamba = [{ d_state = 0 }]", "[scaling.mamba[0]]: MambaConfig: d_state must be greater than 0"),
+        ("[recipe]\nsprints = [{ tokens = 9, transformer = { dropuot = 0.1 } }]", "unknown key 'dropuot'"),
+        ("data = 3", "data must be an object"),
         ("name = 'x'", "unknown key 'name'"),
         ("[data", "no valid TOML"),
     ],
@@ -58,7 +94,7 @@ def test_mistakes_in_a_profile_are_named(tmp_path, text, message):
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(InputError, match=r"mine\.toml") as caught:
-        load_profile(str(path))
+        Pipeline(str(path), "pocket")
     assert message in str(caught.value)
 
 

@@ -15,7 +15,7 @@ from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.transformer import TransformerConfig
 from pn_lib.training import experiment as module
 from pn_lib.training.config import TrainingConfig
-from pn_lib.training.experiment import RESULT, Experiment, run_experiment
+from pn_lib.training.experiment import RESULT, Experiment
 from pn_lib.training.study import Here, make_executor, run_study
 
 HERE = Path(__file__).parent
@@ -142,8 +142,3 @@ def test_what_cannot_be_is_said(experiments, tmp_path):
     pytest.importorskip("submitit")
     with pytest.raises(InputError, match="submitit does not take 'no_such_option=1'"):
         make_executor("local:no_such_option=1", tmp_path)
-
-
-def test_run_experiment_keeps_results_apart(experiments, tmp_path):
-    first, other = run_experiment(experiments[0], tmp_path), run_experiment(experiments[1], tmp_path)
-    assert first["seed"] == 0 and other["seed"] == 1

@@ -74,44 +74,22 @@ def test_what_does_not_fit_is_refused(tokenizer, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def damage_missing_stream(stream, index):
-    stream.unlink()
-
-
-def damage_missing_index(stream, index):
-    index.unlink()
-
-
-def damage_cut_stream(stream, index):
-    stream.write_bytes(stream.read_bytes()[:-1])
-
-
-def damage_empty_stream(stream, index):
-    stream.write_bytes(b"")
-
-
-def damage_cut_index(stream, index):
-    index.write_bytes(index.read_bytes()[:200])
-
-
-def damage_empty_index(stream, index):
-    index.write_bytes(b"")
-
-
-def damage_other_index(stream, index):
-    np.savez(index, something=np.arange(3))
-
-
-def damage_inconsistent_index(stream, index):
-    with np.load(index) as arrays:
-        offsets, story_bytes = arrays["offsets"], arrays["story_bytes"]
-    np.savez(index, offsets=offsets, story_bytes=story_bytes[:-1])
-
-
-@pytest.mark.parametrize("damage", [v for k, v in list(globals().items()) if k.startswith("damage_")])
-def test_damaged_files(tokens, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("ending", "damage"),
+    [
+        (".bin", lambda stream: stream.unlink()),
+        (".bin", lambda stream: stream.write_bytes(stream.read_bytes()[:-1])),
+        (".bin", lambda stream: stream.write_bytes(b"")),
+        (".npz", lambda index: index.unlink()),
+        (".npz", lambda index: index.write_bytes(index.read_bytes()[:200])),
+        (".npz", lambda index: index.write_bytes(b"")),
+        (".npz", lambda index: np.savez(index, something=np.arange(3))),
+        (".npz", lambda index: np.savez(index, **{**np.load(index), "story_bytes": np.arange(3)})),
+    ],
+)
+def test_damaged_files(tokens, tmp_path, ending, damage):
     prefix = tmp_path / "tokens" / "train"
-    damage(prefix.with_suffix(".bin"), prefix.with_suffix(".npz"))
+    damage(prefix.with_suffix(ending))
     with pytest.raises(InputError, match=r"damaged|do not exist"):
         TokenFile(prefix)
 

@@ -30,7 +30,6 @@ sweep = [300]
 d_model = 16
 n_layers = 1
 n_heads = 2
-context = 32
 [training]
 tokens = 4_096
 batch_size = 4
@@ -51,28 +50,12 @@ def profile(tmp_path, monkeypatch):
 
 
 def test_torchrun_trains_from_nothing_and_one_process_finds_it_done(profile, tmp_path, capsys):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "pn_lib",
-        "train",
-        "--profile",
-        str(profile),
-        "--size",
-        "wide",
-    ]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    train = ["-m", "pn_lib", "train", "--profile", str(profile), "--size", "wide"]
     done = subprocess.run(
-        command,
-        env=os.environ | {"CI": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
+        [sys.executable, *torchrun, *train], env=os.environ | {"CI": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=250, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     folder = tmp_path / "results" / "small-pocket" / "sizes" / "wide"
     assert done.stdout.count("[1/7] 01_data_exploration: running") == 1  # the other process waited
@@ -98,8 +81,10 @@ def test_dry_run_tells_each_size(profile, capsys):
     assert main(["train", "--profile", str(profile), "--dry-run", "--device", "a100"]) == 0
     told = capsys.readouterr().out
     settings = load_profile(str(profile))
+    assert settings.sizes["wide"] == settings.transformer | {"d_model": 32}
     assert "32 updates of 4 x 32 tokens, 4,096 in all" in told
-    for config in (settings.transformer_config(300), settings.transformer_config(300, d_model=32)):
+    for options in (settings.transformer, settings.sizes["wide"]):
+        config = TransformerConfig(300, 32, **options)
         model = Transformer(config)
         flops = training_flops_per_token(config, 32) * 4096
         assert f"{model.n_parameters():,}" in told and f"{flops:.2g}" in told

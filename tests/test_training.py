@@ -287,11 +287,11 @@ def test_divergence_is_one_sentence(tokens):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"tokens": 0}, "tokens must be above 0"),
-        ({"learning_rate": -1.0}, "learning_rate must be above 0"),
+        ({"tokens": 0}, "tokens must be greater than 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be greater than 0"),
         ({"schedule": "cosin"}, "schedule"),
-        ({"evals": 1}, "evals at least 2"),
-        ({"warmup_fraction": 1.5}, "in 0..1"),
+        ({"evals": 1}, "evals must be greater than or equal to 2"),
+        ({"warmup_fraction": 1.5}, "warmup_fraction must be less than or equal to 1"),
         ({"betas": [0.9, 1.0]}, "betas"),
         ({"batch_size": "16"}, "batch_size"),
         ({"token": 5}, "unknown key 'token'"),
@@ -300,13 +300,6 @@ def test_divergence_is_one_sentence(tokens):
 def test_impossible_settings_are_named(setting, message):
     with pytest.raises(InputError, match=message):
         parse_config(TrainingConfig, setting, "profile.toml")
-
-
-def test_budget_is_in_tokens():
-    assert TrainingConfig(tokens=1, batch_size=4, context=8).steps == 1
-    assert TrainingConfig(tokens=100, batch_size=4, context=8).steps == 3
-    assert TrainingConfig(tokens=100, batch_size=4, context=8).eval_steps() == [0, 1, 2, 3]
-    assert TrainingConfig(tokens=32 * 100, batch_size=4, context=8, evals=3).eval_steps() == [0, 50, 100]
 
 
 def test_progress_counts_tokens(tokens, monkeypatch, tmp_path):

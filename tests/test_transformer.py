@@ -181,6 +181,14 @@ def test_sinusoids_are_the_papers():
 
 
 @torch.no_grad()
+def test_sinusoids_are_added_to_embeddings_of_their_size():
+    """As in the paper, the embeddings are multiplied by the root of D first."""
+    model, x = make({"position": "sinusoidal"}), ids()
+    expected = model.embedding(x) * 16**0.5 + sinusoidal_table(12, 16)
+    torch.testing.assert_close(capture(model, model.blocks[0], x)["x"], expected)
+
+
+@torch.no_grad()
 def test_softmax_attention_equals_the_equation():
     torch.manual_seed(0)
     attention = SoftmaxAttention(8, 2, 2, bias=False)

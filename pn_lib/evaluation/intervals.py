@@ -10,11 +10,11 @@ from pn_lib.errors import InputError
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its confidence interval, all in the estimate's unit."""
+    """An estimate and the ends of its confidence interval, all in the estimate's unit; of a single seed, no ends."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def bootstrap_interval(
@@ -68,6 +68,18 @@ def t_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
         raise InputError(f"an interval over seeds needs two seeds or more, not {n}")
     mean, half = float(values.mean()), t_quantile(n - 1, confidence) * float(values.std(ddof=1)) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half)
+
+
+def over_seeds(values: np.ndarray) -> Interval:
+    """``t_interval`` of several seeds; of a single one its value, without ends."""
+    return t_interval(values) if len(values) > 1 else Interval(float(np.asarray(values)[0]), None, None)
+
+
+def verdict(low: float | None, high: float | None) -> str:
+    """What the interval of a difference, the variant's loss minus the baseline's, says of the variant."""
+    if low is None or high is None:
+        return "one seed"
+    return "worse" if low > 0 else "better" if high < 0 else "not told apart"
 
 
 def t_quantile(df: int, confidence: float = 0.95) -> float:

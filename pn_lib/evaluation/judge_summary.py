@@ -5,39 +5,80 @@ A table of gradings has a row for each: teller, beginning, ending, repeat, words
 Shares, correlations and intervals that too few gradings leave undefined are None.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from pn_lib.evaluation.diversity import words
 from pn_lib.evaluation.intervals import bootstrap_interval, wilson_interval
-from pn_lib.evaluation.judge import AGE_GROUPS, CRITERIA, Sample, comparison, grading
-from pn_lib.evaluation.judge_client import Judge
-from pn_lib.evaluation.judging import JudgeLog
+from pn_lib.evaluation.judge import GRADES, PAIRS, Sample, comparison, grading
+from pn_lib.evaluation.judge_reply import AGE_GROUPS, CRITERIA
+from pn_lib.evaluation.judging import Judging
 
 COLUMNS = ("teller", "beginning", "ending", "repeat", "words", *CRITERIA, "age_group")
 STORY = ["teller", "beginning", "ending"]
 
 
-def gradings_of(judge: Judge, log: JudgeLog, samples: Sequence[Sample]) -> pd.DataFrame:
+def summarize(judgings: Sequence[Judging], samples: Sequence[Sample], pairs: Sequence[tuple[Sample, Sample]]) -> dict:
+    """What ``judge.json`` holds: follows from the logs, whatever the order of their lines."""
+    tables = {judging.judge.name: gradings_of(judging, samples) for judging in judgings}
+    return {
+        "protocol": {
+            "criteria": list(CRITERIA),
+            "scale": [1, 10],
+            "grades_rubric": GRADES.fingerprint,
+            "pairs_rubric": PAIRS.fingerprint,
+        },
+        "stories": dict(Counter(sample.teller for sample in samples)),
+        "judges": {
+            judging.judge.name: {
+                **_replies(judging),
+                "tellers": teller_summary(table),
+                "between_repeats": between_repeats(table) if judging.judge.repeats > 1 else None,
+                "length_bias": length_bias(table),
+                "pairs": position_bias(judging, pairs),
+            }
+            for judging, table in zip(judgings, tables.values(), strict=True)
+        },
+        "between_judges": [
+            {"judges": [a, b], **between_judges(tables[a], tables[b])} for a, b in combinations(tables, 2)
+        ],
+    }
+
+
+def _replies(judging: Judging) -> dict:
+    """Who the judge is, how many texts it judged and gave up, and what all replies about them took."""
+    judge, tasks = judging.judge, judging.tasks
+    records = [record for task in tasks for record in judging.records(task)]
+    given_up = [judging.records(t)[-1].outcome for t in tasks if judging.finished(t) and judging.valid(t) is None]
+    tokens_in, tokens_out = sum(r.tokens_in for r in records), sum(r.tokens_out for r in records)
+    names = ("model", "host", "fingerprint", "temperature", "structured", "repeats")
+    return {
+        **{name: getattr(judge, name) for name in names},
+        "model_served": sorted({record.model for record in records if record.model}),
+        "requested": len(tasks),
+        "judged": sum(judging.valid(task) is not None for task in tasks),
+        "refused": given_up.count("refused"),
+        "invalid": given_up.count("invalid"),
+        "replies": len(records),
+        "replies_counted_by_server": sum(r.counted for r in records),
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "cost": judge.cost(tokens_in, tokens_out) if judge.priced else None,
+    }
+
+
+def gradings_of(judging: Judging, samples: Sequence[Sample]) -> pd.DataFrame:
     """The table of a judge's valid gradings of these samples."""
-    rows = []
-    for sample in samples:
-        length = len(words(sample.text))
-        for repeat in range(judge.repeats):
-            record = log.valid(grading(sample, repeat).key(judge.fingerprint))
-            if record is not None:
-                rows.append(
-                    {
-                        "teller": sample.teller,
-                        "beginning": sample.beginning,
-                        "ending": sample.ending,
-                        "repeat": repeat,
-                        "words": length,
-                        **record.answer,
-                    }
-                )
+    rows = [
+        {**vars(sample), "repeat": repeat, "words": len(words(sample.text)), **record.answer}
+        for sample in samples
+        for repeat in range(judging.judge.repeats)
+        if (record := judging.valid(grading(sample, repeat)))
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -115,7 +156,7 @@ def length_bias(gradings: pd.DataFrame) -> dict[str, dict]:
     return found
 
 
-def position_bias(judge: Judge, log: JudgeLog, pairs: Sequence[tuple[Sample, Sample]]) -> list[dict]:
+def position_bias(judging: Judging, pairs: Sequence[tuple[Sample, Sample]]) -> list[dict]:
     """For every two tellers, from their endings of the same beginnings compared in both orders:
 
     ``flips``, how often the verdict changes with the order (95 % Wilson interval; a judge that guesses flips in half of
@@ -125,26 +166,17 @@ def position_bias(judge: Judge, log: JudgeLog, pairs: Sequence[tuple[Sample, Sam
     """
     rows = []
     for a, b in pairs:
-        records = [log.valid(comparison(*order).key(judge.fingerprint)) for order in ((a, b), (b, a))]
+        records = [judging.valid(comparison(*order)) for order in ((a, b), (b, a))]
         if None not in records:
-            firsts = [record.answer["better"] == "first" for record in records]
-            rows.append(
-                {
-                    "tellers": (a.teller, b.teller),
-                    "beginning": a.beginning,
-                    "flip": firsts[0] == firsts[1],
-                    "firsts": sum(firsts),
-                    "wins": (firsts[0] + (not firsts[1])) / 2,
-                }
-            )
-    table = pd.DataFrame(rows, columns=["tellers", "beginning", "flip", "firsts", "wins"])
+            rows.append(((a.teller, b.teller), a.beginning, *(r.answer["better"] == "first" for r in records)))
+    table = pd.DataFrame(rows, columns=["tellers", "beginning", "ab", "ba"])  # whether the one shown first was better
     return [
         {
             "tellers": list(tellers),
             "pairs": len(group),
-            "flips": wilson_interval(int(group["flip"].sum()), len(group))._asdict(),
-            "first_wins": float(group["firsts"].sum() / (2 * len(group))),
-            "win_rate": clustered_mean(group["wins"], group["beginning"]),
+            "flips": wilson_interval(int((group["ab"] == group["ba"]).sum()), len(group))._asdict(),
+            "first_wins": float((group["ab"].sum() + group["ba"].sum()) / (2 * len(group))),
+            "win_rate": clustered_mean((group["ab"] + 1.0 - group["ba"]) / 2, group["beginning"]),
         }
         for tellers, group in table.groupby("tellers", sort=False)
     ]

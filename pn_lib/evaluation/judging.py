@@ -2,19 +2,21 @@
 
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pn_lib.errors import InputError
-from pn_lib.evaluation.judge import ReplyError, Task
-from pn_lib.evaluation.judge_client import Client, Judge, Reply
+from pn_lib.evaluation.judge import Key, Task
+from pn_lib.evaluation.judge_client import Client, Reply, Stopped
+from pn_lib.evaluation.judge_reply import ReplyError, read_answer, without_thinking
+from pn_lib.evaluation.judge_settings import Judge
 from pn_lib.progress import progress
 
 CHARACTERS_A_TOKEN = 4  # the usual rule of thumb for English, where nothing better is known
@@ -42,12 +44,12 @@ class Record(BaseModel):
     time: str
 
     @property
-    def key(self) -> tuple[str, str, str, str, int]:
-        return self.sample, self.message, self.judge, self.rubric, self.repeat
+    def key(self) -> Key:
+        return Key(self.sample, self.message, self.judge, self.rubric, self.repeat)
 
 
 class JudgeLog:
-    """All replies of a judge, a line each, on disk before the next question is asked.
+    """All replies of a judge, a line each, on disk before the next question is asked; several threads may append.
 
     A process killed while it writes leaves a piece of a line at the end; the piece is dropped, and asked for again.
     """
@@ -55,19 +57,17 @@ class JudgeLog:
     def __init__(self, path: Path):
         """Raises InputError when a line before the last is damaged."""
         self.path = path
-        self.records: dict[tuple, list[Record]] = {}
+        self.records: dict[Key, list[Record]] = {}
         self.tokens_in = self.tokens_out = 0
+        self._lock = threading.Lock()
         content = path.read_bytes() if path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(whole.split(b"\n")[:-1], 1):
             try:
                 self._take(Record.model_validate_json(line))
             except ValidationError as error:
-                reason = error.errors(include_url=False)[0]["msg"]
-                raise InputError(
-                    f"{path}, line {number} is damaged ({reason}); delete that line, and what it held is "
-                    "asked for again"
-                ) from None
+                damage = f"{path}, line {number} is damaged ({error.errors()[0]['msg']})"
+                raise InputError(f"{damage}; delete that line, and what it held is asked for again") from None
         if len(whole) < len(content):
             os.truncate(path, len(whole))
 
@@ -78,124 +78,114 @@ class JudgeLog:
 
     def append(self, record: Record) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
+        with self._lock, self.path.open("ab") as file:
             file.write(record.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self._take(record)
-
-    def valid(self, key: tuple) -> Record | None:
-        return next((r for r in self.records.get(key, ()) if r.outcome == "valid"), None)
-
-    def finished(self, key: tuple, replies: int) -> bool:
-        """Whether there is a valid reply, or so many others that it is given up."""
-        return self.valid(key) is not None or len(self.records.get(key, ())) >= replies
+            self._take(record)
 
 
-class Usage(NamedTuple):
-    requests: int
-    tokens_in: int
-    tokens_out: int
+@dataclass(frozen=True)
+class Judging:
+    """A judge, what it is asked, and what it has answered so far."""
 
+    judge: Judge
+    tasks: Sequence[Task]
+    log: JudgeLog
 
-def estimate(tasks: Sequence[Task], judge: Judge) -> Usage:
-    """What the tasks will take if none is asked twice, by the rules ``CHARACTERS_A_TOKEN`` and ``REPLY_TOKENS``."""
-    return Usage(
-        len(tasks),
-        sum(_tokens(task.rubric.text + task.message) for task in tasks),
-        len(tasks) * min(REPLY_TOKENS, judge.max_tokens),
-    )
+    def records(self, task: Task) -> list[Record]:
+        return self.log.records.get(task.key(self.judge.fingerprint), [])
+
+    def valid(self, task: Task) -> Record | None:
+        return next((record for record in self.records(task) if record.outcome == "valid"), None)
+
+    def finished(self, task: Task) -> bool:
+        """Whether there is a valid reply, or so many others that the task is given up."""
+        return self.valid(task) is not None or len(self.records(task)) >= self.judge.replies
+
+    def unfinished(self) -> list[Task]:
+        return [task for task in self.tasks if not self.finished(task)]
+
+    @property
+    def spent(self) -> float:
+        return self.judge.cost(self.log.tokens_in, self.log.tokens_out)
+
+    def estimate(self) -> tuple[int, int]:
+        """Tokens that unfinished tasks send and receive, none asked twice, by the two rules above."""
+        waiting = self.unfinished()
+        sent = sum(_tokens(task.rubric.text + task.message) for task in waiting)
+        return sent, len(waiting) * min(REPLY_TOKENS, self.judge.max_tokens)
+
+    def collect(self) -> None:
+        """Ask until each task has a valid reply or is given up; every reply goes into the log as it comes.
+
+        A process killed at any moment and started again leaves one valid reply for each task. At most ``parallel``
+        replies are lost by that, and paid twice: those on their way, or come but not yet written. A failure, or
+        Ctrl-C, loses none.
+
+        Raises:
+            InputError: the endpoint refuses, or stays out of reach; or ``max_cost`` is reached, by the tokens of the
+                replies (those on their way then still come, and count).
+        """
+        judge, waiting = self.judge, self.unfinished()
+        if not waiting:
+            return
+        client = Client(judge)
+        bar = progress(total=len(waiting), description=f"Judge {judge.name}")
+        with bar, ThreadPoolExecutor(judge.parallel) as pool:  # left, the pool waits for what is on its way
+            try:
+                for done in as_completed([pool.submit(self._answer, task, client) for task in waiting]):
+                    done.result()
+                    bar.update()
+            except BaseException:  # Ctrl-C, too
+                client.stop()
+                raise
+        if left := len(self.unfinished()):
+            reached = f"has reached its max_cost of {judge.max_cost:g} (its replies cost {self.spent:.4g})"
+            advice = "what it said is kept, and with a higher max_cost the same command goes on"
+            raise InputError(f"judge {judge.name} {reached} with {left} texts to go; {advice}")
+
+    def _answer(self, task: Task, client: Client) -> None:
+        try:
+            while not self.finished(task) and self.spent < (self.judge.max_cost or math.inf):
+                self.log.append(_record(self.judge, task, client.ask(task.rubric, task.message)))
+        except Stopped:
+            pass  # another task failed, and says why
+        except InputError:
+            client.stop()
+            raise
 
 
 def _tokens(text: str) -> int:
     return math.ceil(len(text) / CHARACTERS_A_TOKEN)
 
 
-def unfinished(tasks: Sequence[Task], judge: Judge, log: JudgeLog) -> list[Task]:
-    return [task for task in tasks if not log.finished(task.key(judge.fingerprint), judge.replies)]
-
-
-def collect(judge: Judge, tasks: Sequence[Task], log: JudgeLog) -> None:
-    """Ask the judge until each task has a valid reply or is given up; every reply goes into the log as it comes.
-
-    A process killed at any moment and started again leaves one valid reply for each task. At most ``parallel`` replies
-    are lost by that, and paid twice: those on their way, or come but not yet written. A failure, or Ctrl-C, loses none.
-
-    Raises:
-        InputError: the endpoint refuses, or stays out of reach; or ``max_cost`` is reached, by the tokens of the
-            replies (those on their way then still come, and count).
-    """
-    waiting = deque(unfinished(tasks, judge, log))
-    if not waiting:
-        return
-    with progress(total=len(waiting), description=f"Judge {judge.name}", unit="text") as bar:
-        client = Client(judge, lambda trouble: bar.set_postfix_str(trouble))
-        with _asking(judge, client, log) as (running, ask):
-            while running or waiting:
-                while waiting and len(running) < judge.parallel and not _too_dear(judge, log):
-                    ask(waiting.popleft())
-                if not running:
-                    break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    task = running.pop(future)
-                    log.append(_record(judge, task, future.result()))
-                    if log.finished(task.key(judge.fingerprint), judge.replies):
-                        bar.update()
-                    else:
-                        waiting.appendleft(task)
-    if waiting:
-        raise InputError(
-            f"judge {judge.name} has reached its max_cost of {judge.max_cost:g} (its replies cost "
-            f"{judge.cost(log.tokens_in, log.tokens_out):.4g}) with {len(waiting)} texts to go; what it "
-            "said is kept, and with a higher max_cost the same command goes on"
-        )
-
-
-@contextmanager
-def _asking(judge: Judge, client: Client, log: JudgeLog) -> Iterator[tuple[dict, Callable[[Task], None]]]:
-    """A pool of threads: what is running, and how to ask. Stopped early, it still keeps the replies on their way."""
-    running: dict[Future, Task] = {}
-    with ThreadPoolExecutor(judge.parallel) as pool:
-
-        def ask(task: Task) -> None:
-            running[pool.submit(client.ask, task.rubric, task.message)] = task
-
-        try:
-            yield running, ask
-        except (InputError, KeyboardInterrupt):
-            client.stop()
-            for future in wait(running).done:
-                if future.exception() is None:
-                    log.append(_record(judge, running[future], future.result()))
-            raise
-
-
-def _too_dear(judge: Judge, log: JudgeLog) -> bool:
-    return judge.max_cost is not None and judge.cost(log.tokens_in, log.tokens_out) >= judge.max_cost
-
-
 def _record(judge: Judge, task: Task, reply: Reply) -> Record:
-    answer, problem = None, reply.problem
-    if problem is None:
-        try:
-            answer = task.rubric.parse(reply.text)
-        except ReplyError as error:
-            problem = str(error)
-    counted = reply.tokens_in is not None and reply.tokens_out is not None
-    sample, message, fingerprint, rubric, repeat = task.key(judge.fingerprint)
+    answer = problem = None
+    try:
+        answer = _fields(task, reply)
+    except ReplyError as error:
+        problem = str(error)
+    tokens_in, tokens_out = reply.tokens or (_tokens(task.rubric.text + task.message), _tokens(reply.text))
     return Record(
-        sample=sample,
-        message=message,
-        judge=fingerprint,
-        rubric=rubric,
-        repeat=repeat,
+        **task.key(judge.fingerprint)._asdict(),
         outcome="refused" if reply.refused else "valid" if answer else "invalid",
         answer=answer,
         problem=problem,
         reply=reply.text,
         model=reply.model,
-        counted=counted,
-        tokens_in=reply.tokens_in if counted else _tokens(task.rubric.text + task.message),
-        tokens_out=reply.tokens_out if counted else _tokens(reply.text),
+        counted=reply.tokens is not None,
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _fields(task: Task, reply: Reply) -> dict:
+    """The reply's fields. Raises ReplyError if it was not given whole, or by ``read_answer``."""
+    if reply.refused:
+        raise ReplyError("the judge refuses")
+    if reply.cut:  # also where an object can be read: it may be thinking that was not marked as such
+        thinking = "" if without_thinking(reply.text) else " while thinking"
+        raise ReplyError(f"cut off{thinking} (raise max_tokens)")
+    return read_answer(reply.text, task.rubric.reply)

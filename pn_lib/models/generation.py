@@ -3,18 +3,24 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
+from pn_lib.config import config_class
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel, check_ids
 
 CHECK_EVERY = 8  # steps between two looks at whether rows have ended: on a GPU each look waits for the device
 
 
-@dataclass(frozen=True)
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+@config_class
 class Sampling:
     """How the next token is chosen. Applied in this order: temperature, top_k, top_p, min_p.
 
@@ -22,20 +28,10 @@ class Sampling:
         InputError: an impossible value; the sentence names the option.
     """
 
-    temperature: float = 1.0  # logits are divided by it; 0: always the most probable token
-    top_k: int | None = None  # keep the k most probable tokens
-    top_p: float | None = None  # of these, the fewest whose probabilities reach p (Holtzman et al., 2020)
-    min_p: float | None = None  # of these, the ones at least min_p times as probable as the first (Nguyen et al., 2024)
-
-    def __post_init__(self):
-        if not (_is_number(self.temperature) and 0 <= self.temperature < math.inf):
-            raise InputError(f"temperature must be a number of at least 0, not {self.temperature!r}")
-        if self.top_k is not None and not (isinstance(self.top_k, int) and self.top_k >= 1):
-            raise InputError(f"top_k must be a whole number of at least 1, not {self.top_k!r}")
-        for name in ("top_p", "min_p"):
-            value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 < value <= 1):
-                raise InputError(f"{name} must lie in (0, 1], not {value!r}")
+    temperature: NonNegativeFloat = 1.0  # logits are divided by it; 0: always the most probable token
+    top_k: PositiveInt | None = None  # keep the k most probable tokens
+    top_p: Share | None = None  # of these, the fewest whose probabilities reach p (Holtzman et al., 2020)
+    min_p: Share | None = None  # of these, the ones at least min_p times as probable as the first (Nguyen et al., 2024)
 
 
 @dataclass(frozen=True)
@@ -191,7 +187,3 @@ def _check_prompts(prompts: list[list[int]], limit: int | None, vocab_size: int)
         if limit is not None and len(prompt) > limit:
             raise InputError(f"prompt {r} is {len(prompt)} tokens, the model's context is {limit}: shorten the prompt")
         check_ids(torch.tensor([prompt]), vocab_size)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

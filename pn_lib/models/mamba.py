@@ -7,12 +7,14 @@ the token at hand.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from pn_lib.config import config_class
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel, check_ids
 from pn_lib.models.cpu.availability import can_step_fused
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pn_lib.models.cpu.fused_decoding import FusedMamba
 
 
-@dataclass(frozen=True)
+@config_class
 class MambaConfig:
     """The architecture; the defaults but the size are the paper's.
 
@@ -32,31 +34,23 @@ class MambaConfig:
         InputError (a ValueError): values that no Mamba can have; the sentence names the field.
     """
 
-    vocab_size: int
-    context: int = 256  # the training length only: neither forward nor step has a limit
-    d_model: int = 128  # D
-    n_layers: int = 4  # L
-    d_state: int = 16  # N, state elements of each channel
-    expand: int = 2  # E = expand * D channels inside a block
-    d_conv: int = 4  # K, taps of the convolution
-    dt_rank: int | None = None  # None: D / 16, rounded up
-    dt_min: float = 1e-3  # step sizes at initialisation
-    dt_max: float = 1e-1
+    vocab_size: PositiveInt
+    context: PositiveInt = 256  # the training length only: neither forward nor step has a limit
+    d_model: PositiveInt = 128  # D
+    n_layers: PositiveInt = 4  # L
+    d_state: PositiveInt = 16  # N, state elements of each channel
+    expand: PositiveInt = 2  # E = expand * D channels inside a block
+    d_conv: PositiveInt = 4  # K, taps of the convolution
+    dt_rank: PositiveInt | None = None  # None: D / 16, rounded up
+    dt_min: PositiveFloat = 1e-3  # step sizes at initialisation
+    dt_max: PositiveFloat = 1e-1
     tied_embeddings: bool = True
-    norm_eps: float = 1e-5
-    scan: str = "auto"  # how the recurrence is computed: auto, or a key of scan.METHODS
+    norm_eps: PositiveFloat = 1e-5
+    scan: Literal["auto", *METHODS] = "auto"  # how the recurrence is computed, see ``scan``
 
-    def __post_init__(self):
-        for name in ("vocab_size", "context", "d_model", "n_layers", "d_state", "expand", "d_conv", "dt_rank"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1) and (name, value) != ("dt_rank", None):
-                raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
-        if not 0 < self.dt_min <= self.dt_max:
-            raise InputError(f"dt_min and dt_max need 0 < dt_min <= dt_max, not {self.dt_min!r} and {self.dt_max!r}")
-        if not self.norm_eps > 0:
-            raise InputError(f"norm_eps must be positive, not {self.norm_eps!r}")
-        if self.scan not in ("auto", *METHODS):
-            raise InputError(f"scan must be one of auto, {', '.join(METHODS)}, not {self.scan!r}")
+    def __post_init__(self) -> None:
+        if self.dt_min > self.dt_max:
+            raise ValueError(f"dt_min ({self.dt_min}) must not exceed dt_max ({self.dt_max})")
 
     @property
     def d_inner(self) -> int:

@@ -11,13 +11,14 @@ n-gram seen, gamma(h) is all that was taken, and the recursion ends in the unifo
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
+from pn_lib.config import config_class
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel, check_ids
 
@@ -25,7 +26,7 @@ from pn_lib.models.base import LanguageModel, check_ids
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 
 
-@dataclass(frozen=True)
+@config_class
 class NGramConfig:
     """order: tokens of an n-gram, context and prediction; separator_id: the token that stands between stories.
 
@@ -33,17 +34,15 @@ class NGramConfig:
         InputError (a ValueError): values that no n-gram model can have; the sentence names the field.
     """
 
-    vocab_size: int
-    order: int = 4
-    separator_id: int = 0
+    vocab_size: PositiveInt
+    order: PositiveInt = 4
+    separator_id: NonNegativeInt = 0
 
-    def __post_init__(self):
-        if self.vocab_size < 1 or self.order < 1:
-            raise InputError(f"vocab_size and order must be at least 1, not {self.vocab_size} and {self.order}")
-        if not 0 <= self.separator_id < self.vocab_size:
-            raise InputError(f"separator_id must lie in 0..{self.vocab_size - 1}, not {self.separator_id}")
+    def __post_init__(self) -> None:
+        if self.separator_id >= self.vocab_size:
+            raise ValueError(f"separator_id must lie in 0..{self.vocab_size - 1}, not {self.separator_id}")
         if self.vocab_size**self.order >= 2**63:
-            raise InputError(
+            raise ValueError(
                 f"order {self.order} with a vocabulary of {self.vocab_size} does not fit 64-bit keys: lower the order"
             )
 

@@ -1,12 +1,14 @@
 """A decoder-only Transformer (Vaswani et al., 2017) with the choices made since, each a field of its config."""
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, get_args, get_origin
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pn_lib.config import config_class
 from pn_lib.errors import InputError
 from pn_lib.models.attention import KVCache, LinearAttention, LinearCache, Rotation, SoftmaxAttention, rotary_table
 from pn_lib.models.base import LanguageModel, check_ids
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from pn_lib.models.cpu.fused_decoding import FusedTransformer
 
 
-@dataclass(frozen=True)
+@config_class
 class TransformerConfig:
     """The architecture. The defaults are Llama's choices (Touvron et al., 2023) at a laptop's size.
 
@@ -27,13 +29,13 @@ class TransformerConfig:
         InputError (a ValueError): values that no Transformer can have; the sentence names the field.
     """
 
-    vocab_size: int
-    context: int = 256  # the longest sequence, in tokens
-    d_model: int = 128
-    n_layers: int = 4
-    n_heads: int = 4
-    n_kv_heads: int | None = None  # None: n_heads; fewer: grouped-query; 1: multi-query
-    d_ff: int | None = None  # None: 4 d_model, or for swiglu, which has a third matrix, 8/3 d_model
+    vocab_size: PositiveInt
+    context: PositiveInt = 256  # the longest sequence, in tokens
+    d_model: PositiveInt = 128
+    n_layers: PositiveInt = 4
+    n_heads: PositiveInt = 4
+    n_kv_heads: PositiveInt | None = None  # None: n_heads; fewer: grouped-query; 1: multi-query
+    d_ff: PositiveInt | None = None  # None: 4 d_model, or for swiglu, which has a third matrix, 8/3 d_model
     position: Literal["rope", "learned", "sinusoidal", "none"] = "rope"
     norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
     norm_position: Literal["pre", "post"] = "pre"  # post: the original paper's, and then no final norm
@@ -41,18 +43,19 @@ class TransformerConfig:
     attention: Literal["softmax", "linear"] = "softmax"
     qk_norm: bool = False  # each query and key head is divided by its root mean square, times a learned gain
     attention_scale: bool = True  # softmax attention divides q.k by the root of the head width; GPT-Neo does not
-    window: int | None = None  # a token sees itself and the window - 1 before it; None: all before it
+    window: PositiveInt | None = None  # a token sees itself and the window - 1 before it; None: all before it
     window_layers: Literal["all", "alternate"] = "all"  # alternate: the second, fourth, ...; the others see everything
     tied_embeddings: bool = True  # the output layer is the embedding table
     initialisation: Literal["gpt2", "zero"] = "gpt2"  # zero: each block begins as the identity
     bias: bool = False  # in all linear layers but the output, and in LayerNorm
     qkv_bias: bool | None = None  # in the projections to queries, keys and values; None: as ``bias`` says
-    dropout: float = 0.0
-    rope_theta: float = 10000.0
-    norm_eps: float = 1e-5
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rope_theta: PositiveFloat = 10000.0
+    norm_eps: PositiveFloat = 1e-5
 
-    def __post_init__(self):
-        self._check_fields()
+    def __post_init__(self) -> None:
+        """What no field can say alone."""
+        softmax = self.attention == "softmax"
         for possible, sentence in (
             (self.d_model % self.n_heads == 0, f"n_heads ({self.n_heads}) must divide d_model ({self.d_model})"),
             (self.n_heads % self.kv_heads == 0, f"n_kv_heads ({self.kv_heads}) must divide n_heads ({self.n_heads})"),
@@ -65,15 +68,15 @@ class TransformerConfig:
                 f"sinusoidal positions pair channels: d_model must be even, not {self.d_model}",
             ),
             (
-                self.window is None or self.attention == "softmax",
+                self.window is None or softmax,
                 "window needs softmax attention: linear attention keeps sums and cannot forget single tokens",
             ),
             (
-                self.attention_scale or self.attention == "softmax",
+                self.attention_scale or softmax,
                 "attention_scale=False needs softmax attention: linear attention has no scale to leave out",
             ),
             (
-                not self.qk_norm or self.attention == "softmax",
+                not self.qk_norm or softmax,
                 "qk_norm needs softmax attention: linear attention normalises its weights already",
             ),
             (
@@ -84,23 +87,9 @@ class TransformerConfig:
                 self.window is None or self.window <= self.context,
                 f"window ({self.window}) must not exceed the context ({self.context})",
             ),
-            (0 <= self.dropout < 1, f"dropout must lie in [0, 1), not {self.dropout!r}"),
-            (self.rope_theta > 0, f"rope_theta must be positive, not {self.rope_theta!r}"),
-            (self.norm_eps > 0, f"norm_eps must be positive, not {self.norm_eps!r}"),
         ):
             if not possible:
-                raise InputError(sentence)
-
-    def _check_fields(self) -> None:
-        """Each whole number at least 1, or None where the field may be; each choice one of those listed."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            choices = get_args(field.type)
-            if get_origin(field.type) is Literal and value not in choices:
-                raise InputError(f"{field.name} must be one of {', '.join(choices)}, not {value!r}")
-            optional = value is None and type(None) in choices
-            if field.type in (int, int | None) and not optional and not (isinstance(value, int) and value >= 1):
-                raise InputError(f"{field.name} must be a whole number of at least 1, not {value!r}")
+                raise ValueError(sentence)
 
     @property
     def kv_heads(self) -> int:

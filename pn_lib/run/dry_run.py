@@ -10,6 +10,7 @@ from pn_lib.hardware import autocast, resolve_precision
 from pn_lib.models.flops import parameter_count, training_flops_per_token
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run.profile import load_profile
+from pn_lib.run.profile_models import check_models
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.distributed import best_device
 from pn_lib.training.optimizer import optimizer_for, parameter_groups
@@ -30,10 +31,12 @@ def dry_run(profile_name: str, device: str | None = None) -> str:
     if device is not None and device not in DEVICES:
         raise InputError(f"unknown device {device!r}; known are {', '.join(DEVICES)}")
     profile, here = load_profile(profile_name), best_device()
+    check_models(profile)
     V, training = profile.tokenizer.vocab_size, profile.training
-    models = {"(the profile's own)": profile.transformer_config(V)}
-    models |= {name: profile.transformer_config(V, **options) for name, options in profile.sizes.items()}
-    rows = {name: _row(config, training, here, device) for name, config in models.items()}
+    rows = {
+        name: _row(TransformerConfig(V, training.context, **options), training, here, device)
+        for name, options in {"(the profile's own)": profile.transformer, **profile.sizes}.items()
+    }
     micro = training.micro_batch or training.batch_size
     lines = [
         f"{training.steps:,} updates of {training.batch_size} x {training.context} tokens, "

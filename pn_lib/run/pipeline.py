@@ -14,6 +14,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json, remove_unfinished, write_json
 from pn_lib.run.execution import StageError, execute
 from pn_lib.run.profile import load_profile
+from pn_lib.run.profile_models import check_models
 from pn_lib.run.report import REPORT_FILES, build_report, report_key
 from pn_lib.run.run import run_name, work_folder
 from pn_lib.run.stage_times import StageTimes
@@ -35,6 +36,7 @@ class Pipeline:
     def __init__(self, profile: str, corpus: str, say: Callable[[str], None] = print):
         self.profile_argument = str(Path(profile).resolve()) if profile.endswith(".toml") else profile
         self.profile = load_profile(profile)
+        check_models(self.profile)
         self.corpus = corpus
         self.say = say
         root = output_root()

@@ -17,7 +17,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import write_json, write_text
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.likelihood import Likelihood, likelihood
-from pn_lib.models.transformer import Transformer
+from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run.pipeline import Pipeline
 from pn_lib.run.profile import Profile
 from pn_lib.run.run import open_run
@@ -68,8 +68,8 @@ def _train(
         return likelihood(model, validation, context=profile.training.context)
 
     torch.manual_seed(profile.seed)
-    changes = {} if size is None else profile.sizes[size]
-    model = Transformer(profile.transformer_config(tokenizer.vocab_size, **changes)).to(device)
+    options = profile.transformer if size is None else profile.sizes[size]
+    model = Transformer(TransformerConfig(tokenizer.vocab_size, profile.training.context, **options)).to(device)
     training = train(
         model,
         train_tokens,

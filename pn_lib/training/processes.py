@@ -7,13 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from pn_lib.config import parse_config
+from pn_lib.config import config_class, parse_config
 from pn_lib.data.tokens import TokenFile
 from pn_lib.errors import InputError
 from pn_lib.models.transformer import Transformer, TransformerConfig
@@ -24,7 +24,7 @@ from pn_lib.training.loop import train
 TIMEOUT = 600  # seconds
 
 
-@dataclass(frozen=True)
+@config_class
 class Job:
     """What each process trains: a model on the token file of this prefix."""
 

@@ -1,0 +1,51 @@
+"""A profile's models: whether each exists, asked before a run begins and not in the notebook that makes it."""
+
+from pn_lib.errors import InputError
+from pn_lib.models.mamba import MambaConfig
+from pn_lib.models.transformer import TransformerConfig
+from pn_lib.run.profile import Options, Profile
+
+
+def check_models(profile: Profile) -> None:
+    """Make the config of every model that the profile asks for.
+
+    Raises:
+        InputError: options that no model has; the sentence names the profile, the section and the field.
+    """
+    for cls, sections in ((TransformerConfig, _transformers(profile)), (MambaConfig, _mambas(profile))):
+        for section, options in sections.items():
+            where = f"profile {profile.name}.toml, [{section}]"
+            if "context" in options:
+                raise InputError(f"{where}: context is set in the section alone, or in [training]; delete it here")
+            try:
+                cls(vocab_size=profile.tokenizer.vocab_size, **options)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+
+
+def _transformers(profile: Profile) -> dict[str, Options]:
+    p = profile
+    return {
+        "transformer": p.transformer,
+        **{f"sizes.{name}": size for name, size in p.sizes.items()},
+        **{f"evaluation.zoo[{i}]": size for i, size in enumerate(p.evaluation.zoo)},
+        "recipe.transformer": p.recipe.transformer,
+        **{f"recipe.sprints[{i}]": sprint.transformer for i, sprint in enumerate(p.recipe.sprints)},
+        "study.transformer": p.study.transformer,
+        **{f"scaling.sizes[{i}]": size for i, size in enumerate(p.scaling.sizes)},
+        **{f"language.sizes[{i}]": size for i, size in enumerate(p.language.sizes)},
+        "mamba.transformer": p.mamba.transformer,
+        "mamba.copying.transformer": p.mamba.copying.transformer,
+        "mamba.induction.transformer": p.mamba.induction.transformer,
+    }
+
+
+def _mambas(profile: Profile) -> dict[str, Options]:
+    m = profile.mamba
+    return {
+        **{f"scaling.mamba[{i}]": size for i, size in enumerate(profile.scaling.mamba)},
+        "mamba.full": m.full,
+        "mamba.mamba": m.mamba,
+        "mamba.copying.mamba": m.copying.mamba,
+        "mamba.induction.mamba": m.induction.mamba,
+    }

@@ -1,0 +1,84 @@
+"""The notebooks' comparisons on made-up results whose winner is known: none takes a difference the wrong way round."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_notebooks import STAGES, read
+
+from pn_lib.evaluation.intervals import bits_per_byte_interval, bootstrap_interval, over_seeds, verdict
+
+GOOD, BAD = np.array([1.0, 1.2, 1.1]), np.array([1.31, 1.49, 1.4])  # bits per byte of three seeds: 0.3 apart
+GOOD_STORIES, BAD_STORIES = (
+    SimpleNamespace(story_nats=nats, story_bytes=np.full(3, 100), bits_per_byte=nats.mean()) for nats in (GOOD, BAD)
+)
+
+
+def run_cells(notebook: int, *ids: str, **names: object) -> dict:
+    """What the cells of a notebook leave, run one after another on ``names``."""
+    cells = {cell.id: cell.source for cell in read(STAGES[notebook - 1].path).cells}
+    names |= {"np": np, "pd": pd}
+    for each in ids:
+        exec(compile(cells[each], each, "exec"), names)
+    return names
+
+
+def test_verdicts():
+    assert [verdict(*ends) for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0.0, 0.1), (None, None))] == [
+        "worse", "better", "not told apart", "not told apart", "one seed"]  # fmt: skip
+    assert over_seeds(np.array([1.5])) == (1.5, None, None)
+    assert over_seeds(BAD - GOOD).value == pytest.approx(0.3)
+
+
+def test_04_a_change_with_more_bits_than_the_recipe_is_worse():
+    losses = {"recipe": pd.Series(BAD), "bad": pd.Series(BAD + GOOD), "good": pd.Series(GOOD)}
+    found = run_cells(4, "ccb57202", variants=["bad", "good"], top_name="recipe", at_end=losses, in_time=losses)
+    shown = found["shown"][["difference", "equal_seconds"]].to_numpy()
+    np.testing.assert_allclose(shown, [[1.1, 1.1], [-0.3, -0.3]])
+
+
+def test_05_more_bits_than_the_transformer_is_above_zero_and_more_right_answers_too():
+    found = run_cells(
+        5, "c05-051", scores={"transformer": GOOD_STORIES, "ngram": BAD_STORIES}, order=[], size={}, label={},
+        bits_per_byte_interval=bits_per_byte_interval,
+    )  # fmt: skip
+    assert found["behind"]["ngram"].low > 0
+    answers = {name: pd.DataFrame({"kind": "fact", "correct": [right] * 4})
+               for name, right in (("transformer", True), ("ngram", False))}  # fmt: skip
+    found = run_cells(
+        5, "c05-092", answers=answers, asked=pd.DataFrame(), spell=str, bootstrap_interval=bootstrap_interval
+    )
+    assert found["beyond"]["fact"] == (1, 1, 1)
+
+
+def test_06_a_variant_with_more_bits_than_the_baseline_is_worse():
+    runs = {"base": GOOD, "layernorm, post": BAD + GOOD, "layernorm, pre": BAD}
+    rows = {name: [{"seed": seed, "parameters": 1, "bits_per_byte": value} for seed, value in enumerate(values)]
+            for name, values in runs.items()}  # fmt: skip
+    variants = [("norm", name, None) for name in runs]
+    found = run_cells(
+        6, "c06-062", "c06-064", "c06-066", "c06-068", "c06-x06", variants=variants,
+        base_runs=pd.DataFrame(rows["base"]), results={("norm", name): rows[name] for name in runs if name != "base"},
+    )  # fmt: skip
+    assert found["compared"]["difference"].tolist() == pytest.approx([1.4, 0.3])
+    assert found["compared"]["verdict"].tolist() == ["worse", "worse"]
+    assert found["post"].value == pytest.approx(1.1)
+
+
+def test_07_below_zero_mamba_has_learnt_more():
+    run = SimpleNamespace(read_results=lambda name: {"tokens": 1})
+    config = SimpleNamespace(total=1)
+    found = run_cells(
+        7, "c07-085", "c07-s03", "c07-l05", "c07-098", bpb={"mamba": GOOD, "transformer": BAD}, same_seconds=1,
+        train_one=lambda name, seed, tokens: (None, None, (BAD + GOOD)[seed]), run=run, asdict=dict,
+        settings=SimpleNamespace(seeds=3, learning_rate=1), sizes={"mamba": config, "transformer": config},
+        full_mamba=SimpleNamespace(config={}), full_score=GOOD_STORIES, rival_score=BAD_STORIES,
+        full_interval=bootstrap_interval(GOOD),
+    )  # fmt: skip
+    assert found["difference"]["mean"] == pytest.approx(-0.3)
+    assert found["gap"].high < 0 and found["full"]["difference"]["mean"] == found["gap"].value
+    assert found["seconds_difference"]["mean"] == pytest.approx(1.1)
+    assert (found["equal_tokens"], found["equal_seconds"], found["whole_budget"]) == ("better", "worse", "better")
+    assert "Mamba" in found["finding"]["better"] and "the Transformer" in found["finding"]["worse"]
+    assert found["order"] == "Short and long budget agree."
