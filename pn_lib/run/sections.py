@@ -1,7 +1,6 @@
 """What a notebook declares to read of a profile, and a profile that gives no more than that."""
 
 from collections.abc import Iterable
-from types import MethodType
 from typing import Any
 
 from pn_lib.errors import InputError
@@ -34,10 +33,7 @@ def _lies_in(path: str, section: str) -> bool:
 
 
 class Sections:
-    """A profile, or a section of it, of which only what the notebook declares can be read: its key holds no more.
-
-    A method reads through the guard too.
-    """
+    """A profile, or a section of it, of which only what the notebook declares can be read: its key holds no more."""
 
     def __init__(self, values: Any, declared: tuple[str, ...], notebook: str, path: str = ""):
         self._values, self._declared, self._notebook, self._path = values, declared, notebook, path
@@ -45,8 +41,6 @@ class Sections:
     def __getattr__(self, name: str) -> Any:
         """Raises InputError: not declared."""
         value, path = getattr(self._values, name), self._path + name
-        if isinstance(value, MethodType):
-            return MethodType(value.__func__, self)
         if any(_lies_in(path, declared) for declared in (*ALWAYS, *self._declared)):
             return value
         if any(_lies_in(declared, path) for declared in self._declared):  # keys of it
