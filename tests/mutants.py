@@ -91,6 +91,17 @@ def covering(module: Path) -> list[str]:
     return [str(test.relative_to(ROOT)) for test in found[:FILES]]
 
 
+def copy_repository() -> None:
+    """What git knows or could add, without runs and builds."""
+    shutil.rmtree(COPY, ignore_errors=True)
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in names:
+        if (ROOT / name).is_file():  # and not deleted since
+            (COPY / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, COPY / name)
+
+
 def passes(tests: list[str]) -> bool:
     """Whether tests pass in the copy."""
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", f"--timeout={SECONDS}", *tests]
@@ -118,8 +129,7 @@ def main(sample: int) -> None:
     mutants = [(module, i) for module in modules for i in range(len(list(places(ast.parse(module.read_text())))))]
     random.Random(0).shuffle(mutants)
     print(f"{sample} of {len(mutants):,} mutants of {len(modules)} modules", flush=True)
-    shutil.rmtree(COPY, ignore_errors=True)
-    shutil.copytree(ROOT, COPY, ignore=shutil.ignore_patterns(".*", "build"))
+    copy_repository()
     if not passes(sorted({test for module, _ in mutants[:sample] for test in covering(module)})):
         sys.exit("These tests fail without a mutant already; see make unit-tests.")
     survivors = []
