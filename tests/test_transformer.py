@@ -181,6 +181,17 @@ def test_sinusoids_are_the_papers():
 
 
 @torch.no_grad()
+def test_sinusoids_are_added_to_the_embeddings_times_the_root_of_d():
+    """What enters the first block, value by value: Vaswani et al., 2017, sections 3.4 and 3.5, with D = 16."""
+    model, x = make({"position": "sinusoidal"}), ids()
+    entering = capture(model, model.blocks[0].attention_norm, x)["x"]  # (B, T, D)
+    for row, position, i in itertools.product(range(2), range(12), range(16)):
+        wave, angle = (math.cos if i % 2 else math.sin), position / 10000 ** (i // 2 * 2 / 16)
+        expected = 4 * float(model.embedding.weight[x[row, position], i]) + wave(angle)
+        assert float(entering[row, position, i]) == pytest.approx(expected, abs=1e-5)
+
+
+@torch.no_grad()
 def test_softmax_attention_equals_the_equation():
     torch.manual_seed(0)
     attention = SoftmaxAttention(8, 2, 2, bias=False)
