@@ -41,7 +41,7 @@ TINY = replace(QUICK, lengths=(16,), peer_length=16, contexts=(64, 80), batches=
 def no_processes(monkeypatch):
     """Memory is not what this test is about: no process is started for it."""
     for name in ("training", "decoding"):
-        monkeypatch.setattr(f"pn_lib.benchmark.{name}.fresh_peak_mb", lambda work, case, tiny: 1.5)
+        monkeypatch.setattr(f"pn_lib.benchmark.{name}_table.fresh_peak_mb", lambda work, case, tiny: 1.5)
 
 
 def check_numbers(table: pd.DataFrame, *columns: str) -> None:
