@@ -25,6 +25,7 @@ def tokens(tokenizer, tmp_path):
 
 def test_stories_come_back_between_separators(tokens, tokenizer):
     separator = tokenizer.separator_id
+    assert tokens.separator_id == separator
     assert len(tokens) == len(STORIES)
     for i in (0, 1, 999, 1000, 2500):
         first, *ids, last = tokens.story(i).tolist()

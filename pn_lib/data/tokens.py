@@ -54,6 +54,11 @@ class TokenFile:
         """Number of stories."""
         return len(self.story_bytes)
 
+    @property
+    def separator_id(self) -> int:
+        """The token that stands between stories; the stream begins with it."""
+        return int(self.tokens[0])
+
     def story(self, i: int) -> np.ndarray:
         """Token ids (uint16) of story ``i`` from its opening separator to its closing one, both included."""
         return self.tokens[self.offsets[i] : self.offsets[i + 1] + 1]

@@ -4,6 +4,16 @@ Both project to H query heads and K key/value heads (K < H: grouped-query attent
 K = 1: multi-query, Shazeer, 2019) with one matrix product, and take rotary positions if given. Called with a cache,
 they put the tokens they are given after those that the cache has seen.
 
+Softmax attention is written down once for each thing that the others cannot do:
+
+- ``SoftmaxAttention.weights`` is the oracle: the equation as it stands, with all T x T weights, which heads are read
+  from. The tests put the weights to the values and expect what ``forward`` gives, whichever way it takes.
+- ``F.scaled_dot_product_attention`` serves ``forward`` wherever PyTorch runs, and ``step`` for one token.
+- ``cpu.attention_kernels`` serves ``forward``, with norms and rotation, in float32 on a CPU (``cpu.fused_blocks``).
+- ``cpu.blocked_attention`` serves training in bfloat16 on a CPU, twice as fast there as PyTorch's own.
+- ``attend`` (``cpu.decoding_kernels``) is one token inside the kernel that decodes with a whole model at once; it is
+  tested against ``forward``.
+
 Letters: B batch, T tokens, D model width, H query heads, K key/value heads, d = D / H head width.
 """
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from safetensors.torch import save_file
@@ -15,12 +15,30 @@ from pn_lib.errors import InputError
 from pn_lib.files import atomic, write_json
 
 
+class Decoder(Protocol):
+    """What a neural model keeps of the text so far, and how it goes on from there; the state that ``prefill`` returns.
+
+    Each has two: one by PyTorch's operations, beside the model, and one by a kernel for the whole step, in
+    ``cpu.fused_decoding``. The model's ``decoder`` chooses, once for a text; nothing else asks which it is.
+    """
+
+    def step(self, x: Tensor) -> Tensor:
+        """The embedding of the next token of each row, x (B, D) -> logits (B, V); the state moves on, in place."""
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows (int64) of the batch only."""
+
+    def n_bytes(self) -> int:
+        """Memory kept between two tokens, all layers and rows together."""
+
+
 class LanguageModel(nn.Module):
     """Token ids in, next-token logits out; the whole sequence at once, or token by token with a state.
 
     A subclass sets ``name`` and ``Config`` (a frozen dataclass with at least ``vocab_size``), takes its config as the
-    only argument, and defines ``forward``, ``prefill``, ``step`` and ``select``. For every model
-    ``prefill(ids)`` followed by ``step`` calls gives the logits that ``forward`` gives on the whole sequence.
+    only argument, and defines ``forward``, ``prefill`` and ``step``, and ``select`` where the state is no ``Decoder``.
+    For every model ``prefill(ids)`` followed by ``step`` calls gives the logits that ``forward`` gives on the whole
+    sequence.
     """
 
     name: ClassVar[str]
@@ -59,7 +77,13 @@ class LanguageModel(nn.Module):
 
     def select(self, state: Any, rows: Tensor) -> Any:
         """The state with these rows (int64) of its batch only; the state passed in may be changed."""
-        raise NotImplementedError
+        state.select(rows)
+        return state
+
+    @staticmethod
+    def state_bytes(state: Decoder) -> int:
+        """Memory that decoding keeps between two tokens, all layers and rows together, in bytes."""
+        return state.n_bytes()
 
     @property
     def device(self) -> torch.device:

@@ -7,7 +7,7 @@ the token at hand.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +16,11 @@ from torch import Tensor, nn
 
 from pn_lib.config import config_class
 from pn_lib.errors import InputError
-from pn_lib.models.base import LanguageModel, check_ids
+from pn_lib.models.base import Decoder, LanguageModel, check_ids
 from pn_lib.models.cpu.availability import can_step_fused
 from pn_lib.models.loss import linear_cross_entropy, token_nats
 from pn_lib.models.norm import RMSNorm
 from pn_lib.models.scan import METHODS, choose_method, selective_scan
-
-if TYPE_CHECKING:
-    from pn_lib.models.cpu.fused_decoding import FusedMamba
 
 
 @config_class
@@ -69,17 +66,6 @@ class LayerState:
 
     conv: Tensor  # the last inputs of the convolution, (B, K-1, E)
     ssm: Tensor  # the state of the scan, (B, E, N), float32
-
-    def n_bytes(self) -> int:
-        return self.conv.nbytes + self.ssm.nbytes
-
-
-@dataclass
-class MambaState:
-    """Where decoding stands: the state of each layer, or what a kernel for the whole model has made of them."""
-
-    layers: list[LayerState]
-    fused: "FusedMamba | None" = None
 
 
 class MambaBlock(nn.Module):
@@ -199,46 +185,27 @@ class Mamba(LanguageModel):
         """As ``LanguageModel.nats``, without ever holding the logits of a whole batch."""
         return token_nats(self._run(ids)[0], self.output_weight(), targets)
 
-    def prefill(self, ids: Tensor) -> tuple[Tensor, MambaState]:
-        """ids (B, T), T >= 1 -> logits after the last token (B, V), and the state of each layer.
+    def prefill(self, ids: Tensor) -> tuple[Tensor, Decoder]:
+        """ids (B, T), T >= 1 -> logits after the last token (B, V), and the state.
 
         All rows must have the same length: padding would be read into the state like any token.
         """
         hidden, layers = self._run(ids)
-        return self._logits(hidden[:, -1]), MambaState(layers)
+        return self._logits(hidden[:, -1]), self.decoder(layers)
 
-    def step(self, ids: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
-        """ids (B,) -> logits (B, V) and the next state: time and memory do not depend on what came before."""
-        x = self.embedding(ids)
-        if state.fused is None and self._steps_fused():
-            from pn_lib.models.cpu.fused_decoding import FusedMamba  # needs Numba, which need not be there
-
-            state = MambaState([], FusedMamba(self, state.layers))
-        if state.fused is not None:
-            return state.fused.step(x), state
-        after = []
-        for norm, block, before in zip(self.norms, self.blocks, state.layers, strict=True):
-            update, layer = block.step(norm(x), before)
-            x = x + update
-            after.append(layer)
-        return self._logits(self.norm(x)), MambaState(after)
-
-    def _steps_fused(self) -> bool:
+    def decoder(self, layers: list[LayerState]) -> Decoder:
+        """From where the layers stand on: by a kernel where that can run, and by PyTorch's operations elsewhere."""
         c = self.config
         wanted = c.scan in ("auto", "fused") and c.d_model % 16 == 0 and c.d_inner % 16 == 0
-        return wanted and can_step_fused(self.embedding.weight)
+        if not (wanted and can_step_fused(self.embedding.weight)):
+            return MambaDecoder(self, layers)
+        from pn_lib.models.cpu.fused_decoding import FusedMamba  # needs Numba, which need not be there
 
-    def select(self, state: MambaState, rows: Tensor) -> MambaState:
-        """The state with these rows of the batch only."""
-        if state.fused is not None:
-            state.fused.select(rows)
-            return state
-        return MambaState([LayerState(layer.conv[rows], layer.ssm[rows]) for layer in state.layers])
+        return FusedMamba(self, layers)
 
-    @staticmethod
-    def state_bytes(state: MambaState) -> int:
-        """Memory that decoding keeps between two tokens, all layers and rows together, in bytes."""
-        return state.fused.n_bytes() if state.fused is not None else sum(layer.n_bytes() for layer in state.layers)
+    def step(self, ids: Tensor, state: Decoder) -> tuple[Tensor, Decoder]:
+        """ids (B,) -> logits (B, V) and the next state: time and memory do not depend on what came before."""
+        return state.step(self.embedding(ids)), state
 
     def _run(self, ids: Tensor) -> tuple[Tensor, list[LayerState]]:
         """ids (B, T) -> hidden vectors (B, T, D), and the state after them."""
@@ -258,6 +225,25 @@ class Mamba(LanguageModel):
     def output_weight(self) -> Tensor:
         """The weight of the output layer, (V, D)."""
         return self.embedding.weight if self.head is None else self.head.weight
+
+
+class MambaDecoder(Decoder):
+    """Decoding by PyTorch's operations, block by block, from where the layers stand."""
+
+    def __init__(self, model: Mamba, layers: list[LayerState]):
+        self.model, self.layers = model, layers
+
+    def step(self, x: Tensor) -> Tensor:
+        for i, (norm, block) in enumerate(zip(self.model.norms, self.model.blocks, strict=True)):
+            update, self.layers[i] = block.step(norm(x), self.layers[i])
+            x = x + update
+        return self.model._logits(self.model.norm(x))
+
+    def select(self, rows: Tensor) -> None:
+        self.layers = [LayerState(layer.conv[rows], layer.ssm[rows]) for layer in self.layers]
+
+    def n_bytes(self) -> int:
+        return sum(layer.conv.nbytes + layer.ssm.nbytes for layer in self.layers)
 
 
 def _scan_dtype(weight: Tensor) -> torch.dtype:

@@ -7,6 +7,18 @@ channel e and each of its N state elements:
 
 with the discretised  a_t = exp(dt_t A)  (zero-order hold, eq. 4) and  b_t = dt_t B_t.  The paper's eq. 4 has
 zero-order hold for B too; its code, and every Mamba trained with it, uses this simpler Euler step, and so do we.
+
+The recurrence is written down once for each thing that the others cannot do:
+
+- ``reference_scan`` is the oracle: the equations as they stand. Values and gradients of the other methods are tested
+  against it; it is too slow to train with.
+- ``chunked_scan`` runs wherever PyTorch does, on a GPU and in float64 too, with its gradient written by hand.
+- ``cpu.scan_kernels`` is one pass in Numba, for float32 on a CPU, and the fastest there; ``auto`` takes it.
+- ``MambaBlock.step`` (``mamba``) is a single step, of which decoding takes one for each token; with the next one it is
+  tested against ``forward``.
+- ``scan_row`` (``cpu.decoding_kernels``) is that step inside the kernel that decodes with a whole model at once.
+
+``mamba-ssm`` is the paper's own kernel, for whoever has it installed; nothing here depends on it.
 """
 
 import math
@@ -220,7 +232,7 @@ def _state_gradients(decays: Tensor, grad_y: Tensor, C: Tensor, carry: Tensor) -
 
 
 def fused_method(x, dt, A, B, C, D, h, z, dt_bias):
-    """All of it in one kernel, on a CPU; see ``fused`` and ``kernels``."""
+    """All of it in one kernel, on a CPU; see ``cpu.fused_scan`` and ``cpu.scan_kernels``."""
     if not (x.is_cpu and A.dtype == torch.float32):
         raise InputError(f"the fused scan works on a CPU in float32, not on {x.device} in {A.dtype}; take 'torch'")
     if why_no_kernels():

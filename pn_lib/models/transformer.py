@@ -1,7 +1,6 @@
 """A decoder-only Transformer (Vaswani et al., 2017) with the choices made since, each a field of its config."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -11,14 +10,11 @@ from torch.nn import functional as F
 from pn_lib.config import config_class
 from pn_lib.errors import InputError
 from pn_lib.models.attention import KVCache, LinearAttention, LinearCache, Rotation, SoftmaxAttention, rotary_table
-from pn_lib.models.base import LanguageModel, check_ids
+from pn_lib.models.base import Decoder, LanguageModel, check_ids
 from pn_lib.models.cpu.availability import can_fuse, can_step_fused
 from pn_lib.models.dropout import Dropout
 from pn_lib.models.loss import linear_cross_entropy, token_nats
 from pn_lib.models.norm import RMSNorm
-
-if TYPE_CHECKING:
-    from pn_lib.models.cpu.fused_decoding import FusedTransformer
 
 
 @config_class
@@ -210,15 +206,6 @@ def make_norm(config: TransformerConfig) -> nn.Module:
     return nn.LayerNorm(config.d_model, eps=config.norm_eps, bias=config.bias)
 
 
-@dataclass
-class TransformerState:
-    """Where decoding stands: how many tokens have been seen, and each layer's cache of them, or one kernel's of all."""
-
-    caches: list[KVCache | LinearCache]
-    fused: "FusedTransformer | None" = None
-    length: int = 0
-
-
 class Transformer(LanguageModel):
     """Token embedding, positions, L blocks, a final norm (pre only), and logits over the vocabulary.
 
@@ -273,54 +260,33 @@ class Transformer(LanguageModel):
         self._check(ids)
         return token_nats(self._hidden(ids), self.output_weight(), targets)
 
-    def prefill(self, ids: Tensor) -> tuple[Tensor, TransformerState]:
+    def prefill(self, ids: Tensor) -> tuple[Tensor, Decoder]:
         """ids (B, T) -> logits after the last token (B, V), and the state. Raises InputError as ``forward`` does."""
         self._check(ids)
-        state = self._empty_state(len(ids))
-        x = self._hidden(ids, state.caches if state.fused is None else state.fused.caches())
+        state = self.decoder(len(ids))
+        x = self._hidden(ids, state.caches)
         state.length = ids.shape[1]
         return self._logits(x[:, -1]), state
 
-    def _empty_state(self, batch: int) -> "TransformerState":
-        c = self.config
-        if c.attention == "linear":
-            return TransformerState([LinearCache() for _ in self.blocks])
-        if c.d_model % 16 or not can_step_fused(self.embedding.weight):
-            return TransformerState([KVCache(c.context) for _ in self.blocks])
+    def decoder(self, batch: int) -> Decoder:
+        """One that has seen nothing: by a kernel where that can run, and by PyTorch's operations elsewhere.
+
+        Its ``caches`` take each layer's keys and values from ``prefill``; its ``length`` counts the tokens seen.
+        """
+        if self.config.attention == "linear" or self.config.d_model % 16 or not can_step_fused(self.embedding.weight):
+            return TransformerDecoder(self)
         from pn_lib.models.cpu.fused_decoding import FusedTransformer  # needs Numba, which need not be there
 
-        return TransformerState([], FusedTransformer(self, batch))
+        return FusedTransformer(self, batch)
 
-    def step(self, ids: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
+    def step(self, ids: Tensor, state: Decoder) -> tuple[Tensor, Decoder]:
         """ids (B,) -> logits (B, V), and the state, changed in place.
 
         Raises:
             InputError: the state holds as many tokens as the context already.
         """
         self._check_length(state.length + 1)
-        x = self._embed(ids.unsqueeze(1), state.length).squeeze(1)
-        if state.fused is not None:
-            logits = state.fused.step(x, state.length)
-        else:
-            rotation = self._rotation(state.length)
-            for block, cache in zip(self.blocks, state.caches, strict=True):
-                x = block.step(x, rotation, cache)
-            logits = self._logits(self.norm(x))
-        state.length += 1
-        return logits, state
-
-    def select(self, state: TransformerState, rows: Tensor) -> TransformerState:
-        """The state with these rows of the batch only."""
-        if state.fused is not None:
-            state.fused.select(rows, state.length)
-        for cache in state.caches:
-            cache.select(rows)
-        return state
-
-    @staticmethod
-    def state_bytes(state: TransformerState) -> int:
-        """Memory that decoding keeps between two tokens, all layers and rows together, in bytes."""
-        return sum(cache.n_bytes() for cache in ([state.fused] if state.fused is not None else state.caches))
+        return state.step(self._embed(ids.unsqueeze(1), state.length).squeeze(1)), state
 
     def attention_maps(self, ids: Tensor) -> list[Tensor]:
         """For each layer the weights (B, H, T, T) that ``forward`` uses, row = query. Raises InputError as it does.
@@ -386,3 +352,26 @@ class Transformer(LanguageModel):
                 nn.init.normal_(module.weight, std=std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+
+class TransformerDecoder(Decoder):
+    """Decoding by PyTorch's operations, block by block: each layer's cache, and how many tokens they have seen."""
+
+    def __init__(self, model: Transformer):
+        self.model, self.length = model, 0
+        linear, context = model.config.attention == "linear", model.config.context
+        self.caches = [LinearCache() if linear else KVCache(context) for _ in model.blocks]
+
+    def step(self, x: Tensor) -> Tensor:
+        rotation = self.model._rotation(self.length)
+        for block, cache in zip(self.model.blocks, self.caches, strict=True):
+            x = block.step(x, rotation, cache)
+        self.length += 1
+        return self.model._logits(self.model.norm(x))
+
+    def select(self, rows: Tensor) -> None:
+        for cache in self.caches:
+            cache.select(rows)
+
+    def n_bytes(self) -> int:
+        return sum(cache.n_bytes() for cache in self.caches)

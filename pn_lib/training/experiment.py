@@ -130,7 +130,7 @@ def _result(model: LanguageModel, experiment: Experiment, training: Training) ->
 
 
 def _tell(experiment: Experiment, model: LanguageModel) -> list[list[int]]:
-    separator = int(TokenFile(experiment.validation).tokens[0])
+    separator = TokenFile(experiment.validation).separator_id
     stories = generate(
         model,
         [[separator]] * experiment.told,

@@ -236,8 +236,8 @@ class _Run:
             if self.device.type == "cuda":
                 x, y = (t.pin_memory().to(self.device, non_blocking=True) for t in (x, y))
             x, y = x.to(self.device), y.to(self.device)
-            # the stream begins with its separator; a story begins there
-            stories = [(x == int(self.data.tokens[0])).cumsum(1)] if self.config.within_stories else []
+            # a story begins with its separator
+            stories = [(x == self.data.separator_id).cumsum(1)] if self.config.within_stories else []
         with self.clock("forward"), autocast(self.device, self.precision):
             return self.parallel(x, y, *stories)
 

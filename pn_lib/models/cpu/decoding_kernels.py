@@ -1,11 +1,11 @@
-"""One decoding step of a whole model as one kernel, for CPUs, in Numba; ``fused_steps`` calls it from PyTorch.
+"""One decoding step of a whole model as one kernel, for CPUs, in Numba; ``fused_decoding`` calls it from PyTorch.
 
 At one token for each sequence the arithmetic of a small model takes less time than starting its hundred operations one
 by one, and then reading its weights is what costs. So a step is one call here; groups of eight sequences are worked on
 in parallel, each through all layers, and never wait for one another.
 
 The W lanes of a register hold neighbouring outputs of a matrix product, channels of a state, or, in attention, moments
-of time (see ``lanes``). Matrices are "blocked" for that: (out / W, in, W), read in the order in which they lie.
+of time (see ``simd``). Matrices are "blocked" for that: (out / W, in, W), read in the order in which they lie.
 """
 
 from typing import NamedTuple

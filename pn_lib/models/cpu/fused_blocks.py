@@ -1,7 +1,7 @@
 """The kernels of a Transformer's blocks as PyTorch operations with gradients, in float32 on a CPU.
 
 What they compute is what ``nn.RMSNorm``, ``F.scaled_dot_product_attention`` and their like compute, in one pass each;
-``support.can_fuse`` says where they may stand in for those.
+``availability.can_fuse`` says where they may stand in for those.
 """
 
 import numpy as np

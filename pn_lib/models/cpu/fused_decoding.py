@@ -1,4 +1,4 @@
-"""Decoding with whole-model kernels: a model's weights and state, packed for ``step_kernels``, and the step itself.
+"""Decoders of which a step is one kernel: a model's weights and state, packed for ``decoding_kernels``.
 
 Packing copies the weights once, at the first step of a text (a millisecond for a million parameters). From then on a
 step is one call. What grows with the length are the keys and values, allocated once.
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pn_lib.models.base import Decoder
 from pn_lib.models.cpu import decoding_kernels as kernels
 from pn_lib.models.cpu.fused_scan import blocked_channels
 from pn_lib.models.cpu.simd import WIDTH
@@ -19,12 +20,12 @@ from pn_lib.models.cpu.simd import WIDTH
 ACTIVATIONS = {"swiglu": kernels.SWIGLU, "gelu": kernels.GELU, "relu": kernels.RELU, "relu2": kernels.RELU2}
 
 
-class FusedTransformer:
+class FusedTransformer(Decoder):
     """The step of a Transformer, and the keys and values it goes on from: (L, B, K, context / W, d, W) each."""
 
     def __init__(self, model, batch: int):
         c = model.config
-        self.model, self.weights = model, None  # packed at the first step
+        self.model, self.length, self.weights = model, 0, None  # packed at the first step
         self.options = kernels.TransformerOptions(
             c.n_heads,
             c.kv_heads,
@@ -44,20 +45,20 @@ class FusedTransformer:
         # a layer without a window sees as far back as one with a window of the whole context
         self.windows = np.array([c.window_of(layer) or c.context for layer in range(c.n_layers)])
 
+    @property
     def caches(self) -> list["_LayerCache"]:
         """For each layer what prefill can put its keys and values into."""
         return [_LayerCache(keys, values) for keys, values in zip(self.keys, self.values, strict=True)]
 
-    def step(self, x: Tensor, position: int) -> Tensor:
-        """x (B, D), the embedding of the token at ``position``, positions included -> logits (B, V)."""
+    def step(self, x: Tensor) -> Tensor:
         if self.weights is None:
             self.weights = _transformer_weights(self.model)
-        seen = np.maximum(0, position + 1 - self.windows)
+        seen = np.maximum(0, self.length + 1 - self.windows)
         logits = x.new_empty(len(x), self.weights.head.shape[0] * WIDTH)
         _set_threads(len(x))
         kernels.transformer_step(
             _array(x),
-            position,
+            self.length,
             seen,
             self.cos,
             self.sin,
@@ -67,11 +68,11 @@ class FusedTransformer:
             self.options,
             logits.numpy(),
         )
+        self.length += 1
         return logits[:, : self.model.config.vocab_size]
 
-    def select(self, rows: Tensor, length: int) -> None:
-        """Keep these rows of the batch only, and of them ``length`` tokens."""
-        used = _padded(length) // WIDTH
+    def select(self, rows: Tensor) -> None:
+        used = _padded(self.length) // WIDTH
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = _zeros(len(old), len(rows), *old.shape[2:])
@@ -96,18 +97,19 @@ class _LayerCache:
         return k, v
 
 
-class FusedMamba:
+class FusedMamba(Decoder):
     """The step of a Mamba from where ``layers`` (one LayerState a layer, made by prefill) stand."""
 
     def __init__(self, model, layers):
         c = model.config
         self.rank, self.eps, self.vocab_size = c.rank, np.float32(c.norm_eps), c.vocab_size
-        self.weights = _mamba_weights(model)
+        self.model, self.weights = model, None  # packed at the first step
         self.conv = torch.stack([layer.conv for layer in layers]).contiguous()  # (L, B, K-1, E)
         self.h = torch.stack([blocked_channels(layer.ssm) for layer in layers])  # (L, B, E / W, N, W)
 
     def step(self, x: Tensor) -> Tensor:
-        """x (B, D), the embedding of the next token -> logits (B, V)."""
+        if self.weights is None:
+            self.weights = _mamba_weights(self.model)
         logits = x.new_empty(len(x), self.weights.head.shape[0] * WIDTH)
         _set_threads(len(x))
         kernels.mamba_step(
@@ -116,7 +118,6 @@ class FusedMamba:
         return logits[:, : self.vocab_size]
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows of the batch only."""
         self.conv, self.h = self.conv[:, rows], self.h[:, rows]
 
     def n_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""The fused scan and convolution as PyTorch operations with gradients; the arithmetic is in ``kernels``."""
+"""The fused scan and convolution as PyTorch operations with gradients; the arithmetic is in ``scan_kernels``."""
 
 import math
 import time

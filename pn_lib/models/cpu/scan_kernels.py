@@ -1,10 +1,10 @@
-"""Kernels of the selective scan and its convolution, for CPUs, in Numba; ``fused`` calls them from PyTorch.
+"""Kernels of the selective scan and its convolution, for CPUs, in Numba; ``fused_scan`` calls them from PyTorch.
 
 The idea is that of Mamba's CUDA kernel (Gu & Dao 2023, section 3.3.2). One pass over time does everything between two
 matrix products: the softplus of dt, the decay, the state, the output, the direct path D and the gate. The states stay
 in the processor's cache, and nothing of size B T E N is ever stored: the forward pass keeps those at the borders of
 chunks, the backward pass computes the others anew, with gradients derived by hand. A register of W channels is worked
-on at once (see ``lanes``), so that sums over the N state elements stay in their lanes.
+on at once (see ``simd``), so that sums over the N state elements stay in their lanes.
 
 Work is cut into tasks, a sequence and some of its channels each, that share nothing. How it is cut does not depend on
 the number of threads, and so neither does any result.
