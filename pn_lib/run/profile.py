@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pn_lib.config import parse_config
+from pn_lib.data.story_files import Naming
 from pn_lib.errors import InputError
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.transformer import TransformerConfig
@@ -34,9 +35,18 @@ class DataSettings:
     train_stories: int = 10_000  # the first so many, or all if there are fewer
     validation_stories: int = 400
     min_characters: int = 100
+    unit: str | None = field(default=None, repr=False)  # a story in text files: "line", "file" or "blank line"
+    separator: str | None = field(default=None, repr=False)  # or what stands between two stories there
+    field: str | None = field(default=None, repr=False)  # of the stories, in files with rows
 
     def __post_init__(self) -> None:
         _at_least(1, train_stories=self.train_stories, validation_stories=self.validation_stories)
+        _ = self.naming  # which checks its values
+
+    @property
+    def naming(self) -> Naming:
+        """What a person has named of a corpus of files; the rest is found."""
+        return Naming(self.field, self.unit, self.separator)
 
 
 @dataclass(frozen=True)

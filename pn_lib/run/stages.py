@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pn_lib.data.corpora import corpus_path
+from pn_lib.data.corpora import NAMED_CORPORA, corpus_path
 from pn_lib.errors import InputError
 from pn_lib.files import sha256
 from pn_lib.run.profile import Profile
@@ -17,7 +17,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOKS = REPOSITORY / "notebooks"
 METADATA_KEY = "pocketnarrator"
 NAVIGATION_TAG = "navigation"
-NAMED_CORPORA = ("pocket", "tinystories")
 
 
 def output_root() -> Path:
