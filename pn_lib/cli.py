@@ -58,9 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--corpus",
         default="pocket",
-        help="pocket, tinystories (the Hub), or a folder or .parquet, .jsonl, .txt file (default: pocket)",
+        help="pocket, tinystories (the Hub), or a file or folder of your stories (default: pocket)",
     )
     run.set_defaults(command=_run)
+
+    inspect = commands.add_parser("inspect", help="say what a run would see of a corpus, or what a saved model is")
+    inspect.add_argument("target", metavar="CORPUS|MODEL", help="a corpus as for run, or a model as for generate")
+    inspect.add_argument("--profile", default="quick", help="whose run would see the corpus (default: quick)")
+    inspect.set_defaults(command=_inspect)
 
     train = commands.add_parser(
         "train",
@@ -177,7 +182,8 @@ def corpus_argument(corpus: str) -> str:
     """A corpus as runs keep it: a path becomes relative to the output root, so that no record names this machine."""
     if corpus in NAMED_CORPORA:
         return corpus
-    return os.path.relpath(Path(corpus).expanduser().absolute(), output_root())
+    path = os.path.relpath(Path(corpus).expanduser().absolute(), output_root())
+    return f"./{path}" if path in NAMED_CORPORA else path  # a path stays a path
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -190,6 +196,12 @@ def _run(options: argparse.Namespace) -> None:
     table = beside_reference(pipeline.name, output_root(), REPOSITORY)
     if table:
         print(f"\n{table}")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from pn_lib.run.inspect_command import inspect
+
+    print(inspect(options.target, corpus_argument(options.target), options.profile))
 
 
 def _train(options: argparse.Namespace) -> None:
