@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 
 from pn_lib.data.cleaning import story_key
-from pn_lib.data.scripts import UNSPACED
+from pn_lib.data.scripts import UNSPACED, UNSPACED_LETTER
 from pn_lib.data.stories import iterate, to_dataset
 from pn_lib.errors import InputError
 from pn_lib.progress import progress
@@ -51,7 +51,7 @@ def remove_leakage(
 ) -> tuple[datasets.Dataset, LeakageReport]:
     """Take out of ``train`` the exact and near copies of validation stories; the validation set stays as it is.
 
-    Stories are compared by their runs of ``n`` words (characters, in scripts without spaces), case and punctuation
+    Stories are compared by their runs of ``n`` words (2n characters, in scripts without spaces), case and punctuation
     apart. One shared run is no leak: these stories are formulaic ("once upon a time there was a little girl named lily
     she loved to play"), Pocket stories by design, and whoever drops every story with a stock phrase trains on another
     language. A copy, though cut, continued or edited here and there, shares *most* of its runs with *one* story: A and
@@ -115,6 +115,8 @@ class _Index:
 def _runs(text: str, n: int) -> np.ndarray:
     """64-bit hashes, sorted and distinct, of all runs of ``n`` words of ``text``: polynomials in the words' hashes."""
     words = np.array(list(map(_word_hash, _WORD.findall(text.lower()))), np.uint64)
+    if 2 * len(UNSPACED_LETTER.findall(text)) > len(words):
+        n *= 2  # characters: a word has about two of them
     if len(words) < n:
         return np.empty(0, np.uint64)
     powers = _MULTIPLIER ** np.arange(n, dtype=np.uint64)  # wraps modulo 2^64, as meant
