@@ -1,37 +1,77 @@
-"""The command line: ``python -m pn_lib run | train | generate | evaluate | judge | ...``."""
+"""The command line: ``python -m pn_lib run | train | generate | evaluate | judge | ...``.
 
-import argparse
+A command imports what it needs when it is called, so that help and mistakes in typing are answered at once.
+"""
+
 import errno
 import logging
 import os
 import sys
-from dataclasses import fields
 from pathlib import Path
+from typing import Annotated
 
-from pn_lib.errors import DivergenceError, InputError
-from pn_lib.run.stages import NAMED_CORPORA, REPOSITORY, output_root
+import typer
 
-MODEL_HELP = (
-    "RUN/NAME of a run, such as quick-pocket/transformer; the folder of a saved model, ours or of "
-    "transformers; a llama2.c .bin file with its tokenizer beside it; or owner/name on the Hub"
-)
+from pn_lib.errors import InputError
+
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+PROGRAM = "python -m pn_lib"
+# What Ctrl-C leaves, by command.
+STOPPED = {
+    "train": "the same command goes on from the last checkpoint",
+    "judge": "what was answered is kept, and the same command goes on from there",
+    "benchmark": "the tables finished so far are saved",
+}
+
+app = typer.Typer(
+    help="PocketNarrator: small language models that tell stories. Begin with run.",
+    epilog=f"{PROGRAM} COMMAND --help says more of each.",
+    add_completion=False,
+    rich_markup_mode=None,  # plain text everywhere
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Profile = Annotated[str, typer.Option(help="smoke, quick, laptop or paper; or a .toml file", metavar="NAME")]
+Corpus = Annotated[
+    str,
+    typer.Option(help="pocket; tinystories (from the Hub); or a file or folder of your own stories", metavar="NAME"),
+]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="RUN/NAME, such as quick-pocket/transformer; a model's folder, ours or of transformers; a llama2.c .bin "
+        "file beside its tokenizer; or owner/name on the Hub",
+        show_default=False,
+    ),
+]
+MaxNewTokens = Annotated[int, typer.Option(metavar="N", help="the most tokens that a story gets")]
+Seed = Annotated[int, typer.Option(metavar="N", help="another seed tells another story")]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 a stage failed, 2 bad input, 130 stopped by Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    from pn_lib.run.pipeline import StageError  # after the arguments are known to be good: this imports torch
-
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    stopped = STOPPED.get(arguments[0] if arguments else "", "the same command goes on from the last whole result")
+    command = typer.main.get_command(app)
     try:
-        options.command(options)
+        with command.make_context(PROGRAM, arguments.copy()) as context:
+            command.invoke(context)
+    except typer.Exit as end:  # --help
+        return end.exit_code
+    except typer.TyperException as error:
+        return _fail(_usage_message(error), EXIT_BAD_INPUT)
     except InputError as error:
         return _fail(str(error), EXIT_BAD_INPUT)
-    except (StageError, DivergenceError) as error:
-        return _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         logging.disable()  # nbclient's unfinished tasks would end with tracebacks
-        return _fail(f"stopped; {options.stopped}", EXIT_INTERRUPTED)
+        return _fail(f"stopped; {stopped}", EXIT_INTERRUPTED)
+    except RuntimeError as error:
+        from pn_lib.run.pipeline import StageError  # imported already, if it is one
+
+        if not isinstance(error, StageError):
+            raise
+        return _fail(str(error), EXIT_FAILED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -48,149 +88,34 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pn_lib", description="PocketNarrator: small models, told stories.")
-    parser.set_defaults(stopped="the same command goes on from the last whole result")
-    commands = parser.add_subparsers(required=True, metavar="command")
-
-    run = commands.add_parser("run", help="run all notebooks, then build the report; skips what has not changed")
-    run.add_argument("--profile", default="quick", help="smoke, quick, laptop, paper, or a .toml file (default: quick)")
-    run.add_argument(
-        "--corpus",
-        default="pocket",
-        help="pocket, tinystories (the Hub), or a file or folder of your stories (default: pocket)",
-    )
-    run.set_defaults(command=_run)
-
-    inspect = commands.add_parser("inspect", help="say what a run would see of a corpus, or what a saved model is")
-    inspect.add_argument("target", metavar="CORPUS|MODEL", help="a corpus as for run, or a model as for generate")
-    inspect.add_argument("--profile", default="quick", help="whose run would see the corpus (default: quick)")
-    inspect.set_defaults(command=_inspect)
-
-    train = commands.add_parser(
-        "train",
-        help="train a profile's Transformer, alone or, by torchrun, in many processes",
-        description="torchrun --nproc-per-node N -m pn_lib train ... trains in N processes",
-    )
-    train.add_argument("--profile", default="quick", help="as for run (default: quick)")
-    train.add_argument("--corpus", default="pocket", help="as for run (default: pocket)")
-    train.add_argument("--size", help="a named size of the profile instead of its own model, such as paper's 8M")
-    train.add_argument("--dry-run", action="store_true", help="say what it would take, after two steps of each size")
-    train.add_argument("--device", help="with --dry-run: hours on it too; t4, l4, rtx4090, a100 or h100")
-    train.set_defaults(command=_train, stopped="the same command goes on from the last checkpoint")
-
-    generate = commands.add_parser("generate", help="tell a story with any saved model")
-    generate.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    generate.add_argument("prompt", nargs="?", metavar="BEGINNING", help="how the story begins (default: from nothing)")
-    generate.add_argument("--max-new-tokens", type=int, default=300)
-    generate.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token each time")
-    generate.add_argument("--top-k", type=int)
-    generate.add_argument("--top-p", type=float)
-    generate.add_argument("--min-p", type=float)
-    generate.add_argument("--seed", type=int, default=0)
-    generate.set_defaults(command=_generate)
-
-    evaluate = commands.add_parser("evaluate", help="measure any saved model: likelihood, probes, its stories")
-    evaluate.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    evaluate.add_argument("--corpus", default="pocket", help="as for run (default: pocket)")
-    evaluate.add_argument("--stories", type=int, default=300, help="validation stories to score (default: 300)")
-    evaluate.add_argument(
-        "--train-stories", type=int, default=10_000, help="training stories to look for copies in (default: 10000)"
-    )
-    evaluate.add_argument("--completions", type=int, default=60, help="beginnings to finish (default: 60)")
-    evaluate.add_argument("--repeats", type=int, default=2, help="endings for each of them (default: 2)")
-    evaluate.add_argument("--max-new-tokens", type=int, default=250)
-    evaluate.add_argument("--temperature", type=float, default=1.0)
-    evaluate.add_argument("--seed", type=int, default=0)
-    evaluate.add_argument("--out", metavar="FILE", help="write all figures, with their intervals, to this JSON file")
-    evaluate.set_defaults(command=_evaluate)
-
-    judge = commands.add_parser(
-        "judge",
-        help="let large language models grade a run's stories, at any endpoint",
-        description="Says what it will cost before it starts; what is answered is kept. "
-        "A judge is a TOML file: name, base_url, model, api_key_env, ...",
-    )
-    judge.add_argument("run", metavar="RUN", help="its name, such as quick-tinystories")
-    judge.add_argument("--judge", action="append", required=True, metavar="FILE", help="a judge; may be repeated")
-    judge.add_argument("--stories", type=int, metavar="N", help="only the first N beginnings (default: all)")
-    judge.add_argument(
-        "--pairs",
-        type=int,
-        default=0,
-        metavar="N",
-        help="compare every two tellers on N beginnings too, in both orders (default: 0)",
-    )
-    judge.add_argument(
-        "--prompts",
-        metavar="FILE",
-        help="judge what models write from this YAML list of beginnings; tinystories: the dataset's 44",
-    )
-    judge.add_argument(
-        "--model", action="append", default=[], metavar="MODEL", help=f"with --prompts; may be repeated: {MODEL_HELP}"
-    )
-    judge.add_argument("--estimate", action="store_true", help="only say what it would cost")
-    judge.add_argument(
-        "--yes", action="store_true", help="start though the estimate is above max_cost, and stop when that is reached"
-    )
-    judge.set_defaults(command=_judge, stopped="what was answered is kept, and the same command goes on from there")
-
-    benchmark = commands.add_parser("benchmark", help="measure training, the scan and decoding: speed and memory")
-    benchmark.add_argument(
-        "--peers", action="store_true", help="beside transformers and mambapy: pip install -e .[peers]"
-    )
-    benchmark.add_argument("--quick", action="store_true", help="tiny sizes, only to see that it works")
-    benchmark.add_argument(
-        "--copies",
-        type=int,
-        metavar="N",
-        help="the index of training stories too, with N pocket stories: 1000000 take some minutes",
-    )
-    benchmark.set_defaults(command=_benchmark, stopped="the tables finished so far are saved")
-
-    publish = commands.add_parser("publish", help="copy a finished run's small files to the published/ folders")
-    publish.add_argument(
-        "run",
-        help="its name, such as quick-pocket; or benchmark, for the tables of that "
-        "command; or clock, for what the runs at hand took",
-    )
-    publish.set_defaults(command=_publish)
-
-    refresh = commands.add_parser(
-        "refresh",
-        help="put links, times and the outputs of the run quick-pocket into the "
-        "notebooks; remake contents, glossary and the README's map",
-    )
-    refresh.set_defaults(command=_refresh)
-
-    site = commands.add_parser("site", help="make web pages of the notebooks, with search, and check their links")
-    site.add_argument("--out", metavar="FOLDER", default="build/site", help="default: build/site")
-    site.set_defaults(command=_site)
-
-    assignment = commands.add_parser("assignment", help="make nbgrader assignments of the exercises, one a notebook")
-    assignment.add_argument(
-        "--out",
-        metavar="FOLDER",
-        default="build/assignment",
-        help="the course's folder; a gradebook in it stays (default: build/assignment)",
-    )
-    assignment.set_defaults(command=_assignment)
-    return parser
+def _usage_message(error: typer.TyperException) -> str:
+    """What was mistyped, and where to read what can be typed."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]} (see {context.command_path if context else PROGRAM} --help)"
 
 
 def corpus_argument(corpus: str) -> str:
     """A corpus as runs keep it: a path becomes relative to the output root, so that no record names this machine."""
+    from pn_lib.run.stages import NAMED_CORPORA, output_root
+
     if corpus in NAMED_CORPORA:
         return corpus
     path = os.path.relpath(Path(corpus).expanduser().absolute(), output_root())
     return f"./{path}" if path in NAMED_CORPORA else path  # a path stays a path
 
 
-def _run(options: argparse.Namespace) -> None:
+@app.command()
+def run(profile: Profile = "quick", corpus: Corpus = "pocket") -> None:
+    """Run all notebooks, then build the report.
+
+    What has not changed since the last time is skipped. Prints the paths of the report.
+    """
     from pn_lib.run.comparison import beside_reference
     from pn_lib.run.pipeline import Pipeline
+    from pn_lib.run.stages import REPOSITORY, output_root
 
-    pipeline = Pipeline(options.profile, corpus_argument(options.corpus))
+    pipeline = Pipeline(profile, corpus_argument(corpus))
     for path in pipeline.run():
         print(path)
     table = beside_reference(pipeline.name, output_root(), REPOSITORY)
@@ -198,101 +123,217 @@ def _run(options: argparse.Namespace) -> None:
         print(f"\n{table}")
 
 
-def _inspect(options: argparse.Namespace) -> None:
-    from pn_lib.run.inspect_command import inspect
+@app.command()
+def inspect(
+    target: Annotated[str, typer.Argument(metavar="CORPUS|MODEL", help="a corpus as for run, a model as for generate")],
+    profile: Profile = "quick",
+) -> None:
+    """Say what a run would see of a corpus, or what a model is."""
+    from pn_lib.run import inspect_command
 
-    print(inspect(options.target, corpus_argument(options.target), options.profile))
+    print(inspect_command.inspect(target, corpus_argument(target), profile))
 
 
-def _train(options: argparse.Namespace) -> None:
-    if options.dry_run:
-        from pn_lib.run.dry_run import dry_run
+@app.command()
+def train(
+    profile: Profile = "quick",
+    corpus: Corpus = "pocket",
+    size: Annotated[
+        str | None, typer.Option(metavar="NAME", help="a named size of the profile, such as paper's 8M, not its own")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only say what it would take, after two steps of each size")
+    ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="with --dry-run: hours on it too; t4, l4, rtx4090, a100 or h100"),
+    ] = None,
+) -> None:
+    """Train a profile's Transformer, in one process or many.
 
-        print(dry_run(options.profile, options.device))
+    In N processes: torchrun --nproc-per-node N -m pn_lib train ...
+    """
+    if dry_run:
+        from pn_lib.run.dry_run import dry_run as estimate
+
+        print(estimate(profile, device))
         return
-    if options.device:
+    if device:
         raise InputError("--device goes with --dry-run; training takes the GPU that is there, or the CPU")
     from pn_lib.run.train_command import train_profile
 
-    print(train_profile(options.profile, corpus_argument(options.corpus), options.size))
+    print(train_profile(profile, corpus_argument(corpus), size))
 
 
-def _generate(options: argparse.Namespace) -> None:
-    from pn_lib.models.generation import generate
+@app.command()
+def generate(
+    model: Model,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(metavar="BEGINNING", help="how the story begins; without it, from nothing"),
+    ] = None,
+    max_new_tokens: MaxNewTokens = 300,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", help="0 takes the likeliest token each time, 1 draws as the model says")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option(metavar="N", help="draw from the N likeliest tokens only")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", help="draw from the fewest tokens that together have probability P")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(metavar="P", help="draw from tokens at least P times as likely as the likeliest")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Tell a story with any saved model."""
+    from pn_lib.models import generation
     from pn_lib.models.loading import open_model
     from pn_lib.models.lossless import warn_of_changes
     from pn_lib.run.evaluate_command import check_prompt, model_source
 
-    prompt = check_prompt(options.prompt) if options.prompt is not None else ""
-    model, tokenizer = open_model(model_source(options.model))
+    prompt = check_prompt(prompt) if prompt is not None else ""
+    language_model, tokenizer = open_model(model_source(model))
     warn_of_changes(tokenizer, [prompt])
     ids = [tokenizer.separator_id, *tokenizer.encode(prompt)]
-    [completion] = generate(
-        model,
+    [completion] = generation.generate(
+        language_model,
         [ids],
-        options.max_new_tokens,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        min_p=options.min_p,
+        max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
         stop_id=tokenizer.separator_id,
-        seed=options.seed,
+        seed=seed,
     )
     print(tokenizer.decode([*ids[1:], *completion.ids]))
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    from pn_lib.run.evaluate_command import Extent, evaluate
+@app.command()
+def evaluate(
+    model: Model,
+    corpus: Corpus = "pocket",
+    stories: Annotated[int, typer.Option(metavar="N", help="validation stories to score")] = 300,
+    train_stories: Annotated[int, typer.Option(metavar="N", help="training stories to look for copies in")] = 10_000,
+    completions: Annotated[int, typer.Option(metavar="N", help="beginnings to finish")] = 60,
+    repeats: Annotated[int, typer.Option(metavar="N", help="endings for each of them")] = 2,
+    max_new_tokens: MaxNewTokens = 250,
+    temperature: Annotated[float, typer.Option(metavar="X", help="1 draws as the model says")] = 1.0,
+    seed: Seed = 0,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="write all figures, with intervals, to this JSON file")
+    ] = None,
+) -> None:
+    """Measure any saved model: likelihood, probes, its stories."""
+    from pn_lib.run import evaluate_command
 
-    extent = Extent(**{field.name: getattr(options, field.name) for field in fields(Extent)})
-    print(evaluate(options.model, corpus_argument(options.corpus), extent, options.out))
+    extent = evaluate_command.Extent(stories, train_stories, completions, repeats, max_new_tokens, temperature, seed)
+    print(evaluate_command.evaluate(model, corpus_argument(corpus), extent, out))
 
 
-def _judge(options: argparse.Namespace) -> None:
+@app.command()
+def judge(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="its name, such as quick-tinystories", show_default=False)],
+    judges: Annotated[
+        list[str],
+        typer.Option("--judge", metavar="FILE", help="a judge's TOML file; may be repeated", show_default=False),
+    ],
+    stories: Annotated[int | None, typer.Option(metavar="N", help="only the first N beginnings, not all")] = None,
+    pairs: Annotated[int, typer.Option(metavar="N", help="compare every two tellers on N beginnings too")] = 0,
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="judge what models write from this YAML list of beginnings, or tinystories: 44"
+        ),
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="MODEL", help="with --prompts: a model, as for generate; may be repeated"),
+    ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="only say what it would cost")] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="start though the estimate is above max_cost, and stop there"),
+    ] = False,
+) -> None:
+    """Let large language models grade a run's stories.
+
+    Says what it will cost before it starts; what is answered is kept. A judge is a TOML file: name, base_url, model,
+    api_key_env, ...
+    """
     from pn_lib.run.judge_command import judge_run
 
-    summary = judge_run(
-        options.run,
-        options.judge,
-        options.stories,
-        options.pairs,
-        options.prompts,
-        options.model,
-        options.estimate,
-        options.yes,
-    )
+    summary = judge_run(name, judges, stories, pairs, prompts, models or [], estimate, yes)
     if summary is not None:
         print(summary)
 
 
-def _benchmark(options: argparse.Namespace) -> None:
-    from pn_lib.benchmark.command import benchmark
+@app.command()
+def benchmark(
+    peers: Annotated[
+        bool, typer.Option("--peers", help="beside transformers and mambapy: pip install -e .[peers]")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="tiny sizes, only to see that it works")] = False,
+    copies: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="the index of N training stories too: 1000000 take some minutes"),
+    ] = None,
+) -> None:
+    """Measure speed and memory: training, the scan, decoding."""
+    from pn_lib.benchmark.command import benchmark as measure
 
-    print(benchmark(options.peers, options.quick, options.copies))
+    print(measure(peers, quick, copies))
 
 
-def _publish(options: argparse.Namespace) -> None:
-    from pn_lib.run.publish import publish
+@app.command()
+def publish(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="its name, such as quick-pocket; or benchmark, for the tables of that command; or clock, for what "
+            "the runs at hand took",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Copy a finished run's small files to published/."""
+    from pn_lib.run.publish import publish as copy
 
-    for path in publish(options.run):
+    for path in copy(name):
         print(path)
 
 
-def _site(options: argparse.Namespace) -> None:
-    from pn_lib.course.site import build_site
+@app.command()
+def refresh() -> None:
+    """Bring the notebooks' links, times and outputs up to date.
 
-    print(build_site(Path(options.out)))
-
-
-def _assignment(options: argparse.Namespace) -> None:
-    from pn_lib.course.assignment import build_assignments
-
-    for path in build_assignments(Path(options.out)):
-        print(path)
-
-
-def _refresh(_: argparse.Namespace) -> None:
+    The outputs are those of the run quick-pocket. Remakes contents, glossary and the README's map too.
+    """
     from pn_lib.course.refresh import refresh_notebooks
 
     for path in refresh_notebooks():
+        print(path)
+
+
+@app.command()
+def site(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="where the pages go")] = Path("build/site"),
+) -> None:
+    """Make web pages of the notebooks, and check their links."""
+    from pn_lib.course.site import build_site
+
+    print(build_site(out))
+
+
+@app.command()
+def assignment(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="the course's folder; a gradebook in it stays")] = Path(
+        "build/assignment"
+    ),
+) -> None:
+    """Make nbgrader assignments of the exercises."""
+    from pn_lib.course.assignment import build_assignments
+
+    for path in build_assignments(out):
         print(path)

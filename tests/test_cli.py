@@ -1,10 +1,16 @@
 """The command line: each kind of bad input is one sentence and exit code 2, without a traceback."""
 
+import inspect
+import subprocess
+import sys
+from dataclasses import fields
+
 import pytest
 
-from pn_lib.cli import corpus_argument, main
+from pn_lib.cli import app, corpus_argument, main
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.run.evaluate_command import Extent
 
 
 @pytest.fixture
@@ -57,11 +63,60 @@ def test_an_unknown_key_in_a_profile(root, capsys):
     assert "unknown key 'training.tokenz'" in failure(capsys, "run", "--profile", str(path))
 
 
-def test_unknown_commands_and_options_exit_with_2():
-    for arguments in (["fly"], ["run", "--speed", "9"], []):
-        with pytest.raises(SystemExit) as caught:
-            main(arguments)
-        assert caught.value.code == 2
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fly"], "no such command 'fly' (see python -m pn_lib --help)"),
+        (["rnu"], "Did you mean 'run'?"),
+        (["run", "--speed", "9"], "no such option: --speed (see python -m pn_lib run --help)"),
+        (["run", "--profil", "smoke"], "--profile"),
+        (["run", "--profile"], "option '--profile' requires an argument"),
+        (["generate", "model", "--seed", "x"], "'--seed'"),
+        (["generate"], "missing argument 'MODEL'"),
+        (["judge", "quick-pocket"], "missing option '--judge'"),
+        ([], "missing command"),
+    ],
+)
+def test_what_is_mistyped_is_one_sentence(capsys, arguments, message):
+    assert message in failure(capsys, *arguments)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("command", [None, *(command.callback.__name__ for command in app.registered_commands)])
+def test_help_fits_a_screen(monkeypatch, capsys, command, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([*([command] if command else []), "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= columns
+    assert all(ord(letter) < 128 for letter in "".join(lines))  # no boxes, no colours
+    assert "..." not in "".join(lines).replace("[ARGS]...", "").replace("train ...", "").replace("_env, ...", "")
+
+
+def test_help_comes_at_once():
+    slow = "{'torch', 'numba', 'datasets', 'rich'}"
+    code = f"import sys; from pn_lib.cli import main; main(['--help']); print({slow} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set()\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"), [("benchmark", "the tables finished so far"), ("site", "the last whole result")]
+)
+def test_ctrl_c_says_what_is_kept(monkeypatch, capsys, command, kept):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pn_lib.benchmark.command.benchmark", stop)
+    monkeypatch.setattr("pn_lib.course.site.build_site", stop)
+    assert main([command]) == 130
+    error = capsys.readouterr().err
+    assert error.startswith("error: stopped; ") and kept in error and error.count("\n") == 1
+
+
+def test_the_defaults_of_evaluate_are_those_of_its_extent():
+    [command] = [command.callback for command in app.registered_commands if command.callback.__name__ == "evaluate"]
+    defaults = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
+    assert {field.name: field.default for field in fields(Extent)}.items() <= defaults.items()
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pn_lib.data import pocket
-from pn_lib.data.pocket.cast import ANIMALS, BOYS, FAMILY, GIRLS, NEIGHBORS
-from pn_lib.data.pocket.words import POOLS
+from pn_lib.data.pocket.content import ANIMALS, CHILDREN, FAMILY, NEIGHBORS, POOLS
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.evaluation.names import Span, name_spans, names_in, token_groups, token_words, word_spans
@@ -47,7 +46,7 @@ def test_pocket_names_are_found():
         for word in form.split()
         if word.istitle()
     }
-    people = {*GIRLS.split(), *BOYS.split(), *(animal["name"] for animal in ANIMALS)}
+    people = {hero["name"] for hero in (*CHILDREN, *ANIMALS)}
     others = {word for person in (*FAMILY, *NEIGHBORS) for word in person["name"].replace("-", " ").split()}
     found = names_in(pocket.sample_stories(400, seed=5))
     assert found <= people | others | told  # nothing but names

@@ -1,5 +1,6 @@
 """Pocket stories: the sampler, and the exact scorer made of the same program."""
 
+import hashlib
 import math
 import re
 from collections import Counter, defaultdict
@@ -10,9 +11,8 @@ import pytest
 from pn_lib.data import pocket
 from pn_lib.data.pocket import chooser
 from pn_lib.data.pocket.chooser import Enumerator, Reader, Sampler
-from pn_lib.data.pocket.plots import TEMPLATES
+from pn_lib.data.pocket.content import POOLS, TEMPLATES, records
 from pn_lib.data.pocket.templates import Language, Pool
-from pn_lib.data.pocket.words import POOLS
 from pn_lib.errors import InputError
 
 PLOTS = re.findall(r"\w+", TEMPLATES["story"].split("[")[1])
@@ -180,6 +180,24 @@ def test_stories_are_fixed_by_their_seed():
     )
 
 
+@pytest.mark.parametrize(
+    ("seed", "digest"),
+    [
+        (0, "d49d3bd285ca614fbcf41640588b2700927912eeac8c064e881c9c77b2747f4d"),
+        (1, "c31fa2c63e5213777fe902dd2dce177c4137031113f6ae14d2f226ea0de22927"),
+    ],
+)
+def test_the_corpus_is_that_of_the_published_results(seed, digest):
+    """Whoever means to change a word or a plot writes the new digests down here, and publishes all results again."""
+    told = "\0".join(pocket.sample_stories(2000, seed))
+    assert hashlib.sha256(told.encode()).hexdigest() == digest
+
+
+def test_the_probabilities_are_those_of_the_published_results():
+    nats = [-54.16223030398552, -51.370971873518734, -50.73514397452396]
+    assert [pocket.log_prob(story) for story in pocket.sample_stories(3, 0)] == pytest.approx(nats, rel=1e-12)
+
+
 def test_words_of_every_story_are_bounded(stories):
     fewest, most = pocket.STORIES.words_range()
     lengths = [len(story.split()) for story in stories]
@@ -242,6 +260,18 @@ def test_the_friend_is_never_the_hero():
 def test_a_faulty_template_is_named(template, message):
     with pytest.raises(InputError, match=message):
         Language({"story": template}, {"word": Pool({"": ({"name": "dog"},)})})
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"forms": "name past", "words": "dance / danced\nsing"}, "list [tricks] of the Pocket stories: 'sing'"),
+        ({"forms": "name he", "words": "Mia / they"}, "Mia must be she or he, not they"),
+    ],
+)
+def test_a_faulty_word_list_is_named(entry, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        records("tricks", entry)
 
 
 def test_a_template_remembers_and_inflects():

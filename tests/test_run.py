@@ -122,6 +122,7 @@ def test_used_modules_follow_imports():
     assert {"pn_lib.files", "pn_lib.errors"} <= set(used)
     assert "pn_lib.models.mamba" not in used
     assert "pn_lib.models.mamba" in used_modules("from pn_lib.models.loading import load_model")
+    assert "pn_lib.data.pocket.content: words.toml" in used_modules("from pn_lib.data import pocket")
 
 
 def test_the_live_curve_is_silent_where_nobody_watches(monkeypatch):

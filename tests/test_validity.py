@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pn_lib.data import pocket
-from pn_lib.data.pocket.words import POOLS
+from pn_lib.data.pocket.content import POOLS
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.data.tokens import write_tokens
 from pn_lib.errors import InputError

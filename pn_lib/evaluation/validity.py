@@ -13,8 +13,8 @@ import pandas as pd
 
 from pn_lib.data import pocket
 from pn_lib.data.pocket.chooser import Chooser, Continuer
+from pn_lib.data.pocket.content import POOLS
 from pn_lib.data.pocket.templates import Mention, Telling
-from pn_lib.data.pocket.words import POOLS
 from pn_lib.errors import InputError
 from pn_lib.evaluation.diversity import words
 from pn_lib.evaluation.intervals import Interval, bits_per_byte_interval, wilson_interval
@@ -39,7 +39,7 @@ def departures(stories: Sequence[str]) -> pd.DataFrame:
 
     A story is charged once, at the furthest word up to which it follows some story of the source. ``reason`` says what
     is wrong; at character ``position`` it has ``found`` where the source has ``expected`` or something less likely.
-    ``slot`` is the fact broken (a key of ``pocket_words.POOLS``), if one is: another of its kind was found, or it had
+    ``slot`` is the fact broken (a key of ``POOLS``), if one is: another of its kind was found, or it had
     been named before and had to be named here again. ``back`` is how many characters before it was last spelled out,
     in any form but a pronoun; missing if it never was.
     """

@@ -106,15 +106,17 @@ def _corpus_state(corpus: str) -> str | None:
 
 
 def used_modules(code: str) -> dict[str, Path]:
-    """The pn_lib modules that ``code`` imports, and those they import, as name -> file."""
+    """The pn_lib modules that ``code`` imports, those they import, and the .toml files beside them that they name."""
     found: dict[str, Path] = {}
     waiting = _imports(code)
     while waiting:
         name = waiting.pop()
         path = _module_file(name)
         if name not in found and path is not None:
+            source = path.read_text(encoding="utf-8")
             found[name] = path
-            waiting |= _imports(path.read_text(encoding="utf-8"))
+            found |= {f"{name}: {data.name}": data for data in path.parent.glob("*.toml") if data.name in source}
+            waiting |= _imports(source)
     return found
 
 

@@ -1,6 +1,6 @@
 """Pocket stories: an endless corpus of small stories whose source is known exactly.
 
-A probabilistic program writes them (``pocket_plots``, ``pocket_words``), and the same program scores any text. With the
+A probabilistic program writes them (``plots.toml``, ``words.toml``), and the same program scores any text. With the
 exact probability of every story comes the exact entropy of the source: the loss that no model can beat.
 """
 
@@ -15,9 +15,8 @@ import numpy as np
 
 from pn_lib.data.pocket import chooser
 from pn_lib.data.pocket.chooser import Reader, Sampler, Tracer
-from pn_lib.data.pocket.plots import TEMPLATES
+from pn_lib.data.pocket.content import POOLS, TEMPLATES
 from pn_lib.data.pocket.templates import Language, Mention, Telling
-from pn_lib.data.pocket.words import POOLS
 from pn_lib.data.tokenizer import pre_tokens
 from pn_lib.errors import InputError
 

@@ -26,17 +26,9 @@ _MARKS = re.compile(r"([\[\]|]|\{[^{}]*\}|<\w+>)")
 _MENTION = re.compile(r"\{(?:([aA]) )?(\w+)(?:\.(\w+))?\}")
 
 
-def words(text: str, **forms: str) -> tuple[Record, ...]:
-    """Records from comma-separated names; other forms are patterns of the name, as in ``many="{}s"``."""
-    names = [" ".join(name.split()) for name in text.split(",")]
-    return tuple({"name": name, **{key: form.format(name) for key, form in forms.items()}} for name in names)
-
-
-def table(forms: str, rows: str) -> tuple[Record, ...]:
-    """Records from lines of cells separated by ``/``, one line a record; `forms` names the cells."""
-    keys = forms.split()
-    lines = [[cell.strip() for cell in row.split("/")] for row in rows.strip().splitlines()]
-    return tuple(dict(zip(keys, cells, strict=True)) for cells in lines)
+def words(text: str) -> tuple[Record, ...]:
+    """Records from comma-separated names."""
+    return tuple({"name": " ".join(name.split())} for name in text.split(","))
 
 
 @dataclass(frozen=True)
