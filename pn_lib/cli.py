@@ -34,9 +34,7 @@ app = typer.Typer(
 Profile = Annotated[str, typer.Option(help="smoke, quick, laptop or paper; or a .toml file", metavar="NAME")]
 Corpus = Annotated[
     str,
-    typer.Option(
-        help="pocket; tinystories (from the Hub); or a folder or a .parquet, .jsonl or .txt file", metavar="NAME"
-    ),
+    typer.Option(help="pocket; tinystories (from the Hub); or a file or folder of your own stories", metavar="NAME"),
 ]
 Model = Annotated[
     str,
@@ -103,7 +101,8 @@ def corpus_argument(corpus: str) -> str:
 
     if corpus in NAMED_CORPORA:
         return corpus
-    return os.path.relpath(Path(corpus).expanduser().absolute(), output_root())
+    path = os.path.relpath(Path(corpus).expanduser().absolute(), output_root())
+    return f"./{path}" if path in NAMED_CORPORA else path  # a path stays a path
 
 
 @app.command()
@@ -122,6 +121,17 @@ def run(profile: Profile = "quick", corpus: Corpus = "pocket") -> None:
     table = beside_reference(pipeline.name, output_root(), REPOSITORY)
     if table:
         print(f"\n{table}")
+
+
+@app.command()
+def inspect(
+    target: Annotated[str, typer.Argument(metavar="CORPUS|MODEL", help="a corpus as for run, a model as for generate")],
+    profile: Profile = "quick",
+) -> None:
+    """Say what a run would see of a corpus, or what a model is."""
+    from pn_lib.run import inspect_command
+
+    print(inspect_command.inspect(target, corpus_argument(target), profile))
 
 
 @app.command()

@@ -142,6 +142,24 @@ def test_leakage_finds_copies_and_leaves_stock_phrases():
         remove_leakage(sets[1], sets[1])
 
 
+def test_near_copies_in_scripts_without_spaces_are_found_by_characters():
+    rng = random.Random(0)
+    held_out = ["".join(rng.choices("あいうえおかきくけこ山川木花月日猫犬", k=200)) for _ in range(5)]
+    edited, other = held_out[0][:90] + "空" + held_out[0][91:], "".join(rng.choices("さしすせそ春夏秋冬", k=200))
+    thai = "กาลครั้งหนึ่งมีแมวตัวหนึ่งอาศัยอยู่ริมแม่น้ำใหญ่และชอบร้องเพลงทุกเช้า"
+    train, validation = to_dataset([edited, other, thai.replace("แมว", "หมา")]), to_dataset([*held_out, thai])
+    report = measure_leakage(train, validation)
+    assert (report.near, report.shared) == (2, 0)
+
+
+def test_line_ends_of_all_kinds_and_form_feeds_are_no_damage():
+    kept, report = clean(to_dataset([f"{GOOD}\x85Then\fthey\r\nran\vhome\rZoë."]), min_characters=5)
+    assert kept["text"][:] == [f"{GOOD}\nThen\nthey\nran\nhome\nZoë."]
+    assert report.changed["line endings"] == 1 and report.changed["damaged encoding"] == 0
+    damaged = "It\x92s late\x85 said the café owl."  # code page 1252 read as Latin-1: here U+0085 is an ellipsis
+    assert clean(to_dataset([damaged]), min_characters=5)[0]["text"][:] == ["It’s late… said the café owl."]
+
+
 def test_pocket_stories_are_formulaic_but_no_copies():
     pocket = pytest.importorskip("pn_lib.data.pocket")
     train, validation = pocket.sample_stories(2000, 1), pocket.sample_stories(500, 1 << 33)

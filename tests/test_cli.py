@@ -170,3 +170,4 @@ def test_corpus_paths_are_kept_relative_to_the_root(root, monkeypatch):
     assert corpus_argument("pocket") == "pocket"
     assert corpus_argument("stories/mine.txt") == "stories/mine.txt"
     assert corpus_argument(str(root.parent / "x")) == "../x"
+    assert corpus_argument("./pocket") == "./pocket" and corpus_argument(str(root / "tinystories")) == "./tinystories"

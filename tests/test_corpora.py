@@ -1,8 +1,10 @@
 """Corpora: the same stories from any kind of file, bounded memory, and one clear sentence for whatever is wrong."""
 
+import gzip
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import textwrap
@@ -43,30 +45,6 @@ def test_every_kind_of_file_gives_the_same_corpus(tmp_path, ending):
     assert sorted([*corpus.train["text"], *corpus.validation["text"]]) == sorted(STORIES)
     assert len(corpus.validation) == 10
     assert isinstance(corpus.train, datasets.Dataset) and corpus.train.column_names == ["text"]
-
-
-@pytest.mark.parametrize("piece", [30, 47, 1_000_000])
-def test_text_is_split_at_separators_wherever_it_is_cut_in_reading(tmp_path, monkeypatch, piece):
-    monkeypatch.setattr(stories, "LONGEST_STORY", piece)
-    file = tmp_path / "a.txt"
-    texts = ["One day,\n\nTim ran.", "The end."] * 9
-    file.write_text("\n<|endoftext|>\n".join([*texts, ""]), encoding="utf-8")
-    assert list(stories.read_stories(file)) == texts  # blank lines inside a story are its own
-    file.write_text("\r\n \r\n\r\n".join(["One day,\r\nTim ran.", "The end."] * 9), encoding="utf-8-sig", newline="")
-    assert list(stories.read_stories(file)) == ["One day,\nTim ran.", "The end."] * 9
-
-
-def test_the_only_separator_is_found_though_reading_cuts_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(stories, "LONGEST_STORY", 30)
-    (tmp_path / "a.txt").write_text("x" * 25 + "<|endoftext|>" + "The\n\nend.")
-    assert list(stories.read_stories(tmp_path / "a.txt")) == ["x" * 25, "The\n\nend."]
-
-
-def test_text_without_any_boundary_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(stories, "LONGEST_STORY", 1000)
-    (tmp_path / "a.txt").write_text("once upon a time " * 200)
-    with pytest.raises(InputError, match="blank line between"):
-        list(stories.read_stories(tmp_path / "a.txt"))
 
 
 def test_folder_with_splits_is_taken_as_laid_out(tmp_path):
@@ -114,10 +92,12 @@ def test_stories_go_through_parquet(tmp_path):
     assert list(stories.read_stories(tmp_path / "s.parquet")) == STORIES
 
 
-def test_nulls_are_left_for_cleaning(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": null}\n' + '{"text": "x"}\n' * 5)
-    assert list(stories.read_stories(tmp_path / "a.jsonl")) == [None] + ["x"] * 5
-    assert load_corpus("a.jsonl", None, 1, 0, tmp_path).fingerprint
+def test_nulls_and_bad_rows_are_left_for_cleaning(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": null}\n' + '{"text": "x"}\n' * 5 + '{"text": "\\ud800"}\n{"txt": "x"}\n'
+    )
+    corpus = load_corpus("a.jsonl", None, 1, 0, tmp_path)
+    assert sorted([*corpus.train["text"], *corpus.validation["text"]], key=str) == [None] * 3 + ["x"] * 5
 
 
 def _missing(path):
@@ -153,25 +133,35 @@ def _parquet(table):
 
 BAD = {
     "does not exist": _missing,
-    "ends in '.docx'": _file("a.docx", b"PK"),
-    "ends in ''": _file("stories", b"Once"),
-    "holds no train stories": _file("a.txt", b" \n\n "),
-    "holds no( train)? stories": _file("a.jsonl", b""),
+    "is a ZIP archive or an office document": _file("a.docx", b"PK\x03\x04"),
+    "is empty": _file("a.txt", b" \n\n "),
+    "holds no stories": _file("a.json", b"[]"),
     "holds zero bytes": _file("a.txt", b"Once\0upon"),
-    "no UTF-8 text": _file("a.txt", b"Once upon a \xff time"),
-    "line 1 is not JSON": _file("a.jsonl", b"once\n"),
-    "line 1 has no field 'text'": _file("a.jsonl", b'{"story": "x"}\n'),
-    "line 1 has no field": _file("a.jsonl", b"[1]\n"),
-    "line 1: 'text' is no string": _file("a.jsonl", b'{"text": 3}\n'),
-    "is no string of Unicode": _file("a.jsonl", b'{"text": "\\ud800"}\n'),
+    "its encoding cannot be known": _file("a.txt", "Жили были дед и баба.".encode("cp1251")),
+    "is not JSON": _file("a.jsonl", b"once\n"),
+    "has no field 'text' or another .*, only tale": _file("a.jsonl", b'{"tale": "x"}\n'),
+    "row 1 is no object": _file("a.jsonl", b"[1]\n"),
+    "only text": _file("a.jsonl", b'{"text": 3}\n'),
     "no Parquet file": _file("a.parquet", b"PAR1 nonsense"),
-    "no column 'text', only story": _parquet(pa.table({"story": ["x"]})),
-    "holds int64, not strings": _parquet(pa.table({"text": [1]})),
-    "no train stories": _parquet(pa.table({"text": pa.array([], pa.string())})),
+    "no field 'text' .*, only n": _parquet(pa.table({"n": ["x"]})),
+    "clearly the stories, only text": _parquet(pa.table({"text": [1]})),
+    "it has no rows": _parquet(pa.table({"text": pa.array([], pa.string())})),
+    "Git LFS pointer": _file("a.parquet", b"version https://git-lfs.github.com/spec/v1\noid sha256:5e\nsize 2\n"),
+    "is a web page": _file("a.jsonl", b"\n<!DOCTYPE html>\n<html>"),
+    "is a tar archive": _file("a.tar", b"x".ljust(257, b"\0") + b"ustar".ljust(600, b"\0")),
+    "ends within line 2": _file("a.jsonl", b'{"text": "x"}\n{"text": "Once upo'),
+    "not JSON, or not to its end": _file("a.json", b'[{"text": "x"}, {"text": "Once upo'),
+    "cannot be read": _file("a.txt.gz", gzip.compress(os.urandom(3000))[:900]),
+    "nothing was found that separates stories": _file("a.txt", b"once upon a time " * 10_000),
     "has no story files": _folder(),
-    "no story files": _folder(notes__bin=b"x"),
-    "ends in '.csv'": _folder(train__csv=b"text\nx\n"),
+    "no story files .* but: notes.bin": _folder(notes__bin=b"x"),
     "no training stories, only validation": _folder(validation__txt=b"x"),
+    "several sets of stories, short, long": _folder(
+        README__md=b"---\nconfigs:\n- {config_name: short, data_files: a.txt}\n"
+        b"- {config_name: long, data_files: b.txt}\n---\n",
+        a__txt=b"x",
+        b__txt=b"y",
+    ),
 }
 
 
@@ -181,14 +171,14 @@ def test_bad_input_is_one_sentence_early_and_late(tmp_path, message):
     with pytest.raises(InputError, match=message) as early:
         check_corpus(spec, tmp_path)
     assert "\n" not in str(early.value)
-    with pytest.raises(InputError, match=message.replace("train stories", "stories")):
+    with pytest.raises(InputError, match=message):
         load_corpus(spec, None, 1, 0, tmp_path)
 
 
 def test_damage_further_on_is_found_in_loading(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n' * 6 + '{"txt": "x"}\n')
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n' * 200 + '{"text": "on')
     check_corpus("a.jsonl", tmp_path)
-    with pytest.raises(InputError, match="line 7 has no field 'text'"):
+    with pytest.raises(InputError, match="ends within line 201, as half a download does"):
         load_corpus("a.jsonl", None, 1, 0, tmp_path)
 
 
@@ -241,8 +231,17 @@ def test_tinystories_is_streamed_once_and_no_further_than_needed(tmp_path, monke
 
 
 def test_names():
-    names = {"pocket": "pocket", "../My Tales.v2/": "my-tales-v2", "a/Été.txt": "ete", "x.jsonl": "x", "..": "corpus"}
+    names = {"pocket": "pocket", "../My Tales.v2/": "my-tales-v2", "a/Été.txt": "ete", "x.jsonl": "x", "y.csv.gz": "y"}
+    names |= {"../shared/tinystories": "tinystories"}  # a copy of it, whose runs have the published names
     assert {spec: corpus_name(spec) for spec in names} == names
+
+
+def test_names_that_could_meet_are_told_apart():
+    specs = ["./pocket", "/a/pocket", "日本語.txt", "中文.txt", "a/stories.txt", "b/stories.txt", ".."]
+    names = [corpus_name(spec) for spec in specs]
+    assert len(set(names)) == len(names) and not {"pocket", "tinystories", "stories"} & set(names)
+    assert all(re.fullmatch("[a-z]+-[0-9a-f]{6}", name) for name in names)
+    assert corpus_name("a/x/../stories.txt") == corpus_name("a/stories.txt")
 
 
 def test_pocket_stories_of_the_two_splits_differ(tmp_path):

@@ -37,11 +37,24 @@ _ENCODING_ONLY = ftfy.TextFixerConfig(
 # Control characters (but tab and line feed), and U+FFFD, where an earlier program gave up on the encoding.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
 
+_OTHER_CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")  # beside U+0085, by which a text was read as the wrong code page
+_LINE_ENDS = re.compile("\r\n|[\r\v\f\x85]")
+
+
+def _mend_encoding(text: str) -> str:
+    """U+0085 alone is a line end (NEL), and must not become the dots that it is in code page 1252."""
+    if text.isascii():
+        return text
+    if "\x85" not in text or _OTHER_CONTROLS.search(text):
+        return ftfy.fix_text(text, _ENCODING_ONLY)
+    return "\x85".join(ftfy.fix_text(part, _ENCODING_ONLY) for part in text.split("\x85"))
+
+
 # What is mended, in this order: reason and function.
 MENDERS = {
-    "damaged encoding": lambda text: text if text.isascii() else ftfy.fix_text(text, _ENCODING_ONLY),
+    "damaged encoding": _mend_encoding,
     "composed characters": partial(unicodedata.normalize, "NFC"),
-    "line endings": lambda text: text.replace("\r\n", "\n").replace("\r", "\n"),
+    "line endings": partial(_LINE_ENDS.sub, "\n"),
     "outer whitespace": str.strip,
 }
 
@@ -73,25 +86,43 @@ def clean(
     Raises:
         InputError: no story is left.
     """
-    changed, dropped = Counter(dict.fromkeys(MENDERS, 0)), Counter({"not text": 0, "too short": 0, "duplicate": 0})
-    seen: set[bytes] = set()
-
-    def kept() -> Iterator[str]:
-        for text in progress(iterate(dataset), "Cleaning stories", total=len(dataset), unit="story"):
-            mended, reasons = _mend(text or "")
-            fault = _fault(mended, min_characters, seen)
-            if fault:
-                dropped[fault] += 1
-            else:
-                changed.update(reasons)
-                yield mended
-
-    result = to_dataset(kept(), file)
-    report = CleaningReport(len(dataset), len(result), dict(changed), dict(dropped))
+    cleaner = Cleaner(min_characters)
+    stories = progress(iterate(dataset), "Cleaning stories", total=len(dataset), unit="story")
+    result = to_dataset((mended for text in stories if (mended := cleaner(text)) is not None), file)
+    report = CleaningReport(len(dataset), len(result), dict(cleaner.changed), dict(cleaner.dropped))
     if not len(result):
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items())
-        raise InputError(f"cleaning left no story of {report.read:,} ({reasons}); is this a corpus of stories?")
+        raise InputError(nothing_left(report.read, cleaner))
     return result, report
+
+
+class Cleaner:
+    """Cleans stories one after the other, and counts what it did: see ``clean``."""
+
+    def __init__(self, min_characters: int):
+        self.min_characters = min_characters
+        self.changed = Counter(dict.fromkeys(MENDERS, 0))
+        self.dropped = Counter({"not text": 0, "too short": 0, "duplicate": 0})
+        self._seen: set[bytes] = set()
+
+    def __call__(self, text: str | None) -> str | None:
+        """The mended story, or None if it is dropped."""
+        mended, reasons = _mend(text or "")
+        fault = _fault(mended, self.min_characters, self._seen)
+        if fault:
+            self.dropped[fault] += 1
+            return None
+        self.changed.update(reasons)
+        return mended
+
+
+def nothing_left(read: int, cleaner: Cleaner) -> str:
+    """What to say where cleaning has dropped all stories."""
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in cleaner.dropped.items())
+    return (
+        f"cleaning left no story of {read:,} ({reasons}); a story has letters and at least "
+        f"{cleaner.min_characters:,} characters ([data] min_characters in a profile of your own): "
+        "is this a corpus of stories?"
+    )
 
 
 def _mend(text: str) -> tuple[str, list[str]]:
@@ -122,6 +153,20 @@ def story_key(text: str, salt: str = "") -> bytes:
     return hashlib.blake2b(" ".join(text.split()).encode(), digest_size=16, key=salt.encode()).digest()
 
 
+def check_split(stories: int, validation_stories: int, where: str = "") -> None:
+    """See that so many ``stories`` can be split; the message begins with ``where``.
+
+    Raises:
+        InputError: there would be fewer training stories than validation stories.
+    """
+    if not 0 < 2 * validation_stories <= stories:
+        raise InputError(
+            f"{where}{validation_stories:,} validation stories cannot be taken from {stories:,} stories, at "
+            "least one and at most half can; give more stories, or ask for fewer "
+            "([data] validation_stories in a profile of your own)"
+        )
+
+
 def split(
     dataset: datasets.Dataset, validation_stories: int, seed: int, folder: Path | None = None
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
@@ -131,12 +176,7 @@ def split(
     Raises:
         InputError: there would be fewer training stories than validation stories.
     """
-    if not 0 < 2 * validation_stories <= len(dataset):
-        raise InputError(
-            f"{validation_stories:,} validation stories cannot be taken from {len(dataset):,} stories, at "
-            "least one and at most half can; give more stories, or ask for fewer "
-            "(data.validation_stories in a profile of your own)"
-        )
+    check_split(len(dataset), validation_stories)
     keys = ((story_key(text or "", str(seed)), i) for i, text in enumerate(iterate(dataset)))
     chosen = {i for _, i in heapq.nsmallest(validation_stories, keys)}
 

@@ -2,9 +2,8 @@
 
 import logging
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,9 +13,11 @@ from huggingface_hub import HfApi, RepoCard
 
 from pn_lib.data import pocket
 from pn_lib.data.cleaning import split
-from pn_lib.data.corpus_paths import TINYSTORIES, TINYSTORIES_REVISION, corpus_name, corpus_path
-from pn_lib.data.stories import READERS, fingerprint, read_stories, to_dataset
-from pn_lib.errors import InputError
+from pn_lib.data.corpus_paths import FOUND, TINYSTORIES, TINYSTORIES_REVISION, Naming, corpus_name, corpus_path
+from pn_lib.data.folders import find_files
+from pn_lib.data.stories import fingerprint, to_dataset
+from pn_lib.data.story_files import StoryFile, holds_single_stories, open_stories
+from pn_lib.errors import InputError, NoStoriesError
 from pn_lib.progress import progress
 
 HUB_TIMEOUT = 10  # seconds
@@ -48,6 +49,40 @@ class Corpus:
     fingerprint: str
 
 
+@dataclass
+class FileReader:
+    """Reads the files of a split one after the other, and remembers what they were and which held no stories."""
+
+    files: list[Path]
+    naming: Naming
+    opened: list[StoryFile] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def __call__(self, _stories: int | None = None) -> Iterator[str | None]:
+        self.opened, self.left_out, fault = [], [], None
+        for path in self.files:
+            try:
+                file = open_stories(path, self.naming)
+            except NoStoriesError as error:
+                fault = fault or error
+                self.left_out.append(str(error).replace(str(path), path.name, 1))
+            else:
+                self.opened.append(file)
+                yield from file.stories()
+        if fault and not self.opened:
+            raise InputError(str(fault))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a corpus comes from: its card, a reader for each split, the files left out, and what was noted."""
+
+    card: Card
+    readers: dict[str, Reader]
+    left_out: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
 def load_corpus(
     spec: str,
     train_stories: int | None,
@@ -55,19 +90,22 @@ def load_corpus(
     seed: int,
     root: Path,
     folder: Path | None = None,
+    naming: Naming = FOUND,
 ) -> Corpus:
-    """Load "pocket", "tinystories", or the folder or .parquet, .jsonl or .txt file that ``spec`` names.
+    """Load "pocket", "tinystories", or the file or folder of stories that ``spec`` names.
 
     Takes the first ``train_stories`` (fewer if the corpus has fewer) and the first ``validation_stories``, all if None;
     from the Hub no more than these is fetched. Files without a validation split give that many of their stories to one
-    (a twentieth, at most 10,000, if None), chosen by ``seed``. A relative path starts at ``root``; in a folder, files
-    and splits are found as ``datasets.load_dataset`` finds them. Stories are kept in memory or, as a corpus larger than
-    that needs, in Arrow files in ``folder``; TinyStories that lie there already are not fetched again.
+    (a twentieth, at most 10,000, if None), chosen by ``seed``. A relative path starts at ``root``; what a story is in
+    the files is found, or named by ``naming`` (see ``open_stories``), and so are the splits (see ``find_files``). A row
+    that cannot be read comes as None. Stories are kept in memory or, as a corpus larger than that needs, in Arrow files
+    in ``folder``; TinyStories that lie there already are not fetched again.
 
     Raises:
         InputError: there is no such corpus, it cannot be read or reached, it is empty, or it has too few stories.
     """
-    card, readers = _open(spec, root, seed)
+    source = open_corpus(spec, root, seed, naming)
+    card, readers = source.card, source.readers
     stem = f"tinystories-{TINYSTORIES_REVISION[:8]}" if spec == "tinystories" else card.name
 
     def load(part: str, stories: int | None) -> datasets.Dataset:
@@ -82,11 +120,7 @@ def load_corpus(
 
     if "validation" in readers:
         train, validation = load("train", train_stories), load("validation", validation_stories)
-        if validation_stories and len(validation) < validation_stories:
-            raise InputError(
-                f"corpus {spec} has {len(validation):,} validation stories, fewer than the "
-                f"{validation_stories:,} asked for; ask for fewer"
-            )
+        check_validation(spec, len(validation), validation_stories)
     else:
         everything = load("train", None if train_stories is None else train_stories + (validation_stories or 0))
         wanted = validation_stories or min(10_000, max(1, len(everything) // 20))
@@ -94,7 +128,21 @@ def load_corpus(
     return Corpus(card, train, validation, fingerprint(train, validation))
 
 
-def check_corpus(spec: str, root: Path) -> None:
+def check_validation(spec: str, stories: int, wanted: int | None) -> None:
+    """See that a corpus' own validation split has as many ``stories`` as are ``wanted``.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    if wanted and stories < wanted:
+        raise InputError(
+            f"corpus {spec} has {stories:,} validation stories, fewer than the {wanted:,} asked for; ask for fewer "
+            "([data] validation_stories in a profile of your own), or leave only the training files in the folder, "
+            "of which some are then held back"
+        )
+
+
+def check_corpus(spec: str, root: Path, naming: Naming = FOUND) -> None:
     """See early and cheaply whether ``spec`` can be loaded: the Hub answers, or the files begin with a story.
 
     Raises:
@@ -103,19 +151,23 @@ def check_corpus(spec: str, root: Path) -> None:
     if spec == "tinystories":
         _reach_hub()
     elif spec != "pocket":
-        for part, reader in _open(spec, root, seed=0)[1].items():
+        for part, reader in open_corpus(spec, root, seed=0, naming=naming).readers.items():
             if not list(islice(reader(1), 1)):
                 raise InputError(f"corpus {spec} holds no {part} stories")
 
 
-def _open(spec: str, root: Path, seed: int) -> tuple[Card, dict[str, Reader]]:
-    """The card and, by split, the readers of a corpus."""
+def open_corpus(spec: str, root: Path, seed: int, naming: Naming = FOUND) -> Source:
+    """Find a corpus; nothing of it is read but what tells the files' stories.
+
+    Raises:
+        InputError: there is none.
+    """
     if spec == "pocket":
         card = Card(
             "pocket", "Pocket stories", "written by PocketNarrator (pn_lib/data/pocket)", "CC0-1.0", pocket.CARD_TEXT
         )
         seeds = {"train": seed, "validation": seed + VALIDATION_SEEDS}
-        return card, {part: partial(_read_pocket, part_seed) for part, part_seed in seeds.items()}
+        return Source(card, {part: partial(_read_pocket, part_seed) for part, part_seed in seeds.items()})
     if spec == "tinystories":
         card = Card(
             "tinystories",
@@ -124,20 +176,19 @@ def _open(spec: str, root: Path, seed: int) -> tuple[Card, dict[str, Reader]]:
             "CDLA-Sharing-1.0",
             "Short stories in the words of a four-year-old, written by GPT-3.5 and GPT-4.",
         )
-        return card, {part: partial(_read_hub, part) for part in ("train", "validation")}
+        return Source(card, {part: partial(_read_hub, part) for part in ("train", "validation")})
     path = corpus_path(spec, root)
-    return _card(spec, path), {part: partial(_read_files, files) for part, files in _find_files(path).items()}
+    found = find_files(path)
+    if not (naming.unit or naming.separator) and holds_single_stories(found.splits["train"]):
+        naming = replace(naming, unit="file")
+    readers = {part: FileReader(files, naming) for part, files in found.splits.items()}
+    return Source(_card(spec, path), readers, found.left_out, found.remarks)
 
 
 def _read_pocket(seed: int, stories: int | None) -> list[str]:
     if stories is None:
         raise InputError("the pocket corpus has no end: say how many stories to write")
     return pocket.sample_stories(stories, seed)
-
-
-def _read_files(files: list[Path], _stories: int | None) -> Iterator[str | None]:
-    for file in files:
-        yield from read_stories(file)
 
 
 def _read_hub(part: str, _stories: int | None) -> Iterator[str | None]:
@@ -165,23 +216,6 @@ def _no_hub(error: Exception) -> InputError:
         f"TinyStories cannot be fetched from the Hugging Face Hub ({type(error).__name__}: {error}); "
         "go online, or take the pocket corpus or the path of a copy"
     )
-
-
-def _find_files(path: Path) -> dict[str, list[Path]]:
-    """The story files of a path by split: "train" and, if there is one, "validation"."""
-    if path.is_file():
-        return {"train": [path]}
-    try:
-        with tempfile.TemporaryDirectory() as cache:  # where datasets would leave lock files
-            found = datasets.load_dataset_builder(str(path.resolve()), cache_dir=cache).config.data_files
-    except (FileNotFoundError, datasets.exceptions.DatasetsError) as error:
-        raise InputError(f"folder {path} has no story files ({', '.join(READERS)})") from error
-    except (ValueError, RuntimeError) as error:  # bad settings in its README.md, or made by save_to_disk
-        raise InputError(f"folder {path} is no dataset folder ({error})") from error
-    splits = {str(part): [Path(file) for file in files] for part, files in found.items()}
-    if "train" not in splits:
-        raise InputError(f"folder {path} has no training stories, only {', '.join(splits)}; name a file train-*")
-    return {part: splits[part] for part in ("train", "validation") if part in splits}
 
 
 def _card(spec: str, path: Path) -> Card:

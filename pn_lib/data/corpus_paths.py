@@ -1,23 +1,68 @@
-"""What a corpus is called and where it lies. Apart from reading it, which decides no other result than the stories."""
+"""What is said of a corpus before it is read: its name, where it lies, and what a story is in its files."""
 
+import hashlib
 import os
 import re
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 
-from pn_lib.data.stories import READERS
 from pn_lib.errors import InputError
 
 TINYSTORIES = "roneneldan/TinyStories"  # on the Hugging Face Hub
 TINYSTORIES_REVISION = "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
+NAMED_CORPORA = ("pocket", "tinystories")  # corpora that are no paths
+# Half of all corpora have one of these. A folder named tinystories is none of them: it is a copy of TinyStories, and its
+# runs are compared with the published ones of that name, where the stories are the same.
+COMMON_NAMES = ("corpus", "data", "dataset", "stories", "story", "test", "text", "train", "validation")
+UNITS = ("line", "file", "blank line")
+ROWS = {".jsonl": "JSON", ".ndjson": "JSON", ".json": "JSON", ".csv": "CSV", ".tsv": "CSV", ".tab": "CSV"}
+COLUMNS = (".parquet", ".arrow")
+TEXTS = (".txt", ".text", ".md")
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+ENDINGS = (*COLUMNS, *ROWS, *TEXTS)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How a person names what is else found: the ``field`` of the stories in files with rows, and in texts the ``unit``
+    or the ``separator`` of stories."""
+
+    field: str | None = None
+    unit: str | None = None
+    separator: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit is not None and self.unit not in UNITS:
+            raise InputError(f"unit is one of {', '.join(map(repr, UNITS))}, not {self.unit!r}")
+        if self.unit is not None and self.separator is not None:
+            raise InputError("unit and separator exclude each other; name one of them")
+        if self.separator == "":
+            raise InputError("separator is empty; leave it out, or name what stands between stories")
+
+
+FOUND = Naming()  # nothing is named: all is found
 
 
 def corpus_name(spec: str) -> str:
-    """The name of a corpus in file names: "pocket", "tinystories", or that of the folder or file, in a-z, 0-9 and -."""
-    path = Path(spec)
-    name = path.stem if path.suffix.lower() in READERS else path.name
-    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()  # é becomes e
-    return re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-") or "corpus"
+    """The name of a corpus in file names: "pocket", "tinystories", or that of the folder or file, in a-z, 0-9 and -.
+
+    A path whose name is left with too little to tell it from others (it has letters of other scripts, is that of a
+    corpus of ours, or one that half of all corpora have) gets six digits of the path's hash.
+    """
+    if spec in NAMED_CORPORA:
+        return spec
+    path = Path(os.path.normpath(spec))
+    known = ending(path) in ENDINGS or path.suffix.lower() in COMPRESSED
+    name = path.name[: -len("".join(path.suffixes[-2:]))] if ending(path) != path.suffix.lower() else path.stem
+    name = unicodedata.normalize("NFKD", name if known else path.name)  # é becomes e and an accent
+    lost = [letter for letter in name if letter.isalnum() and not letter.isascii()]
+    letters = name.encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-")
+    if lost or plain in ("pocket", *COMMON_NAMES, ""):
+        digest = hashlib.sha256(Path(os.path.normpath(spec)).as_posix().encode()).hexdigest()[:6]
+        return f"{plain or 'corpus'}-{digest}"
+    return plain
 
 
 def corpus_path(spec: str, root: Path) -> Path:
@@ -30,3 +75,11 @@ def corpus_path(spec: str, root: Path) -> Path:
     if not path.exists():
         raise InputError(f"corpus {path} does not exist; give 'pocket', 'tinystories' or the path of stories")
     return path
+
+
+def ending(path: Path) -> str:
+    """What says the kind of a file: its ending, that of a compression apart."""
+    name = path.name.lower()
+    for compressed in COMPRESSED:
+        name = name.removesuffix(compressed)
+    return Path(name).suffix

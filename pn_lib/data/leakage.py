@@ -12,11 +12,12 @@ import datasets
 import numpy as np
 
 from pn_lib.data.cleaning import story_key
+from pn_lib.data.scripts import UNSPACED, UNSPACED_LETTER
 from pn_lib.data.stories import iterate, to_dataset
 from pn_lib.errors import InputError
 from pn_lib.progress import progress
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing modulo 2^64
 
 
@@ -50,13 +51,13 @@ def remove_leakage(
 ) -> tuple[datasets.Dataset, LeakageReport]:
     """Take out of ``train`` the exact and near copies of validation stories; the validation set stays as it is.
 
-    Stories are compared by their runs of ``n`` words, case and punctuation apart. One shared run is no leak: these
-    stories are formulaic ("once upon a time there was a little girl named lily she loved to play"), Pocket stories by
-    design, and whoever drops every story with a stock phrase trains on another language. A copy, though cut,
-    continued or edited here and there, shares *most* of its runs with *one* story: A and B are near when
-    |A n B| > min(|A|, |B|) / 2 for their sets of runs. The minimum finds an excerpt on either side; comparing with one
-    story at a time is what stock phrases from many stories cannot add up to. Of two stories that differ in every
-    sixteenth word nothing is shared, so paraphrases are not found.
+    Stories are compared by their runs of ``n`` words (2n characters, in scripts without spaces), case and punctuation
+    apart. One shared run is no leak: these stories are formulaic ("once upon a time there was a little girl named lily
+    she loved to play"), Pocket stories by design, and whoever drops every story with a stock phrase trains on another
+    language. A copy, though cut, continued or edited here and there, shares *most* of its runs with *one* story: A and
+    B are near when |A n B| > min(|A|, |B|) / 2 for their sets of runs. The minimum finds an excerpt on either side;
+    comparing with one story at a time is what stock phrases from many stories cannot add up to. Of two stories that
+    differ in every sixteenth word nothing is shared, so paraphrases are not found.
 
     Memory is 24 bytes for each run of the validation set; the result is in memory, or in the Arrow ``file``.
 
@@ -114,6 +115,8 @@ class _Index:
 def _runs(text: str, n: int) -> np.ndarray:
     """64-bit hashes, sorted and distinct, of all runs of ``n`` words of ``text``: polynomials in the words' hashes."""
     words = np.array(list(map(_word_hash, _WORD.findall(text.lower()))), np.uint64)
+    if 2 * len(UNSPACED_LETTER.findall(text)) > len(words):
+        n *= 2  # characters: a word has about two of them
     if len(words) < n:
         return np.empty(0, np.uint64)
     powers = _MULTIPLIER ** np.arange(n, dtype=np.uint64)  # wraps modulo 2^64, as meant

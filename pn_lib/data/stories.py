@@ -1,125 +1,37 @@
-"""Stories in files and in datasets, always a thousand or so at a time, so that a corpus may be larger than the memory.
+"""Stories in datasets, always a thousand or so at a time, so that a corpus may be larger than the memory.
 
-Stories come in from Parquet, JSON Lines and plain text; they are kept as a ``datasets.Dataset`` with a ``text`` column,
-in memory or in an Arrow file mapped from disk.
+They are kept as a ``datasets.Dataset`` with a ``text`` column, in memory or in an Arrow file mapped from disk, and
+handed from notebook to notebook in Parquet files.
 """
 
 import hashlib
-import json
-import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pn_lib import files
-from pn_lib.data.tokenizer import SEPARATOR
 from pn_lib.errors import InputError
 
 BATCH = 1000  # stories held as Python strings at a time; they come to about 1 MB ...
 BATCH_CHARACTERS = 1_000_000  # ... and are fewer where they are longer
-LONGEST_STORY = 1_000_000  # characters; a longer one in a text file means that nothing separates its stories
 SCHEMA = pa.schema([("text", pa.string())])
 
 
-def read_stories(path: Path) -> Iterator[str | None]:
-    """The stories of one file in order, in bounded memory.
-
-    ``.parquet`` and ``.jsonl`` have them in a ``text`` field (null comes as None, for cleaning to count); ``.txt`` is
-    split at ``<|endoftext|>`` or, where the file has none, at blank lines.
+def read_stories(path: Path) -> Iterator[str]:
+    """The stories of a Parquet file with a ``text`` column, such as ``write_parquet`` writes, in bounded memory.
 
     Raises:
-        InputError: unknown ending, unreadable or damaged file, no ``text``, not UTF-8 text.
+        InputError: a missing or damaged file.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path} ends in '{path.suffix}'; stories are read from {', '.join(READERS)} files")
-    try:
-        yield from reader(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
-
-
-def _read_parquet(path: Path) -> Iterator[str | None]:
     try:
         with pq.ParquetFile(path) as file:
-            columns = file.schema_arrow
-            if "text" not in columns.names:
-                raise InputError(f"{path} has no column 'text', only {', '.join(columns.names) or 'no columns at all'}")
-            if columns.field("text").type not in (pa.string(), pa.large_string(), pa.string_view()):
-                raise InputError(f"{path}: column 'text' holds {columns.field('text').type}, not strings")
             for batch in file.iter_batches(BATCH, columns=["text"]):
                 yield from batch.column("text").to_pylist()
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no Parquet file or a damaged one ({error})") from None
-
-
-def _read_jsonl(path: Path) -> Iterator[str | None]:
-    with _open_text(path) as file:
-        for number, line in enumerate(file, 1):
-            if line.isspace():
-                continue
-            try:
-                record = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise InputError(f"{path}, line {number} is not JSON ({error})") from None
-            if not isinstance(record, dict) or "text" not in record:
-                raise InputError(f"{path}, line {number} has no field 'text'")
-            if not (record["text"] is None or is_text(record["text"])):
-                raise InputError(f"{path}, line {number}: 'text' is no string of Unicode characters")
-            yield record["text"]
-
-
-def _read_txt(path: Path) -> Iterator[str]:
-    boundary = re.compile(re.escape(SEPARATOR) if _contains(path, SEPARATOR) else r"\n\s*\n")
-    rest = ""
-    with _open_text(path) as file:
-        while chunk := file.read(LONGEST_STORY):
-            *pieces, rest = boundary.split(rest + chunk)  # the last may go on, or end in half a boundary
-            yield from filter(None, map(str.strip, pieces))
-            if len(rest) > LONGEST_STORY:
-                raise InputError(
-                    f"{path} has a story of over {LONGEST_STORY:,} characters; "
-                    f"put {SEPARATOR} or a blank line between stories"
-                )
-    yield from filter(None, [rest.strip()])
-
-
-def _contains(path: Path, words: str) -> bool:
-    tail = ""
-    with _open_text(path) as file:
-        while chunk := file.read(LONGEST_STORY):
-            if words in tail + chunk:
-                return True
-            tail = chunk[-len(words) :]
-    return False
-
-
-READERS = {".parquet": _read_parquet, ".jsonl": _read_jsonl, ".txt": _read_txt}
-
-
-@contextmanager
-def _open_text(path: Path) -> Iterator[TextIO]:
-    with path.open("rb") as file:
-        if b"\0" in file.read(1 << 16):
-            raise InputError(f"{path} is no text file: it holds zero bytes; save it as UTF-8 text")
-    with path.open(encoding="utf-8-sig") as file:  # -sig: a byte order mark is no part of a story
-        try:
-            yield file
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is no UTF-8 text ({error}); save it as UTF-8") from None
-
-
-def is_text(value: object) -> bool:
-    """Whether ``value`` is a string that UTF-8 can hold (lone surrogates have no bytes)."""
-    try:
-        return isinstance(value, str) and value.encode() is not None
-    except UnicodeEncodeError:
-        return False
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is no Parquet file of stories, or a damaged one ({error})") from None
 
 
 def batches(stories: Iterable[str | None]) -> Iterator[list[str | None]]:

@@ -1,6 +1,7 @@
 """How alike texts are, to each other and within themselves: ROUGE-2, distinct-n, repetition, loops.
 
-Words are runs of letters, with apostrophes inside them, in lower case: "Don't!" is one word, punctuation none.
+Words are runs of letters, with apostrophes inside them, in lower case: "Don't!" is one word, punctuation none. In
+scripts that put no space between words each character is one.
 n-grams are of words, and taken as sets unless said otherwise, so that saying a thing twice counts once.
 """
 
@@ -10,8 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pn_lib.data.scripts import UNSPACED
+
 LONGEST_LOOP = 20  # words
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+(?:['’][^\W\d_{UNSPACED}]+)*")
 
 
 def words(text: str) -> list[str]:

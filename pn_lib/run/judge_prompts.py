@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from huggingface_hub import hf_hub_download
 
-from pn_lib.data.corpora import TINYSTORIES, TINYSTORIES_REVISION
+from pn_lib.data.corpus_paths import TINYSTORIES, TINYSTORIES_REVISION
 from pn_lib.errors import InputError
 from pn_lib.evaluation.completions import complete
 from pn_lib.models.loading import open_model

@@ -13,6 +13,7 @@ from pn_lib.data.corpora import check_corpus
 from pn_lib.errors import InputError
 from pn_lib.files import read_json, remove_unfinished, write_json
 from pn_lib.run.execution import StageError, execute
+from pn_lib.run.inspect_command import AT_START, inspect_corpus
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.report import REPORT_FILES, build_report, report_key
@@ -41,7 +42,7 @@ class Pipeline:
         self.say = say
         root = output_root()
         if corpus != "tinystories":  # the Hub is asked only when stories must be fetched; notebook 01 says if it fails
-            check_corpus(corpus, root)
+            check_corpus(corpus, root, self.profile.data.naming)
         self.stages = load_stages()
         self.name = run_name(self.profile.name, corpus)
         self.results = root / "results" / self.name
@@ -57,6 +58,7 @@ class Pipeline:
             StageError: a notebook or the report failed otherwise.
         """
         with self._locked(wait=False):
+            self.say(inspect_corpus(self.corpus, self.profile, AT_START))
             self.say(hardware.summary(best_device()))
             self._bring_stages_up_to_date(self.stages)
             return self._bring_report_up_to_date()

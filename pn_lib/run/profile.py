@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pn_lib.config import config_class, parse_config
+from pn_lib.data.corpus_paths import Naming
 from pn_lib.errors import InputError
 from pn_lib.training.config import TrainingConfig
 
@@ -29,6 +30,17 @@ class DataSettings:
     train_stories: PositiveInt  # the first so many, or all if there are fewer
     validation_stories: PositiveInt
     min_characters: NonNegativeInt
+    unit: str | None = None  # a story in text files: "line", "file" or "blank line"
+    separator: str | None = None  # or what stands between two stories there
+    field: str | None = None  # of the stories, in files with rows
+
+    def __post_init__(self) -> None:
+        _ = self.naming  # which checks its values
+
+    @property
+    def naming(self) -> Naming:
+        """What a person has named of a corpus of files; the rest is found."""
+        return Naming(self.field, self.unit, self.separator)
 
 
 @config_class

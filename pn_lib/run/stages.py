@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pn_lib.data.corpus_paths import corpus_path
+from pn_lib.data.corpus_paths import NAMED_CORPORA, corpus_path
 from pn_lib.errors import InputError
 from pn_lib.key import code, digest, imports, make_key
 from pn_lib.run.profile import Profile
@@ -16,7 +16,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOKS = REPOSITORY / "notebooks"
 METADATA_KEY = "pocketnarrator"
 NAVIGATION_TAG = "navigation"
-NAMED_CORPORA = ("pocket", "tinystories")
 
 
 def output_root() -> Path:

@@ -1,0 +1,158 @@
+"""The story files of a path, by split: which file belongs to which, which are left out, and why."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from huggingface_hub import RepoCard
+
+from pn_lib.data.corpus_paths import COMPRESSED, ENDINGS, ending
+from pn_lib.errors import InputError
+
+_SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_SPLITS = {name: split for split, names in _SPLIT_NAMES.items() for name in names}
+_SHARD = r"(?:[-_.]?\d+(?:[-_]of[-_]\d+)?)?(?:-[0-9a-f]{8,})?"  # train-00000-of-00004-2d5a1467fff1081b
+_WHOLE_NAME = re.compile(rf"({'|'.join(_SPLITS)}){_SHARD}")
+_PART_OF_NAME = re.compile(rf"(?:(.*)[-_.])?({'|'.join(_SPLITS)})(?:[-_.](.*?))?{_SHARD}")
+# What lies beside data, by name, and holds no stories.
+_ABOUT = re.compile(
+    r"(readme|license|licence|copying|notice|changelog|requirements|dataset_infos?|dataset_dict|state|config"
+    r"|metadata|package|tokenizer|tokenizer_config|generation_config)(\.\w+)?|cache-.*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a corpus by split ("train" and, if there is one, "validation"), and what is left out or noted."""
+
+    splits: dict[str, list[Path]]
+    left_out: list[str]
+    remarks: list[str]
+
+
+def find_files(path: Path) -> Found:
+    """The story files at ``path``, itself a file or a folder with them at any depth.
+
+    In a folder, a README.md that declares its ``configs`` is followed, as on the Hub. Else splits are told by whole
+    names, of files or of the folders around them (``train.jsonl``, ``train-00000-of-00002.parquet``, ``train/``), or by
+    a part of the name where two differ in nothing else (``Tales-train.txt``, ``Tales-valid.txt``): a title may hold the
+    word "train". Where no validation split is, a test split is taken for it.
+
+    Raises:
+        InputError: no story files, several configurations, or splits without one to train on.
+    """
+    if path.is_file():
+        return Found({"train": [path]}, [], [])
+    declared = _declared(path)
+    everything = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+    files = [p for p in everything if _is_story_file(p)]
+    if not files:
+        names = ", ".join(p.name for p in everything[:5]) or "it is empty"
+        raise InputError(f"folder {path} has no story files ({', '.join(ENDINGS)}, or compressed), but: {names}")
+    splits, remarks = declared or _splits(path, files), []
+    if not splits.get("train"):
+        raise InputError(f"folder {path} has no training stories, only {', '.join(splits)}; name a file train-*")
+    if "validation" not in splits and "test" in splits:
+        splits["validation"] = splits.pop("test")
+        remarks.append("there is no validation split; the test split is taken for it")
+    used = {p for part in ("train", "validation") for p in splits.get(part, [])}
+    reasons = dict.fromkeys(files, "no part of the set")
+    reasons |= dict.fromkeys(splits.get("test", []), "of the test split, which a run has no need of")
+    left_out = [
+        f"{p.relative_to(path)} ({reasons.get(p, 'no stories by its name')})" for p in everything if p not in used
+    ]
+    return Found({part: splits[part] for part in ("train", "validation") if part in splits}, left_out, remarks)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in path.parts)
+
+
+def _is_story_file(path: Path) -> bool:
+    return ending(path) in ENDINGS and not _ABOUT.fullmatch(path.name)
+
+
+def _stem(path: Path) -> str:
+    name = path.name.lower()
+    for compressed in COMPRESSED:
+        name = name.removesuffix(compressed)
+    return name.removesuffix(ending(path))
+
+
+def _splits(folder: Path, files: list[Path]) -> dict[str, list[Path]]:
+    """The files by split, all "train" where their names do not tell."""
+    told = {file: _split_of(file.relative_to(folder)) for file in files}
+    if not any(told.values()):
+        told |= _told_by_parts(files)
+    elif "train" not in told.values() and None in told.values() and "validation" not in told.values():
+        told = dict.fromkeys(files)  # a story called "test" among others
+    splits: dict[str, list[Path]] = {}
+    for file, split in told.items():
+        splits.setdefault(split or "train", []).append(file)
+    return splits
+
+
+def _told_by_parts(files: list[Path]) -> dict[Path, str]:
+    """The splits of files whose names are alike but for the name of a split, "train" among them."""
+    alike: dict[tuple, dict[Path, str]] = {}
+    for file in files:
+        if match := _PART_OF_NAME.fullmatch(_stem(file)):
+            alike.setdefault((file.parent, match[1], match[3]), {})[file] = _SPLITS[match[2]]
+    told: dict[Path, str] = {}
+    for group in alike.values():
+        if "train" in group.values() and len(set(group.values())) > 1:
+            told |= group
+    return told
+
+
+def _split_of(path: Path) -> str | None:
+    """The split that a file's whole name tells, or the name of a folder around it."""
+    match = _WHOLE_NAME.fullmatch(_stem(path))
+    if match:
+        return _SPLITS[match[1]]
+    return next((_SPLITS[part.lower()] for part in path.parts[-2::-1] if part.lower() in _SPLITS), None)
+
+
+def _declared(folder: Path) -> dict[str, list[Path]] | None:
+    """The files by split that README.md declares in ``configs``, if it does."""
+    readme = folder / "README.md"
+    content = readme.read_text("utf-8", errors="replace") if readme.is_file() else ""
+    if not content.startswith("---"):
+        return None
+    try:
+        configs = RepoCard(content, ignore_metadata_errors=True).data.to_dict().get("configs")
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"folder {folder} has a README.md with a header that is no YAML ({error})") from None
+    configs = [c for c in configs or [] if isinstance(c, dict) and c.get("data_files")]
+    if not configs:
+        return None
+    chosen = [c for c in configs if c.get("config_name", "default") == "default" or c.get("default")] or configs
+    if len(chosen) > 1:
+        files = _by_split(folder, chosen[0]["data_files"]).get("train") or [folder]
+        raise InputError(
+            f"folder {folder} holds several sets of stories, {', '.join(str(c.get('config_name')) for c in chosen)}; "
+            f"give the path of one of its files or folders, such as {files[0]}"
+        )
+    return _by_split(folder, chosen[0]["data_files"])
+
+
+def _by_split(folder: Path, data_files: object) -> dict[str, list[Path]]:
+    """``data_files`` as the Hub takes them: patterns, or for each split its patterns."""
+    entries = data_files if isinstance(data_files, list) else [data_files]
+    if isinstance(data_files, dict):
+        entries = [{"split": split, "path": patterns} for split, patterns in data_files.items()]
+    splits: dict[str, list[Path]] = {}
+    for entry in entries:
+        split, patterns = (entry["split"], entry["path"]) if isinstance(entry, dict) else ("train", entry)
+        for pattern in patterns if isinstance(patterns, list) else [patterns]:
+            found = sorted(p for p in folder.glob(pattern) if p.is_file())
+            if not found:
+                raise InputError(f"folder {folder} lacks {pattern}, which its README.md declares")
+            splits.setdefault(_SPLITS.get(str(split).lower(), str(split)), []).extend(found)
+    return splits

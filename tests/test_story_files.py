@@ -1,0 +1,270 @@
+"""What a user brings: n stories in any container, encoding and shape come out as n stories with the same text."""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+from itertools import count
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pn_lib.data import units
+from pn_lib.data.corpora import load_corpus, open_corpus
+from pn_lib.data.folders import find_files
+from pn_lib.data.story_files import Naming, open_stories
+from pn_lib.errors import InputError
+
+PARAGRAPHS = [
+    "One day, Tim and Zoë found a red ball under the old tree. It was wet, and nobody knew whose it was.",
+    "“Let us ask the owl,” said Zoë. They asked the owl, the fox, and at last the small gray mouse by the gate.",
+    "The mouse had lost it. She gave each of them a nut, and they all played until the moon came up.",
+]
+TALES = [f"Tale {i}: " + "\n\n".join(PARAGRAPHS[: 1 + i % 3]) for i in range(24)]
+FLAT = [" ".join(tale.split()) for tale in TALES]
+
+
+def read(path, **naming):
+    return list(open_stories(path, Naming(**naming)).stories())
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def table(texts, delimiter=",", **options):
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=delimiter, **options)
+    writer.writerows([["id", "Text"], *enumerate(texts)])
+    return out.getvalue()
+
+
+ROWS = {
+    "a.jsonl": lambda t: lines({"text": x, "title": x[:9], "n": 9} for x in t),
+    "b.jsonl": lambda t: lines({"id": i, "content": x} for i, x in enumerate(t)),
+    "c.jsonl": lambda t: lines({"story": x, "instruction": {"prompt:": x[:30], "words": ["a"]}} for x in t),
+    "d.jsonl": lambda t: lines(t),
+    "e.jsonl": lambda t: "".join(json.dumps({"text": x}, indent=2) + "\n" for x in t),
+    "f.jsonl": lambda t: lines({"text": x} for x in t).replace("}\n", "},\n"),
+    "g.jsonl": lambda t: lines({"unheard": x, "id": str(i)} for i, x in enumerate(t)),
+    "h.jsonl": lambda t: lines({"text": x, "score": float("nan"), "n": 10**4000} for x in t).replace("e+4000", ""),
+    "a.json": lambda t: json.dumps([{"text": x} for x in t]),
+    "b.json": lambda t: json.dumps([{"story": x} for x in t], indent=1, ensure_ascii=False),
+    "c.json": lambda t: json.dumps({"version": "1", "data": [{"text": x} for x in t]}),
+    "d.json": lambda t: json.dumps(t),
+    "e.json": lambda t: lines({"text": x} for x in t),
+    "f.txt": lambda t: lines({"text": x} for x in t),
+    "a.csv": table,
+    "b.csv": lambda t: table(t, ";"),
+    "c.txt": table,
+    "d.tsv": lambda t: table(t, "\t"),
+    "e.csv": lambda t: table(t, quoting=csv.QUOTE_ALL),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_with_rows(tmp_path, name, encoding):
+    (tmp_path / name).write_bytes(ROWS[name](TALES).encode(encoding))
+    assert read(tmp_path / name) == TALES
+
+
+PACKERS = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: pa.Codec("zstd").compress(data, asbytes=True),
+}
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_compressed_whatever_the_name(tmp_path, packer):
+    data = PACKERS[packer](ROWS["a.jsonl"](TALES).encode())
+    for name in (f"a.jsonl.{packer}", "a.jsonl"):
+        (tmp_path / name).write_bytes(data)
+        assert read(tmp_path / name) == TALES
+
+
+COLUMNS = {
+    "string": pa.array(TALES),
+    "large": pa.array(TALES, pa.large_string()),
+    "view": pa.array(TALES, pa.string_view()),
+    "categories": pa.array(TALES).dictionary_encode(),
+    "bytes": pa.array([x.encode() for x in TALES]),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_columns(tmp_path, kind):
+    rows = pa.table({"id": range(len(TALES)), "story": COLUMNS[kind]})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    with pa.ipc.new_file(tmp_path / "a.arrow", rows.schema) as file:
+        file.write_table(rows)
+    assert read(tmp_path / "a.parquet") == read(tmp_path / "a.arrow") == TALES
+
+
+def test_nested_columns_and_saved_datasets(tmp_path):
+    pq.write_table(pa.table({"data": [{"text": x, "n": 1} for x in TALES]}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == TALES
+    data = datasets.Dataset.from_dict({"text": TALES})
+    data.save_to_disk(tmp_path / "one")
+    assert sorted(everything(tmp_path / "one")) == sorted(TALES)
+    parts = {"train": data.select(range(20)), "test": data.select(range(20, 24))}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "two")
+    corpus = load_corpus("two", None, 4, 0, tmp_path)
+    assert (corpus.train["text"][:], corpus.validation["text"][:]) == (TALES[:20], TALES[20:])
+
+
+def everything(path, **naming):
+    corpus = load_corpus(str(path), None, 2, 0, path, naming=Naming(**naming))
+    return [*corpus.train["text"], *corpus.validation["text"]]
+
+
+SHAPES = {
+    "blank lines": (FLAT, "\n\n".join),
+    "many blank lines": (TALES, "\n\n\n\n".join),
+    "lines": (FLAT, "\n".join),
+    "lines of Windows": (FLAT, "\r\n".join),
+    "lines of old Macs": (FLAT, "\r".join),
+    "end of text": (TALES, lambda t: "".join(f"{x}\n<|endoftext|>\n" for x in t)),
+    "end of text behind the story": (TALES, lambda t: "<|endoftext|>".join(t)),
+    "end of text with spaces, in one line": (FLAT, " <|endoftext|> ".join),
+    "another token": (TALES, lambda t: "".join(f"{x}\n<|end_of_story|>\n\n" for x in t)),
+    "sentence tokens": (TALES, lambda t: "".join(f"<s> {x} </s>\n" for x in t)),
+    "dashes": (TALES, "\n\n-----\n\n".join),
+    "stars": (TALES, "\n* * *\n".join),
+    "percent": (TALES, "\n%\n".join),
+    "labels": (TALES, lambda t: "".join(f"=== Story {i} ===\n{x}\n\n" for i, x in enumerate(t))),
+    "numbers": (TALES, lambda t: "".join(f"{i}.\n\n{x}\n\n" for i, x in enumerate(t, 1))),
+    "headings": (TALES, lambda t: "# Tales\n\n" + "".join(f"## The {i}th\n\n{x}\n\n" for i, x in enumerate(t))),
+    "mentioned": ([f"{x} He wrote <|endoftext|> on it." for x in FLAT], "\n\n".join),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_what_a_story_is_in_a_text(tmp_path, shape, encoding):
+    texts, write = SHAPES[shape]
+    (tmp_path / "a.txt").write_bytes(write(texts).encode(encoding))
+    assert read(tmp_path / "a.txt") == texts
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_texts_are_cut_anywhere_in_reading(tmp_path, shape, monkeypatch):
+    texts, write = SHAPES[shape]
+    (tmp_path / "a.txt").write_text(write(texts), encoding="utf-8")
+    file = open_stories(tmp_path / "a.txt")
+    monkeypatch.setattr(units, "SAMPLE", 61)
+    assert list(file.stories()) == texts
+
+
+def test_what_is_named_is_taken(tmp_path):
+    (tmp_path / "a.txt").write_text("\n\n~o~\n\n".join(TALES), encoding="utf-8")
+    assert read(tmp_path / "a.txt", separator="~o~") == TALES
+    (tmp_path / "a.txt").write_text("\n\n\n".join(TALES), encoding="utf-8")
+    assert read(tmp_path / "a.txt", unit="file") == ["\n\n\n".join(TALES)]
+    assert read(tmp_path / "a.txt", unit="line")[1] == FLAT[1].partition(" “")[0]
+    assert len(read(tmp_path / "a.txt", unit="blank line")) == 48
+    (tmp_path / "a.jsonl").write_text(lines({"text": "no", "tale": x} for x in TALES))
+    assert read(tmp_path / "a.jsonl", field="tale") == TALES
+    with pytest.raises(InputError, match="has no text in a field 'tail'; it has text, tale"):
+        read(tmp_path / "a.jsonl", field="tail")
+    with pytest.raises(InputError, match="unit is one of 'line', 'file', 'blank line', not 'page'"):
+        Naming(unit="page")
+
+
+def test_a_file_each(tmp_path):
+    for number, tale in zip(count(), TALES, strict=False):
+        (tmp_path / f"{number:04}.txt").write_text(tale, encoding="utf-8")
+    assert sorted(everything(tmp_path)) == sorted(TALES)
+
+
+def test_titles_are_no_splits(tmp_path):
+    titles = ["a walk", "dev and the drum", "the little red train", "the-spelling-test", "val's kite", "moon", "test"]
+    texts = [f"{text} {text}" for text in FLAT]
+    for number, title in enumerate(titles):
+        (tmp_path / f"{title}.txt").write_text("\n\n".join(texts[3 * number : 3 * number + 3]), encoding="utf-8")
+    assert sorted(everything(tmp_path)) == sorted(texts[: 3 * len(titles)])
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "validation"),
+    [
+        (["train.txt", "validation.txt", "test.txt"], 1, 1),
+        (["train.jsonl.gz", "dev.jsonl.gz"], 1, 1),
+        (["data/train-00000-of-00002-2d5a1467fff1081b.parquet", "data/train-00001-of-00002.parquet"], 2, 0),
+        (["train/a.txt", "train/b.txt", "valid/a.txt"], 2, 1),
+        (["TinyStories-train.txt", "TinyStories-valid.txt", "V2-train.txt", "V2-valid.txt"], 2, 2),
+        (["train.txt", "test.txt"], 1, 1),
+        (["TinyStoriesV2-GPT4-train.txt"], 1, 0),
+        (["train.txt", "more.csv", "README.txt", "notes.bin", ".hidden.txt"], 2, 0),
+    ],
+)
+def test_splits_by_whole_names(tmp_path, names, train, validation):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    found = find_files(tmp_path)
+    assert {part: len(files) for part, files in found.splits.items()} == (
+        {"train": train, "validation": validation} if validation else {"train": train}
+    )
+    read_or_listed = sum(map(len, found.splits.values())) + len(found.left_out)
+    assert read_or_listed == sum(not name.startswith(".") for name in names)
+
+
+def test_all_kinds_in_a_folder_are_read_and_what_is_none_is_left_out(tmp_path):
+    (tmp_path / "a.txt").write_text("\n\n".join(FLAT[:8]), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(lines({"text": x} for x in FLAT[8:16]))
+    (tmp_path / "c.csv").write_text(table(FLAT[16:]), encoding="utf-8")
+    (tmp_path / "d.csv").write_text("id,n\n1,2\n")
+    (tmp_path / "e.txt").write_text("")
+    reader = open_corpus(str(tmp_path), tmp_path, 0).readers["train"]
+    assert list(reader(None)) == FLAT
+    assert len(reader.left_out) == 2 and "d.csv has no field" in reader.left_out[0] and "empty" in reader.left_out[1]
+
+
+def test_bad_rows_are_counted_and_shown(tmp_path):
+    good = [json.dumps({"text": x}).encode() for x in FLAT]
+    bad = [b'{"text": "half \\ud83d"}', b'{"text": 7}', b'{"txt": "x"}', b"{text: x}", b'{"text": "caf\xe9"}', b"[1]"]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*good, *bad, *good * 10]) + b"\n")
+    file = open_stories(tmp_path / "a.jsonl")
+    assert list(file.stories()) == FLAT + [None] * 6 + FLAT * 10
+    assert sum(file.bad.values()) == 6 and len(file.examples) == 3
+    assert file.examples[1] == "a.jsonl, row 26 is no text but float"
+    pq.write_table(pa.table({"text": pa.array([b"caf\xe9", b"tea"]).view(pa.string())}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [None, "tea"]
+
+
+def test_a_line_of_another_encoding_is_dropped_alone(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\n\n".join([*(x.encode() for x in FLAT * 3), "Zoë is here.".encode("cp1252")]))
+    assert read(tmp_path / "a.txt") == [*FLAT * 3, None]
+
+
+WORDS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=80)
+STORIES = st.lists(WORDS.map(str.strip).filter(lambda t: any(map(str.isalpha, t))), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    STORIES,
+    st.sampled_from(["a.jsonl", "e.jsonl", "a.json", "b.json", "a.csv", "d.tsv"]),
+    st.sampled_from([*PACKERS, ""]),
+)
+def test_any_text_goes_through_any_container(tmp_path, texts, name, packer):
+    data = ROWS[name](texts).encode()
+    (tmp_path / name).write_bytes(PACKERS[packer](data) if packer else data)
+    assert read(tmp_path / name) == texts
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STORIES, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]), st.sampled_from(["~o~", "\n\n", "</s>"]))
+def test_any_text_comes_back_between_named_separators(tmp_path, texts, encoding, separator):
+    texts = [text.replace(separator, "") for text in texts]
+    (tmp_path / "a.txt").write_bytes(separator.join(texts).encode(encoding))
+    assert read(tmp_path / "a.txt", separator=separator) == [t for t in map(str.strip, texts) if t]
