@@ -1,13 +1,14 @@
 """What a run would see of a corpus is said before it begins, and whatever is too little for one is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from pn_lib.errors import InputError
 from pn_lib.run import inspect_command
 from pn_lib.run.inspect_command import inspect, inspect_corpus
-from pn_lib.run.profile import DataSettings, Profile
+from pn_lib.run.profile import DataSettings, load_profile
 
 TALES = [
     f"Tale {i}: One day, Tim found a red ball under the old tree, and he gave it to owl number {i}." for i in range(50)
@@ -15,7 +16,7 @@ TALES = [
 
 
 def profile(train=20, validation=5, **data):
-    return Profile("mine", data=DataSettings(train, validation, min_characters=20, **data))
+    return replace(load_profile("smoke"), data=DataSettings(train, validation, min_characters=20, **data))
 
 
 def write(path, texts):

@@ -12,7 +12,7 @@ from pn_lib.errors import InputError
 TINYSTORIES = "roneneldan/TinyStories"  # on the Hugging Face Hub
 TINYSTORIES_REVISION = "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
 NAMED_CORPORA = ("pocket", "tinystories")  # corpora that are no paths
-# Half of all corpora have one of these. A folder named tinystories is none of them: it is a copy of TinyStories, and its
+# Half of all corpora have one of these. A folder named tinystories is none of them: it is a copy of TinyStories, whose
 # runs are compared with the published ones of that name, where the stories are the same.
 COMMON_NAMES = ("corpus", "data", "dataset", "stories", "story", "test", "text", "train", "validation")
 UNITS = ("line", "file", "blank line")
