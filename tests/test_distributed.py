@@ -64,7 +64,7 @@ def launch(n: int, prefix, folder: Path, stop_at: int = -1, **changes) -> list[s
     script = folder / "program.py"
     script.write_text(PROGRAM)
     launcher = [] if n == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
-    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "CI": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1", "CI": "1"}
     done = subprocess.run(
         [sys.executable, *launcher, str(script), str(prefix), str(folder), json.dumps(changes), str(stop_at)],
         env=environment,
