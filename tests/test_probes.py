@@ -133,7 +133,7 @@ def test_nothing_is_there_twice():
     ("line", "message"),
     [
         ('{"kind": "facts"', "line 2 is no JSON"),
-        ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "b"}', "line 2: 'foils'"),
+        ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "b"}', "line 2: foils is missing"),
         ('{"kind": "wants", "phenomenon": "x", "beginning": "A", "answer": "b", "foils": ["c"]}', "of kind 'wants'"),
         ('{"kind": "facts", "phenomenon": "x", "beginning": "A", "answer": "b", "foils": []}', "no foil"),
         ('{"kind": "facts", "phenomenon": "x", "beginning": "A ", "answer": "b", "foils": ["c"]}', "ends with a space"),
