@@ -47,8 +47,8 @@ FOUND = Naming()  # nothing is named: all is found
 def corpus_name(spec: str) -> str:
     """The name of a corpus in file names: "pocket", "tinystories", or that of the folder or file, in a-z, 0-9 and -.
 
-    A path whose name is left with too little to tell it from others (it has letters of other scripts, is that of a
-    corpus of ours, or one that half of all corpora have) gets six digits of the path's hash.
+    A path whose name does not tell it from others gets six digits of the path's hash: one with letters of other
+    scripts, one called pocket, or one with a name that half of all corpora have.
     """
     if spec in NAMED_CORPORA:
         return spec

@@ -25,9 +25,8 @@ LONG = 50  # characters that a column has on average, at least, to be taken for 
 LONGEST_VALUE = 64_000_000  # characters of one JSON value
 DELIMITERS = ",\t;|"
 
-_decoder = json.JSONDecoder(
-    parse_int=float
-)  # integers of thousands of digits, in fields that nobody reads, are no fault
+# Integers of thousands of digits, in fields that nobody reads, are no fault.
+_decoder = json.JSONDecoder(parse_int=float)
 csv.field_size_limit(LONGEST_VALUE)
 
 

@@ -130,9 +130,8 @@ def _lines_or_blocks(sample: str) -> Unit:
 def _are_stories(lines: list[str]) -> bool:
     """Whether each line is a text of its own: longer than lines are wrapped at, or mostly a sentence to its end."""
     ended = sum(bool(_SENTENCE_END.search(line)) for line in lines) / len(lines)
-    length = median(
-        len(line) + 2 * len(UNSPACED_LETTER.findall(line)) for line in lines
-    )  # such a character is half a word
+    # A letter of a script without spaces is half a word, and counts as three.
+    length = median(len(line) + 2 * len(UNSPACED_LETTER.findall(line)) for line in lines)
     return length >= 200 or (length >= 90 and ended >= 0.8)
 
 
