@@ -1,12 +1,14 @@
-"""Checks of the exercises of notebook 01."""
+"""Checks of the exercises of notebook 01; that of 1.2 is in ``holding_out``."""
 
-import inspect
 import math
 from collections.abc import Callable
 from functools import cache
 
 from pn_lib.course.checks import Wrong, expect, expect_equal, number, run_check
+from pn_lib.course.checks.holding_out import hold_out
 from pn_lib.data import pocket
+
+__all__ = ["bits_per_byte", "hold_out", "learn_letters", "next_letter_entropy", "spoken_share"]
 
 Probability = Callable[[str, str], float]  # of a letter, given the context before it
 
@@ -73,104 +75,6 @@ def _edges(answer: Callable) -> None:
     except ZeroDivisionError:
         raise Wrong("An empty story has no words, and you divided by their number. Its share is 0.0.") from None
     expect_equal(got, 0.0, "An empty story", "It has no words at all: the share is 0 by definition.")
-
-
-_STORIES = [
-    f"{name} had a {thing}."
-    for name in ("Ben", "Lily", "Tom", "Mia", "Sam", "Sara")
-    for thing in ("ball", "kite", "boat", "drum", "doll")
-]
-
-
-def hold_out(answer: Callable[[list[str], int, int], tuple[list[str], list[str]]]) -> bool:
-    """Exercise 1.2: ``answer(stories, count, seed)``, which stories to train on and which to hold back."""
-    return run_check("1.2", answer, _sizes, _repeated, _order_of_file, _order_kept, _lasting_hash, _seeds)
-
-
-def _parts(answer: Callable, stories: list[str], count: int, seed: int) -> tuple[list[str], list[str]]:
-    """The answer's two lists, after a look at their kind."""
-    given = list(stories)
-    parts = answer(given, count, seed)
-    expect(
-        isinstance(parts, tuple | list) and len(parts) == 2 and all(isinstance(part, list) for part in parts),
-        f"Return two lists, `train, validation`, not {str(parts)[:60]}.",
-    )
-    expect(
-        all(isinstance(story, str) for part in parts for story in part),
-        "The two lists must hold the stories themselves, not their numbers or hashes.",
-    )
-    expect(
-        given == stories,
-        "Your function changed the list that it was given. Work on a copy: `sorted` makes one, "
-        "`.sort()`, `.pop()` and `shuffle` do not.",
-    )
-    return parts[0], parts[1]
-
-
-def _sizes(answer: Callable) -> None:
-    for count in (4, 1):
-        train, validation = _parts(answer, _STORIES, count, 0)
-        case = f"{len(_STORIES)} stories, count={count}"
-        expect(
-            (len(train), len(validation)) != (count, len(_STORIES) - count),
-            f"{case}: the right sizes, but the wrong way round: the stories to train on come first.",
-        )
-        expect(len(validation) == count, f"{case}: expected {count} held back, got {len(validation)}.")
-        both = set(train) & set(validation)
-        expect(not both, f"{case}: {next(iter(both), '')!r} is in both lists. That is the leak we want to avoid.")
-        expect(sorted(train + validation) == sorted(_STORIES), f"{case}: a story was lost on the way, or doubled.")
-
-
-def _repeated(answer: Callable) -> None:
-    first, second = (set(_parts(answer, _STORIES, 6, 0)[1]) for _ in range(2))
-    expect(
-        first == second,
-        "Called twice with the same seed, it held back different stories. No random numbers are "
-        "needed here: the hash of a story is as good as random, and always the same.",
-    )
-
-
-def _order_of_file(answer: Callable) -> None:
-    expected = set(_parts(answer, _STORIES, 6, 0)[1])
-    for shuffled in (_STORIES[::-1], _STORIES[1::2] + _STORIES[::2]):
-        got = set(_parts(answer, shuffled, 6, 0)[1])
-        expect(
-            got == expected,
-            f"The same stories in another order: {len(expected - got)} of 6 held back are others. "
-            "Whether a story is held back may depend on the story and the seed, not on its place.",
-        )
-
-
-def _order_kept(answer: Callable) -> None:
-    for name, part in zip(("training", "validation"), _parts(answer, _STORIES, 10, 0), strict=True):
-        expect(
-            [story for story in _STORIES if story in part] == part,
-            f"The {name} stories do not stand in the order of the list that was given.",
-        )
-
-
-def _seeds(answer: Callable) -> None:
-    chosen = {frozenset(_parts(answer, _STORIES, 6, seed)[1]) for seed in range(5)}
-    expect(len(chosen) > 1, "Seeds 0 to 4 all hold back the same stories. The seed must go into what is hashed.")
-    held = set().union(*(_parts(answer, _STORIES, 6, seed)[1] for seed in range(100)))
-    expect(
-        held == set(_STORIES),
-        f"With 100 seeds only {len(held)} of {len(_STORIES)} stories were ever held back. "
-        "Hash the seed and the story together, as one text.",
-    )
-
-
-def _lasting_hash(answer: Callable) -> None:
-    answer = inspect.unwrap(answer)
-    pending = [answer.__code__] if hasattr(answer, "__code__") else []
-    while pending:
-        code = pending.pop()
-        pending += [constant for constant in code.co_consts if hasattr(constant, "co_names")]
-        expect(
-            "hash" not in code.co_names,
-            "Python's own `hash` gives a text another number each time that Python "
-            "starts, so tomorrow's split would be another. `hashlib` does not.",
-        )
 
 
 def bits_per_byte(answer: Callable[[str, Probability], float]) -> bool:
