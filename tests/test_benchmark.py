@@ -22,6 +22,7 @@ from pn_lib.benchmark.decoding_table import (
     measure_decoding,
 )
 from pn_lib.benchmark.generation_table import STORIES, generation_pairs, measure_generation, stories_contenders
+from pn_lib.benchmark.peak_memory import fresh_peak_mb
 from pn_lib.benchmark.scan_table import measure_scan, scan_inputs, scan_methods, scan_pairs
 from pn_lib.benchmark.tables import Pair, as_text, ratios, save_table
 from pn_lib.benchmark.training_table import measure_training, training_pairs
@@ -32,7 +33,7 @@ from pn_lib.models.flops import parameter_count
 from pn_lib.run.publish import BENCHMARK_FILES
 from pn_lib.training import timing
 from pn_lib.training.optimizer import make_optimizer
-from pn_lib.training.timing import Contender, Timing, TrainingStep, alternate, fresh_peak_mb, matrix_peak
+from pn_lib.training.timing import Contender, Timing, TrainingStep, alternate, matrix_peak
 
 TINY = replace(QUICK, lengths=(16,), peer_length=16, contexts=(64, 80), batches=(2,), new_tokens=4, rounds=2)
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from pn_lib.models.dropout import Dropout
 
@@ -26,6 +27,11 @@ def test_neighbours_are_independent():
     gone = (Dropout(0.5)(torch.ones(1 << 18)) == 0).float() - 0.5
     for shift in (1, 2, 7, 8, 16):
         assert abs((gone[shift:] * gone[:-shift]).mean()) < 0.003
+
+
+def test_a_cpu_draws_its_own_numbers(monkeypatch):
+    monkeypatch.setattr(F, "dropout", None)
+    assert (Dropout(0.5)(torch.ones(64)) == 0).any()
 
 
 def test_seeds_and_modes():

@@ -126,6 +126,7 @@ def test_special_tokens_and_padding(exported, tokenizer):
     assert len(theirs) == tokenizer.vocab_size
     batch = theirs(["Once", "Once upon a time"], padding=True)
     assert set(batch) == {"input_ids", "attention_mask"}  # what each of the models takes
+    assert not theirs.clean_up_tokenization_spaces  # text with spaces before its punctuation comes back
     assert theirs.model_max_length == (model.max_length or theirs.model_max_length) >= 64
 
 

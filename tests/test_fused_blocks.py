@@ -1,5 +1,8 @@
 """The kernels of a Transformer's blocks equal PyTorch's operations, in values and gradients, whatever the shapes."""
 
+import os
+import subprocess
+import sys
 from typing import ClassVar
 
 import pytest
@@ -28,6 +31,19 @@ def value_and_gradients(function, *inputs):
 def assert_alike(ours, theirs, *inputs, atol=2e-5):
     for mine, other in zip(value_and_gradients(ours, *inputs), value_and_gradients(theirs, *inputs), strict=True):
         torch.testing.assert_close(mine, other, rtol=2e-5, atol=atol * float(other.abs().max().clamp(min=1)))
+
+
+@pytest.mark.parametrize("channels", [2 * WIDTH, WIDTH + 3])
+def test_convolution_of_any_number_of_channels(channels):
+    torch.manual_seed(0)
+    x, history = torch.randn(2, 21, channels), torch.randn(2, 3, channels)
+    weight, bias = torch.randn(channels, 4), torch.randn(channels)
+
+    def plain(x, history, weight, bias):
+        padded = torch.cat([history, x], 1).mT
+        return F.silu(F.conv1d(padded, weight.unsqueeze(1), bias, groups=channels)).mT
+
+    assert_alike(fused_scan.fused_convolution, plain, x, history, weight, bias)
 
 
 @pytest.mark.parametrize("shape", [(1, WIDTH), (3, 5, 2 * WIDTH), (200, 3 * WIDTH)])
@@ -155,6 +171,26 @@ def test_threads_change_nothing():
     finally:
         torch.set_num_threads(threads)
     torch.testing.assert_close(*found, rtol=1e-6, atol=1e-6)
+
+
+FIRST_KERNEL = """
+import torch
+torch.set_num_threads(1)
+from pn_lib.models.cpu import fused_blocks, fused_decoding
+if {decoding}:
+    fused_decoding.use_threads(1)
+else:
+    fused_blocks.rms_norm(torch.randn(4, 64), torch.ones(64), 1e-5)
+print(torch.get_num_threads())
+"""
+
+
+@pytest.mark.parametrize("decoding", [False, True])
+def test_the_first_kernel_of_a_process_leaves_pytorch_its_threads(decoding):
+    """Numba, told to have two of them, would give them to PyTorch too."""
+    command = [sys.executable, "-c", FIRST_KERNEL.format(decoding=decoding)]
+    answer = subprocess.run(command, env=os.environ | {"NUMBA_NUM_THREADS": "2"}, capture_output=True, text=True)
+    assert answer.stdout.split() == ["1"], answer.stderr
 
 
 def test_where_kernels_may_stand_in():

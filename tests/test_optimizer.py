@@ -125,6 +125,7 @@ def test_schedules_by_hand():
     assert factors(4, "linear") == [1.0, 0.75, 0.5, 0.25]
     assert factors(4, "constant") == [1.0] * 4
     assert factors(8, "linear", warmup=0.5)[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert factors(5, "linear", warmup=0.2) == pytest.approx([1.0, 1.0, 0.75, 0.5, 0.25])
     assert factors(4, "linear", minimum=0.2) == pytest.approx([1.0, 0.8, 0.6, 0.4])
     assert factors(4, "cosine", minimum=0.1)[2] == pytest.approx(0.55)  # half-way down: the mean of 1 and 0.1
     assert factors(4, "cosine")[1] == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))

@@ -19,7 +19,7 @@ from pn_lib.models.likelihood import likelihood
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run import run as run_module
 from pn_lib.run.model_folder import keep_model
-from pn_lib.run.plotting import LiveCurve, use_style
+from pn_lib.run.plotting import LiveCurve, draw_png, use_style
 from pn_lib.run.profile import load_profile
 from pn_lib.run.run import open_run
 from pn_lib.run.stages import covers, load_stages, maker
@@ -129,6 +129,17 @@ def test_figures_are_the_same_bytes_each_time_and_carry_their_origin(stages):
     sidecar = json.loads(pictures[0][2])
     assert (sidecar["notebook"], sidecar["alt"]) == ("01_a", "a rising line")
     assert sidecar["parameters"] == {"profile": "smoke", "corpus": "pocket"}
+
+
+def test_a_figure_is_drawn_anew_only_when_it_has_changed():
+    use_style()
+    figure, axes = plt.subplots()
+    axes.plot([1, 2], [3, 4])
+    first = draw_png(figure)
+    assert draw_png(figure) is first
+    axes.set_title("more")
+    assert draw_png(figure) != first
+    plt.close(figure)
 
 
 def test_work_is_kept_while_nothing_changed_and_wiped_when_the_profile_did(stages, tmp_path):

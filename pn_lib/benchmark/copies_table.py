@@ -10,13 +10,14 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from pn_lib.benchmark.peak_memory import fresh_peak_mb
 from pn_lib.data.pocket import sample_stories
 from pn_lib.data.stories import read_stories
 from pn_lib.errors import InputError
 from pn_lib.evaluation.completions import cut_beginning
 from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.files import read_json, write_json
-from pn_lib.training.timing import Contender, alternate, fresh_peak_mb
+from pn_lib.training.timing import Contender, alternate
 
 POCKET, TINYSTORIES = "pocket", "TinyStories"
 COMPLETIONS = 100  # endings of stories that are not in the index

@@ -7,10 +7,11 @@ import pandas as pd
 import torch
 
 from pn_lib.benchmark.contenders import Scale, build_ours, mamba_name, ours, random_ids
+from pn_lib.benchmark.peak_memory import forget_peak, fresh_peak_mb
 from pn_lib.benchmark.tables import Pair
 from pn_lib.models.base import LanguageModel
 from pn_lib.progress import progress
-from pn_lib.training.timing import Contender, alternate, forget_peak, fresh_peak_mb
+from pn_lib.training.timing import Contender, alternate
 
 STEPS = 56  # measured at the end of each context
 TURN = 8  # steps in one turn; the first half, not timed, brings weights back into the cache, as in real decoding

@@ -14,12 +14,13 @@ from torch import nn
 
 from pn_lib.benchmark.contenders import Scale, find, mamba_name, mambapy_name, ours, random_ids
 from pn_lib.benchmark.contenders import others as other_models
+from pn_lib.benchmark.peak_memory import fresh_peak_mb
 from pn_lib.benchmark.tables import Pair
 from pn_lib.hardware import PRECISIONS, native_precisions
 from pn_lib.models.flops import parameter_count, training_flops_per_token
 from pn_lib.progress import progress
 from pn_lib.training.optimizer import make_optimizer
-from pn_lib.training.timing import Contender, TrainingStep, alternate, fresh_peak_mb, matrix_peak
+from pn_lib.training.timing import Contender, TrainingStep, alternate, matrix_peak
 
 COMPILED = "Transformer, compiled"
 MEMORY_STEPS = 3

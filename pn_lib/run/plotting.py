@@ -10,7 +10,7 @@ from IPython import get_ipython
 from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
 
 # Okabe & Ito (2008), in an order whose neighbours also differ in lightness, so that grey print keeps them apart
 COLOURS = {
@@ -31,6 +31,8 @@ MODEL_COLOURS = {
     "human": COLOURS["green"],
 }
 SHARPNESS = 1.5  # pixels of a notebook's picture per pixel of the page: screens have more dots than that counts
+DPI = 100 * SHARPNESS
+MARGIN = 15  # pixels of white around a notebook's picture
 
 
 def use_style() -> None:
@@ -71,12 +73,22 @@ def use_style() -> None:
         formatters["text/plain"].for_type(Figure, _words)
 
 
+def draw_png(figure: Figure) -> bytes:
+    """The PNG of a figure, drawn when it is asked for first or has changed since: drawing takes the most time."""
+    if figure.stale or not hasattr(figure, "drawn_png"):
+        drawn = BytesIO()
+        figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
+        figure.drawn_png = drawn.getvalue()
+        figure.stale = False  # savefig has only changed the resolution, and changed it back
+    return figure.drawn_png
+
+
 def _picture(figure: Figure) -> tuple[bytes, dict[str, str | int]]:
-    """The PNG of a figure, with its width on the page and its words; 256 colours do, and take half the space."""
-    drawn, small = BytesIO(), BytesIO()
-    figure.savefig(drawn, format="png", bbox_inches="tight", dpi=SHARPNESS * figure.dpi)
-    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    image.save(small, format="png", optimize=True)
+    """The PNG of a figure with narrow margins, its width on the page and its words; 256 colours take half the space."""
+    image, small = Image.open(BytesIO(draw_png(figure))).convert("RGB"), BytesIO()
+    drawn = ImageChops.difference(image, Image.new("RGB", image.size, "white")).getbbox()
+    image = ImageOps.expand(image.crop(drawn), MARGIN, "white")
+    image.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     words = {"alt": figure.get_label()} if figure.get_label() else {}
     return small.getvalue(), {"width": round(image.width / SHARPNESS)} | words
 

@@ -6,7 +6,6 @@ step is one call. What grows with the length are the keys and values, allocated 
 
 import math
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 
 from pn_lib.models.base import Decoder
 from pn_lib.models.cpu import decoding_kernels as kernels
-from pn_lib.models.cpu.fused_scan import blocked_channels
+from pn_lib.models.cpu.fused_scan import blocked_channels, use_threads
 from pn_lib.models.cpu.simd import WIDTH
 
 ACTIVATIONS = {"swiglu": kernels.SWIGLU, "gelu": kernels.GELU, "relu": kernels.RELU, "relu2": kernels.RELU2}
@@ -126,7 +125,7 @@ class FusedMamba(Decoder):
 
 def _set_threads(rows: int) -> None:
     groups = -(-rows // kernels.ROWS)
-    numba.set_num_threads(min(groups, torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    use_threads(min(groups, torch.get_num_threads()))
 
 
 def _transformer_weights(model) -> kernels.TransformerWeights:

@@ -140,9 +140,21 @@ class _FusedConvolution(torch.autograd.Function):
         return grad_x, grad_history, grad_weight.sum(0).mT, grad_bias.sum(0)
 
 
+def use_threads(most: int) -> None:
+    """Let kernels run on ``most`` threads, or fewer where Numba has fewer, and PyTorch on as many as before.
+
+    At its first use in a process Numba starts its threads and, with them, gives all of OpenMP its own number, one for
+    each core: PyTorch's products, told to take one thread, would take them all.
+    """
+    pytorch = torch.get_num_threads()
+    numba.set_num_threads(min(most, numba.config.NUMBA_NUM_THREADS))
+    if torch.get_num_threads() != pytorch:
+        torch.set_num_threads(pytorch)
+
+
 def run_kernel(kernel: Callable, work: int, *arguments) -> None:
     """Call a kernel on as many threads as PyTorch uses; say so where that had to compile it first."""
-    numba.set_num_threads(1 if work < SMALL else min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    use_threads(1 if work < SMALL else torch.get_num_threads())
     known, start = len(kernel.overloads), time.perf_counter()
     kernel(*arguments)
     seconds = time.perf_counter() - start
