@@ -13,7 +13,7 @@ from pn_lib.data.tokens import IGNORED
 from pn_lib.models import attention as attention_module
 from pn_lib.models import loss, norm, transformer
 from pn_lib.models.attention import rotary_table, rotate
-from pn_lib.models.cpu import fused_blocks, fused_scan
+from pn_lib.models.cpu import calling, fused_blocks, fused_scan
 from pn_lib.models.cpu.availability import can_fuse
 from pn_lib.models.cpu.simd import WIDTH
 from pn_lib.models.loss import token_nats
@@ -209,11 +209,11 @@ def test_a_kernel_that_is_compiled_says_so_but_not_in_an_executed_notebook(monke
         def __call__(self):
             self.overloads[len(self.overloads)] = None
 
-    monkeypatch.setattr(fused_scan, "COMPILED", -1.0)
+    monkeypatch.setattr(calling, "COMPILED", -1.0)
     for variable in ("CI", "PN_PROGRESS"):
         monkeypatch.delenv(variable, raising=False)
-    fused_scan.run_kernel(Kernel(), 1)
+    calling.run_kernel(Kernel(), 1)
     assert "compiled example in" in capsys.readouterr().err
     monkeypatch.setenv("PN_PROGRESS", "status")
-    fused_scan.run_kernel(Kernel(), 1)
+    calling.run_kernel(Kernel(), 1)
     assert not capsys.readouterr().err

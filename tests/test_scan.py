@@ -206,7 +206,7 @@ def test_auto_is_the_fused_scan_on_a_cpu_in_float32():
 
 def test_without_numba_the_torch_scan_is_taken_and_says_so(monkeypatch):
     inputs = random_inputs(2, 20, 16, 4, torch.float32)
-    monkeypatch.setitem(sys.modules, "pn_lib.models.cpu.fused_scan", None)  # importing it now fails
+    monkeypatch.setitem(sys.modules, "pn_lib.models.cpu.fused_blocks", None)  # importing it now fails
     why_no_kernels.cache_clear()
     try:
         with pytest.warns(UserWarning, match="the fused kernels cannot run here .*pip install numba"):

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pn_lib import files
+from pn_lib.data.batches import BATCH, batches
 from pn_lib.errors import InputError
 
-BATCH = 1000  # stories held as Python strings at a time; they come to about 1 MB ...
-BATCH_CHARACTERS = 1_000_000  # ... and are fewer where they are longer
 SCHEMA = pa.schema([("text", pa.string())])
 
 
@@ -32,19 +31,6 @@ def read_stories(path: Path) -> Iterator[str]:
                 yield from batch.column("text").to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is no Parquet file of stories, or a damaged one ({error})") from None
-
-
-def batches(stories: Iterable[str | None]) -> Iterator[list[str | None]]:
-    """``stories`` in lists of BATCH, or fewer once they come to BATCH_CHARACTERS."""
-    batch, characters = [], 0
-    for text in stories:
-        batch.append(text)
-        characters += len(text or "")
-        if len(batch) == BATCH or characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
 
 
 def to_dataset(stories: Iterable[str | None], file: Path | None = None) -> datasets.Dataset:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pn_lib import files
-from pn_lib.data.stories import batches
+from pn_lib.data.batches import batches
 from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.errors import InputError
 from pn_lib.progress import progress

@@ -11,7 +11,7 @@ import torch
 def why_no_kernels() -> str:
     """Why the kernels cannot run here; empty where they can. Where they cannot, the first call warns."""
     try:
-        import_module("pn_lib.models.cpu.fused_scan")
+        import_module("pn_lib.models.cpu.fused_blocks")
     except Exception as error:  # no Numba, or none for this processor or NumPy: whatever it says is told
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         warnings.warn(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pn_lib.models.cpu import attention_kernels, block_kernels
 from pn_lib.models.cpu.block_kernels import ROWS
-from pn_lib.models.cpu.fused_scan import arrays, run_kernel
+from pn_lib.models.cpu.calling import arrays, run_kernel
 from pn_lib.models.cpu.simd import WIDTH
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pn_lib.models.base import Decoder
 from pn_lib.models.cpu import decoding_kernels as kernels
-from pn_lib.models.cpu.fused_scan import blocked_channels, use_threads
+from pn_lib.models.cpu.calling import blocked_channels, use_threads
 from pn_lib.models.cpu.simd import WIDTH
 
 ACTIVATIONS = {"swiglu": kernels.SWIGLU, "gelu": kernels.GELU, "relu": kernels.RELU, "relu2": kernels.RELU2}
