@@ -18,6 +18,9 @@ SAMPLE ?= 200
 export GOMP_SPINCOUNT ?= 2000
 export KMP_BLOCKTIME ?= 1
 
+# Kernels are those of .venv, also where another environment's python3 comes first on Jupyter's path.
+export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter$(if $(JUPYTER_PATH),:$(JUPYTER_PATH))
+
 BIN := .venv/bin
 READY := .venv/ready
 DEVELOP := .venv/ready-dev

@@ -1,12 +1,16 @@
 """The pipeline on small notebooks of its own: order, skipping, failing, resuming, locking."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
 from filelock import FileLock
+from jupyter_client.kernelspec import KernelSpecManager
 
 from pn_lib import hardware
 from pn_lib.errors import InputError
@@ -15,7 +19,7 @@ from pn_lib.process import usable_cores
 from pn_lib.run import report as report_module
 from pn_lib.run.execution import StageError
 from pn_lib.run.pipeline import Pipeline
-from pn_lib.run.stages import load_stages
+from pn_lib.run.stages import REPOSITORY, load_stages
 
 FIRST = """
 import json, os
@@ -224,6 +228,40 @@ def test_a_notebook_without_declaration_or_parameters_is_named(tmp_path):
         load_stages(tmp_path)
     with pytest.raises(InputError, match="no notebooks in"):
         load_stages(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def foreign_kernel(tmp_path, monkeypatch):
+    """A ``python3`` kernel of an environment that is gone, first on Jupyter's path."""
+    folder = tmp_path / "jupyter" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    argv = [str(tmp_path / "gone" / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "gone", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    return argv[0]
+
+
+def test_a_kernel_is_this_interpreter_whatever_other_environments_left(world, tmp_path, foreign_kernel):
+    assert KernelSpecManager().get_kernel_spec("python3").argv[0] == foreign_kernel
+    make, _ = world
+    source = FIRST + '(folder / "python").write_text(__import__("sys").executable)'
+    write_notebook(tmp_path / "notebooks", "01_first", source, [], ["a.json", "python"])
+    make().run()
+    assert (tmp_path / "results" / "smoke-pocket" / "python").read_text() == sys.executable
+
+
+def test_make_puts_its_own_kernels_first(foreign_kernel):
+    """So JupyterLab's ``python3`` is that of .venv."""
+    done = subprocess.run(
+        ["make", "-f", "-", "-f", str(REPOSITORY / "Makefile"), "say"],
+        input="say:\n\t@printenv JUPYTER_PATH\n",
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, *others = done.stdout.strip().split(":")
+    assert first == str(REPOSITORY / ".venv" / "share" / "jupyter") and others == [os.environ["JUPYTER_PATH"]]
 
 
 def test_what_a_dying_kernel_says_is_kept_and_named(world, tmp_path, capfd):

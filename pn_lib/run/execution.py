@@ -6,7 +6,9 @@ import threading
 from pathlib import Path
 
 import papermill
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -23,10 +25,17 @@ class StageError(RuntimeError):
     """A stage failed for a reason that is not the user's input; the message shows the cell and the error."""
 
 
-class QuietKernelManager(AsyncKernelManager):
-    """Writes to a file what the kernel's process says beside its notebook: when stopped, it complains of sockets."""
+class OwnKernelManager(AsyncKernelManager):
+    """Starts this very interpreter, though another environment's ``python3`` may come first on Jupyter's path.
 
-    stderr_file = Unicode(config=True)
+    Writes to a file what the kernel's process says beside its notebook: when stopped, it complains of sockets.
+    """
+
+    stderr_file = Unicode(os.devnull, config=True)
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
     async def start_kernel(self, **options) -> None:
         with Path(self.stderr_file).open("w") as stderr:  # the process keeps it open
@@ -41,7 +50,7 @@ class ProgressEngine(NBClientEngine):
         config = Config(
             {
                 "KernelManager": {"transport": "ipc"},  # a kernel that only this user can reach
-                "QuietKernelManager": {"stderr_file": str(kernel_stderr)},
+                "OwnKernelManager": {"stderr_file": str(kernel_stderr)},
             }
         )
         done = threading.Event()
@@ -49,7 +58,7 @@ class ProgressEngine(NBClientEngine):
         watcher.start()
         try:
             return super().execute_managed_notebook(
-                nb_man, kernel_name, config=config, kernel_manager_class=QuietKernelManager, **kwargs
+                nb_man, kernel_name, config=config, kernel_manager_class=OwnKernelManager, **kwargs
             )
         finally:
             done.set()
