@@ -18,6 +18,12 @@ SAMPLE ?= 200
 export GOMP_SPINCOUNT ?= 2000
 export KMP_BLOCKTIME ?= 1
 
+# A misspelled variable would be without effect.
+SETTINGS := PROFILE CORPUS PYTHON CONSTRAINT SAMPLE UPGRADE BIN GOMP_SPINCOUNT KMP_BLOCKTIME
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(SETTINGS),$(GIVEN))
+$(if $(UNKNOWN),$(error there is no variable $(UNKNOWN); known are $(SETTINGS)))
+
 # Kernels are those of .venv, also where another environment's python3 comes first on Jupyter's path.
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter$(if $(JUPYTER_PATH),:$(JUPYTER_PATH))
 
