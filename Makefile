@@ -58,7 +58,8 @@ mutants: $(DEVELOP)
 	$(BIN)/python tests/mutants.py $(SAMPLE)
 
 lab: $(READY)
-	PN_PROFILE="$(if $(filter %.toml,$(PROFILE)),$(abspath $(PROFILE)),$(PROFILE))" PN_CORPUS="$(CORPUS)" $(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb
+	PN_PROFILE="$(if $(filter %.toml,$(PROFILE)),$(abspath $(PROFILE)),$(PROFILE))" PN_CORPUS="$(CORPUS)" \
+	    $(BIN)/python -c 'import pn_lib; from jupyterlab.labapp import main; main()' --notebook-dir=. notebooks/01_data_exploration.ipynb
 
 # The environment, made anew when the locked versions change.
 $(READY): requirements.lock pyproject.toml
