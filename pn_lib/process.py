@@ -60,18 +60,20 @@ def settle() -> None:
 def _settle_home() -> None:
     """Where no home directory can be written, give libraries a temporary folder, and say so once."""
     home = os.path.expanduser("~")
-    missing = [name for name in AT_HOME if name not in os.environ]
-    if os.access(home, os.W_OK) or not missing:
+    if os.access(home, os.W_OK):
         return
-    if Path(home, ".cache", "huggingface").exists():  # what is there can be read
-        missing = [name for name in missing if name != "HF_HOME"]
-    kernels = not os.access(Path(__file__).parent, os.W_OK) and "NUMBA_CACHE_DIR" not in os.environ
-    if kernels:  # Numba keeps them beside their source, or else at home
-        missing.append("NUMBA_CACHE_DIR")
+    cache, wanted = Path(os.environ.get("XDG_CACHE_HOME") or Path(home, ".cache")), {*AT_HOME}
+    if os.access(cache, os.W_OK) or cache.joinpath("huggingface").exists():  # what is there can at least be read
+        wanted.remove("HF_HOME")
+    if not os.access(cache, os.W_OK) and not os.access(Path(__file__).parent, os.W_OK):  # Numba's places for kernels
+        wanted.add("NUMBA_CACHE_DIR")
+    missing = wanted - os.environ.keys()
+    if not missing:
+        return
     folder = tempfile.mkdtemp(prefix="pocketnarrator-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ.update({name: os.path.join(folder, name.lower()) for name in missing})
     said = f"the home directory {home} cannot be written; what libraries keep there goes into a temporary folder"
-    if kernels:
+    if "NUMBA_CACHE_DIR" in missing:
         said += ", and the CPU kernels are compiled anew each time (to keep them, let HOME name a folder of yours)"
     print(said, file=sys.stderr)
