@@ -95,7 +95,7 @@ def _system_message(error: OSError) -> str:
         return (
             "the disk is full; free some space and run the same command again, which goes on from the last whole result"
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return (
             f"{error.filename}: {error.strerror}; change its permissions, or set the environment variable PN_ROOT to a "
             "folder of your own, where results are kept then"

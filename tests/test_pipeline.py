@@ -1,23 +1,28 @@
 """The pipeline on small notebooks of its own: order, skipping, failing, resuming, locking."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 import torch
 from filelock import FileLock
-from jupyter_client.kernelspec import KernelSpecManager
+from huggingface_hub import HfApi
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 
 from pn_lib import hardware
+from pn_lib.data import corpora
 from pn_lib.errors import InputError
-from pn_lib.files import read_json
+from pn_lib.files import read_json, write_json
 from pn_lib.process import usable_cores
 from pn_lib.run import report as report_module
-from pn_lib.run.execution import StageError
+from pn_lib.run.execution import OwnKernelManager, StageError
 from pn_lib.run.pipeline import Pipeline
 from pn_lib.run.stages import REPOSITORY, load_stages
 
@@ -196,6 +201,38 @@ def test_an_artifact_no_longer_declared_goes_when_its_stage_reruns(world, tmp_pa
     assert not (tmp_path / "results/smoke-pocket/c.json").exists()
 
 
+def refuse(*_, **__):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "message"),
+    [
+        ("pn_lib.files.tempfile.TemporaryFile", refuse, "nothing can be written to .*Read-only file system.*PN_ROOT"),
+        ("shutil.disk_usage", lambda _: SimpleNamespace(free=2_000_000), "needs about 4. MB of disk, and 2 MB"),
+    ],
+)
+def test_a_disk_without_room_is_noticed_before_anything_begins(world, tmp_path, monkeypatch, where, what, message):
+    make, said = world
+    monkeypatch.setattr(where, what)
+    with pytest.raises(InputError, match=message):
+        make().run()
+    assert said == [] and not (tmp_path / "results").exists()
+
+
+def test_the_hub_is_asked_before_the_first_notebook_if_that_must_fetch_stories(world, tmp_path, monkeypatch):
+    _, said = world
+    monkeypatch.setattr(corpora, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9"))  # where nobody listens
+    pipeline = Pipeline("smoke", "tinystories", said.append)
+    pipeline.stages = load_stages(tmp_path / "notebooks")
+    with pytest.raises(InputError, match="cannot be fetched from the Hugging Face Hub"):
+        pipeline.run()
+    assert not any("01_first" in line for line in said)
+    write_json(tmp_path / "results/smoke-tinystories/work/01_first/tinystories.arrow", {})
+    with pytest.raises(StageError, match="01_first failed"):
+        pipeline.run()
+
+
 def test_a_second_pipeline_on_the_same_run_is_refused(world, tmp_path):
     make, _ = world
     folder = tmp_path / "results" / "smoke-pocket"
@@ -273,3 +310,11 @@ def test_what_a_dying_kernel_says_is_kept_and_named(world, tmp_path, capfd):
     kept = tmp_path / "results" / "smoke-pocket" / "work" / "kernel-stderr"
     assert str(kept) in str(caught.value) and "out of luck" in kept.read_text()
     assert "out of luck" not in capfd.readouterr().err
+
+
+def test_what_keeps_a_kernel_from_starting_is_shown(world, monkeypatch):
+    make, _ = world
+    argv = [sys.executable, "-c", "import sys; sys.exit('no kernel in this environment')"]
+    monkeypatch.setattr(OwnKernelManager, "kernel_spec", KernelSpec(argv=argv, language="python"))
+    with pytest.raises(StageError, match=r"01_first: its kernel does not start; it said:\nno kernel in this"):
+        make().run()

@@ -112,17 +112,14 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str], work: Path
             kernel_stderr=stderr,
         )
     except PapermillExecutionError as error:
-        raise _explain(error, notebook.stem, output) from None
-    except DeadKernelError:
-        raise StageError(
-            f"{notebook.stem}: its kernel died, most likely for lack of memory; choose a smaller profile, or run again "
-            f"to go on. The executed notebook: {output}; what the kernel said last: {stderr}"
-        ) from None
+        raise _explain_cell(error, notebook.stem, output) from None
+    except RuntimeError as error:
+        raise _explain_kernel(error, notebook.stem, output, stderr) from None
     finally:
         del os.environ["PN_PROGRESS"]
 
 
-def _explain(error: PapermillExecutionError, name: str, output: Path) -> Exception:
+def _explain_cell(error: PapermillExecutionError, name: str, output: Path) -> Exception:
     if error.ename in USER_ERRORS:
         return InputError(error.evalue)
     if "No space left on device" in error.evalue or "Disk quota exceeded" in error.evalue:
@@ -135,3 +132,15 @@ def _explain(error: PapermillExecutionError, name: str, output: Path) -> Excepti
         f"{name} failed in cell {error.cell_index}:\n\n{source}\n\n"
         f"{error.ename}: {error.evalue}\n\nThe executed notebook, with the traceback: {output}"
     )
+
+
+def _explain_kernel(error: RuntimeError, name: str, output: Path, stderr: Path) -> Exception:
+    if isinstance(error, DeadKernelError):
+        return StageError(
+            f"{name}: its kernel died, most likely for lack of memory; choose a smaller profile, or run again "
+            f"to go on. The executed notebook: {output}; what the kernel said last: {stderr}"
+        )
+    if "kernel_info" in str(error):  # what a kernel is asked first
+        said = stderr.read_text(encoding="utf-8", errors="replace").strip() or "nothing"
+        return StageError(f"{name}: its kernel does not start; it said:\n{said}")
+    return error

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from pn_lib.data.corpus_paths import corpus_name
 from pn_lib.errors import InputError, suggestion
-from pn_lib.files import atomic, read_json, write_json, write_text
+from pn_lib.files import atomic, check_writable, read_json, write_json, write_text
 from pn_lib.run.profile import load_profile
 from pn_lib.run.sections import Sections
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY, Stage, covers, load_stages, maker, output_root, stage_key
@@ -117,7 +117,8 @@ def open_run(profile: str, corpus: str, notebook: str) -> Run:
     """Open the run named by ``profile`` and ``corpus`` for one of the course's notebooks.
 
     Raises:
-        InputError: unknown profile, corpus or notebook; or papermill was given a parameter that no notebook has.
+        InputError: unknown profile, corpus or notebook; papermill was given a parameter that no notebook has; or
+            results cannot be written.
     """
     if shell := get_ipython():
         check_parameters(shell.history_manager.input_hist_raw)
@@ -126,6 +127,7 @@ def open_run(profile: str, corpus: str, notebook: str) -> Run:
         raise InputError(f"no notebook named {notebook!r} in {NOTEBOOKS.name}/")
     whole = load_profile(profile)
     run = Run(Sections(whole, stage.profile, stage.name), corpus, stage, output_root())
+    check_writable(run.results)
     run.results.mkdir(parents=True, exist_ok=True)
     key, marker = stage_key(stage, whole, corpus, run.results, with_notebook=False), run.work / "key"
     if not marker.exists() or marker.read_text() != key:  # other code, settings or inputs would not go on with it
