@@ -287,6 +287,16 @@ def test_a_kernel_is_this_interpreter_whatever_other_environments_left(world, tm
     assert (tmp_path / "results" / "smoke-pocket" / "python").read_text() == sys.executable
 
 
+def test_a_kernel_leaves_nothing_beside_its_notebook(world, tmp_path):
+    """Its sockets lie elsewhere: the notebooks may be read-only."""
+    make, _ = world
+    source = FIRST + '(folder / "beside").write_text(str(sorted(os.listdir("."))))'
+    write_notebook(tmp_path / "notebooks", "01_first", source, [], ["a.json"])
+    make().run()
+    beside = (tmp_path / "results" / "smoke-pocket" / "beside").read_text()
+    assert beside == "['01_first.ipynb', '02_second.ipynb']"
+
+
 def test_make_puts_its_own_kernels_first(foreign_kernel):
     """So JupyterLab's ``python3`` is that of .venv."""
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -47,19 +48,21 @@ class ProgressEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, status_file: Path, kernel_stderr: Path, **kwargs):
-        config = Config(
-            {
-                "KernelManager": {"transport": "ipc"},  # a kernel that only this user can reach
-                "OwnKernelManager": {"stderr_file": str(kernel_stderr)},
-            }
-        )
         done = threading.Event()
         watcher = threading.Thread(target=cls._watch, args=(nb_man, status_file, done), daemon=True)
         watcher.start()
         try:
-            return super().execute_managed_notebook(
-                nb_man, kernel_name, config=config, kernel_manager_class=OwnKernelManager, **kwargs
-            )
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                config = Config(
+                    {
+                        # sockets that only this user can reach, and not beside the notebook, which may be read-only
+                        "KernelManager": {"transport": "ipc", "connection_file": f"{folder}/kernel.json"},
+                        "OwnKernelManager": {"stderr_file": str(kernel_stderr)},
+                    }
+                )
+                return super().execute_managed_notebook(
+                    nb_man, kernel_name, config=config, kernel_manager_class=OwnKernelManager, **kwargs
+                )
         finally:
             done.set()
             watcher.join()
