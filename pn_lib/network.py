@@ -2,10 +2,11 @@
 
 import os
 from importlib.util import find_spec
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # read by OpenSSL, and so by every client
+PROXIES = ("http", "https", "socks5", "socks5h")  # that clients know
 HUB = "https://huggingface.co"
 
 
@@ -22,23 +23,26 @@ def environment_fault(url: str = HUB) -> str:
         path = os.environ.get(name)
         if path and not os.path.exists(path):
             return f"{name} names {path}, which is not there; correct it or unset it"
-    return _proxy_fault(urlsplit(url))
-
-
-def _proxy_fault(url: SplitResult) -> str:
-    variable = next((name for name in _proxy_variables(url.scheme) if os.environ.get(name)), None)
-    if variable is None or proxy_bypass(url.hostname):
+    parts = urlsplit(url)
+    for name in _proxy_variables("http", "https", "all"):  # clients prepare all of them, used or not
+        kind, place = _kind_and_place(name)
+        if kind not in PROXIES:
+            return f"{name} names a {kind} proxy ({place}), a kind that is not known; correct it or unset it"
+        if kind.startswith("socks") and not find_spec("socksio"):
+            return f"{name} names a {kind} proxy ({place}); for these, pip install socksio, or unset it"
+    used = _proxy_variables(parts.scheme, "all")
+    if not used or proxy_bypass(parts.hostname):
         return ""
-    scheme, _, rest = os.environ[variable].rpartition("://")
-    place = rest.rpartition("@")[2].strip("/")
-    if scheme.startswith("socks") and not find_spec("socksio"):
-        return (
-            f"{variable} names a SOCKS proxy ({place}), and the package for these is missing; pip install socksio, "
-            "or unset it"
-        )
-    return f"{variable} names the proxy {place}; if that is wrong, correct it or unset it"
+    return f"{used[0]} names the proxy {_kind_and_place(used[0])[1]}; if that is wrong, correct it or unset it"
 
 
-def _proxy_variables(scheme: str) -> list[str]:
-    """In the order in which clients look: the lower-case name first, as ``urllib.request.getproxies``."""
-    return [spelled for kind in (scheme, "all") for spelled in (f"{kind}_proxy", f"{kind}_PROXY".upper())]
+def _proxy_variables(*kinds: str) -> list[str]:
+    """Those that are set, in the order in which clients look: the lower-case name first."""
+    names = [spelled for kind in kinds for spelled in (f"{kind}_proxy", f"{kind}_proxy".upper())]
+    return [name for name in names if os.environ.get(name)]
+
+
+def _kind_and_place(variable: str) -> tuple[str, str]:
+    """Of a proxy, such as ("http", "127.0.0.1:3128")."""
+    kind, _, rest = os.environ[variable].rpartition("://")
+    return kind.lower() or "http", rest.rpartition("@")[2].strip("/")

@@ -11,7 +11,8 @@ from pn_lib.network import environment_fault
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 CASES = [
-    ("ALL_PROXY", "socks5://user:secret@127.0.0.1:9", r"ALL_PROXY names a SOCKS proxy \(127\.0\.0\.1:9\)"),
+    ("ALL_PROXY", "socks5://user:secret@127.0.0.1:9", r"ALL_PROXY names a socks5 proxy \(127\.0\.0\.1:9\).*socksio"),
+    ("ALL_PROXY", "nonsense://user:secret@127.0.0.1:9", r"ALL_PROXY names a nonsense proxy \(127\.0\.0\.1:9\)"),
     ("SSL_CERT_FILE", "/no/such/file", "SSL_CERT_FILE names /no/such/file, which is not there"),
 ]
 
