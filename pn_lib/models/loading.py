@@ -148,7 +148,7 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ImportError) as error:  # the last for SOCKS proxies
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ImportError, ValueError) as error:  # the last 2: proxies
         raise InputError(
             f"there is no run or folder {name!r} here, and the Hugging Face Hub cannot be reached to look "
             f"for a model of that name{unreachable(error)}, or check the name"
