@@ -18,6 +18,15 @@ SAMPLE ?= 200
 export GOMP_SPINCOUNT ?= 2000
 export KMP_BLOCKTIME ?= 1
 
+# A misspelled variable would be without effect.
+SETTINGS := PROFILE CORPUS PYTHON CONSTRAINT SAMPLE UPGRADE BIN GOMP_SPINCOUNT KMP_BLOCKTIME
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(SETTINGS),$(GIVEN))
+$(if $(UNKNOWN),$(error there is no variable $(UNKNOWN); known are $(SETTINGS)))
+
+# Kernels are those of .venv, also where another environment's python3 comes first on Jupyter's path.
+export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter$(if $(JUPYTER_PATH),:$(JUPYTER_PATH))
+
 BIN := .venv/bin
 READY := .venv/ready
 DEVELOP := .venv/ready-dev
@@ -49,7 +58,8 @@ mutants: $(DEVELOP)
 	$(BIN)/python tests/mutants.py $(SAMPLE)
 
 lab: $(READY)
-	PN_PROFILE="$(if $(filter %.toml,$(PROFILE)),$(abspath $(PROFILE)),$(PROFILE))" PN_CORPUS="$(CORPUS)" $(BIN)/jupyter lab --notebook-dir=. notebooks/01_data_exploration.ipynb
+	PN_PROFILE="$(if $(filter %.toml,$(PROFILE)),$(abspath $(PROFILE)),$(PROFILE))" PN_CORPUS="$(CORPUS)" \
+	    $(BIN)/python -c 'import pn_lib; from jupyterlab.labapp import main; main()' --notebook-dir=. notebooks/01_data_exploration.ipynb
 
 # The environment, made anew when the locked versions change.
 $(READY): requirements.lock pyproject.toml

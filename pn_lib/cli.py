@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
+from pn_lib import terminal
 from pn_lib.errors import InputError
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 PROGRAM = "python -m pn_lib"
 # What Ctrl-C leaves, by command.
 STOPPED = {
@@ -50,13 +51,16 @@ Seed = Annotated[int, typer.Option(metavar="N", help="another seed tells another
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 1 a stage failed, 2 bad input, 130 stopped by Ctrl-C."""
+    """Run a command; returns the exit code: 0 done, 1 a stage failed, 2 bad input, 130 stopped by Ctrl-C, 141 nobody
+    reads what it prints any more."""
+    terminal.settle()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     stopped = STOPPED.get(arguments[0] if arguments else "", "the same command goes on from the last whole result")
     command = typer.main.get_command(app)
     try:
         with command.make_context(PROGRAM, arguments.copy()) as context:
             command.invoke(context)
+        sys.stdout.flush()
     except typer.Exit as end:  # --help
         return end.exit_code
     except typer.TyperException as error:
@@ -72,20 +76,31 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(error, StageError):
             raise
         return _fail(str(error), EXIT_FAILED)
+    except BrokenPipeError:
+        terminal.abandon_output()
+        return EXIT_BROKEN_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return _fail(
-            "the disk is full; free some space and run the same command again, which goes on from the "
-            "last whole result",
-            EXIT_BAD_INPUT,
-        )
+        return _fail(_system_message(error), EXIT_BAD_INPUT)
     return 0
 
 
 def _fail(message: str, code: int) -> int:
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def _system_message(error: OSError) -> str:
+    """What the system refuses and what to do; raises the error again if that is nobody's to mend."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "the disk is full; free some space and run the same command again, which goes on from the last whole result"
+        )
+    if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{error.filename}: {error.strerror}; change its permissions, or set the environment variable PN_ROOT to a "
+            "folder of your own, where results are kept then"
+        )
+    raise error
 
 
 def _usage_message(error: typer.TyperException) -> str:
@@ -191,7 +206,7 @@ def generate(
     from pn_lib.models.lossless import warn_of_changes
     from pn_lib.run.evaluate_command import check_prompt, model_source
 
-    prompt = check_prompt(prompt) if prompt is not None else ""
+    prompt = check_prompt(terminal.typed(prompt)) if prompt is not None else ""
     language_model, tokenizer = open_model(model_source(model))
     warn_of_changes(tokenizer, [prompt])
     ids = [tokenizer.separator_id, *tokenizer.encode(prompt)]

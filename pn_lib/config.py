@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import wraps
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, suggestion
 
 T = TypeVar("T")
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -35,7 +35,7 @@ def _with_input_errors(validate: Callable[..., None], name: str) -> Callable[...
             validate(self, *values, **named)
         except ValidationError as error:
             names = [field.name for field in fields(self)]
-            raise InputError(f"{name}: {_sentence(error, names)}") from None
+            raise InputError(f"{name}: {_sentence(error, type(self), names)}") from None
 
     return __init__
 
@@ -52,20 +52,20 @@ def parse_config(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
         # JSON mode: strict about types, yet lists may fill tuples and objects dataclasses
         return TypeAdapter(cls).validate_json(json.dumps(mapping), strict=True, extra="forbid")
     except ValidationError as error:
-        raise InputError(f"{where}: {_sentence(error)}") from None
+        raise InputError(f"{where}: {_sentence(error, cls)}") from None
 
 
-def _sentence(error: ValidationError, names: Sequence[str] = ()) -> str:
+def _sentence(error: ValidationError, cls: type, names: Sequence[str] = ()) -> str:
     """All problems; ``names`` are those of the arguments that were given by position."""
-    return "; ".join(_problem(problem, names) for problem in error.errors())
+    return "; ".join(_problem(problem, cls, names) for problem in error.errors())
 
 
-def _problem(problem: Mapping[str, Any], names: Sequence[str]) -> str:
+def _problem(problem: Mapping[str, Any], cls: type, names: Sequence[str]) -> str:
     first, *rest = problem["loc"] or ("",)
     key, message = ".".join(map(str, (dict(enumerate(names)).get(first, first), *rest))), problem["msg"]
     match problem["type"]:
         case "unexpected_keyword_argument":
-            return f"unknown key '{key}'"
+            return f"unknown key '{key}'{suggestion(str(problem['loc'][-1]), _keys(cls, problem['loc'][:-1]))}"
         case "missing":
             return f"{key} is missing"
         case "value_error":  # of a __post_init__, which says what it is about
@@ -74,3 +74,10 @@ def _problem(problem: Mapping[str, Any], names: Sequence[str]) -> str:
     # pydantic begins most of its sentences with "Input should"
     says = message.replace("Input should", "must", 1) if message.startswith("Input should") else f"is wrong: {message}"
     return f"{key} {says}{got}".lstrip()
+
+
+def _keys(cls: Any, path: Sequence[str | int]) -> list[str]:
+    """The keys that there are at ``path`` of a config; none where it holds no dataclass."""
+    for step in path:  # a number is a place in a tuple of one type
+        cls = get_args(cls)[0] if isinstance(step, int) else get_type_hints(cls)[step]
+    return [field.name for field in fields(cls)] if is_dataclass(cls) else []

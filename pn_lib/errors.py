@@ -1,5 +1,8 @@
 """Errors that somebody can act upon: one clear sentence, shown without a traceback by the command line."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class InputError(ValueError):
     """Something given to PocketNarrator is wrong; the message says what, where, and what to do about it."""
@@ -11,3 +14,9 @@ class NoStoriesError(InputError):
 
 class DivergenceError(InputError):
     """Training left the numbers: the loss is NaN or infinite."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Which of the ``known`` names was probably meant, as the end of a sentence; empty if none is near."""
+    near = get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -42,6 +42,27 @@ def remove_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """See that files can be made in ``folder`` or, where it does not exist, in the nearest one above it.
+
+    Raises:
+        InputError: they cannot.
+    """
+    place = nearest(folder)
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise InputError(
+            f"nothing can be written to {place} ({error.strerror}); change its permissions, or set the environment "
+            "variable PN_ROOT to a folder of your own, where results are kept then"
+        ) from None
+
+
+def nearest(folder: Path) -> Path:
+    """``folder``, or the nearest one above it that there is."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+
+
 def _flush(path: Path) -> None:
     """fsync a file or a folder: without the folder's, a crash can forget the rename."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -2,23 +2,23 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 
-class _StatusFile:
-    """A text stream for tqdm that keeps only the latest line, in the file that the pipeline watches."""
+class _LatestLine:
+    """A text stream for tqdm that hands each line to ``show``, which lets the next one replace it."""
 
-    def __init__(self, path: str):
-        self.path = path
+    def __init__(self, show: Callable[[str], object]):
+        self.show = show
 
     def write(self, text: str) -> None:
-        line = text.strip()
-        if line:  # a status line is worth nothing after a crash: plain write, no fsync
-            with open(self.path, "w", encoding="utf-8") as file:
-                file.write(line)
+        if text:
+            self.show(text.strip())  # nothing is left at the end
 
     def flush(self) -> None:
         pass
@@ -39,15 +39,33 @@ def progress(
 ) -> Any:
     """A tqdm bar saying what is running and the time left.
 
-    Use it as an iterator, or with ``update``. In a notebook it is a widget, in a terminal a line; under the pipeline
-    (``PN_PROGRESS`` names a file) its line goes into that file, so that executed notebooks stay clean; with ``CI``
-    set, or ``quiet``, it is silent.
+    Use it as an iterator, or with ``update``. In a terminal it is a line; in a notebook a line below the cell, gone at
+    the end (a widget would leave an output there that cannot be shown when the notebook is opened again); under the
+    pipeline (``PN_PROGRESS`` names a file) its line goes into that file, so that executed notebooks stay clean; with
+    ``CI`` set, or ``quiet``, it is silent.
     """
     options: dict[str, Any] = {"desc": description, "total": total, "unit": unit, "leave": False}
     status = os.environ.get("PN_PROGRESS")
-    if status and not quiet:
-        from tqdm import tqdm as plain  # never the notebook widget: the stream is a file
+    if quiet or (not status and os.environ.get("CI")):
+        return tqdm(iterable, disable=True, **options)
+    if status:  # a status line is worth nothing after a crash: plain write, no fsync
+        options["file"] = _LatestLine(partial(Path(status).write_text, encoding="utf-8"))
+        options |= {"bar_format": "{desc} {percentage:3.0f}% {remaining} left {rate_fmt}{postfix}", "mininterval": 1.0}
+    elif _in_notebook():
+        options |= {"file": _LatestLine(_line_in_notebook()), "ascii": False}
+    if "file" in options:
+        options["position"] = 0  # each has a line to itself, also within another
+    return tqdm(iterable, **options)
 
-        bar = "{desc} {percentage:3.0f}% {remaining} left {rate_fmt}{postfix}"
-        return plain(iterable, file=_StatusFile(status), bar_format=bar, mininterval=1.0, **options)
-    return tqdm(iterable, disable=quiet or bool(os.environ.get("CI")), **options)
+
+def _in_notebook() -> bool:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return hasattr(shell, "kernel")
+
+
+def _line_in_notebook() -> Callable[[str], None]:
+    """Shows a line in the place of the one that it showed before."""
+    from IPython.display import display
+
+    handle = display({"text/plain": ""}, raw=True, display_id=True)
+    return lambda line: handle.update({"text/plain": line}, raw=True)

@@ -31,6 +31,7 @@ def failure(capsys, *arguments: str) -> str:
     ("arguments", "message"),
     [
         (["run", "--profile", "huge"], "unknown profile 'huge'"),
+        (["run", "--profile", "qick"], "did you mean 'quick'?"),
         (["run", "--profile", "smoke", "--corpus", "no/such/folder"], "no/such/folder"),
         (["publish", "quick-pocket"], "there is no run quick-pocket"),
         (["publish", "benchmark"], "the benchmark has no machine.json"),
@@ -60,7 +61,7 @@ def test_bad_corpora(root, capsys, name, content):
 def test_an_unknown_key_in_a_profile(root, capsys):
     path = root / "mine.toml"
     path.write_text("[training]\ntokenz = 3")
-    assert "unknown key 'training.tokenz'" in failure(capsys, "run", "--profile", str(path))
+    assert "unknown key 'training.tokenz'; did you mean 'tokens'?" in failure(capsys, "run", "--profile", str(path))
 
 
 @pytest.mark.parametrize(

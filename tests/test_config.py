@@ -27,6 +27,11 @@ class Plan:
     steps: tuple[PositiveInt, ...] = ()
 
 
+@config_class
+class Menu:
+    plans: tuple[Plan, ...]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -47,6 +52,12 @@ class Plan:
         ),
         (lambda: parse_config(Plan, {"size": {"n": 1, "rate": 2}}, "a.toml"), r"^a.toml: size: rate \(2.0\) must not"),
         (lambda: parse_config(Plan, {"size": {"m": 1}}, "a.toml"), "n is missing; unknown key 'size.m'"),
+        (
+            lambda: parse_config(Plan, {"size": {"n": 1, "rat": 1}, "step": (1,)}, "a.toml"),
+            r"unknown key 'size\.rat'; did you mean 'rate'\?; unknown key 'step'; did you mean 'steps'\?$",
+        ),
+        (lambda: Size(3, rte=1.0), r"^Size: unknown key 'rte'; did you mean 'rate'\?$"),
+        (lambda: parse_config(Menu, {"plans": [{"size": {"n": 1}, "stesp": []}]}, "a.toml"), "did you mean 'steps'"),
         (lambda: parse_config(Plan, [], "a.toml"), "^a.toml: must be an object"),
     ],
 )

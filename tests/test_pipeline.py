@@ -1,21 +1,30 @@
 """The pipeline on small notebooks of its own: order, skipping, failing, resuming, locking."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 import torch
 from filelock import FileLock
+from huggingface_hub import HfApi
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 
 from pn_lib import hardware
+from pn_lib.data import corpora
 from pn_lib.errors import InputError
-from pn_lib.files import read_json
+from pn_lib.files import read_json, write_json
 from pn_lib.process import usable_cores
 from pn_lib.run import report as report_module
-from pn_lib.run.execution import StageError
+from pn_lib.run.execution import OwnKernelManager, StageError
 from pn_lib.run.pipeline import Pipeline
-from pn_lib.run.stages import load_stages
+from pn_lib.run.stages import REPOSITORY, load_stages
 
 FIRST = """
 import json, os
@@ -192,6 +201,38 @@ def test_an_artifact_no_longer_declared_goes_when_its_stage_reruns(world, tmp_pa
     assert not (tmp_path / "results/smoke-pocket/c.json").exists()
 
 
+def refuse(*_, **__):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "message"),
+    [
+        ("pn_lib.files.tempfile.TemporaryFile", refuse, "nothing can be written to .*Read-only file system.*PN_ROOT"),
+        ("shutil.disk_usage", lambda _: SimpleNamespace(free=2_000_000), "needs about 4. MB of disk, and 2 MB"),
+    ],
+)
+def test_a_disk_without_room_is_noticed_before_anything_begins(world, tmp_path, monkeypatch, where, what, message):
+    make, said = world
+    monkeypatch.setattr(where, what)
+    with pytest.raises(InputError, match=message):
+        make().run()
+    assert said == [] and not (tmp_path / "results").exists()
+
+
+def test_the_hub_is_asked_before_the_first_notebook_if_that_must_fetch_stories(world, tmp_path, monkeypatch):
+    _, said = world
+    monkeypatch.setattr(corpora, "HfApi", partial(HfApi, endpoint="http://127.0.0.1:9"))  # where nobody listens
+    pipeline = Pipeline("smoke", "tinystories", said.append)
+    pipeline.stages = load_stages(tmp_path / "notebooks")
+    with pytest.raises(InputError, match="cannot be fetched from the Hugging Face Hub"):
+        pipeline.run()
+    assert not any("01_first" in line for line in said)
+    write_json(tmp_path / "results/smoke-tinystories/work/01_first/tinystories.arrow", {})
+    with pytest.raises(StageError, match="01_first failed"):
+        pipeline.run()
+
+
 def test_a_second_pipeline_on_the_same_run_is_refused(world, tmp_path):
     make, _ = world
     folder = tmp_path / "results" / "smoke-pocket"
@@ -226,6 +267,50 @@ def test_a_notebook_without_declaration_or_parameters_is_named(tmp_path):
         load_stages(tmp_path / "nowhere")
 
 
+@pytest.fixture
+def foreign_kernel(tmp_path, monkeypatch):
+    """A ``python3`` kernel of an environment that is gone, first on Jupyter's path."""
+    folder = tmp_path / "jupyter" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    argv = [str(tmp_path / "gone" / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "gone", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    return argv[0]
+
+
+def test_a_kernel_is_this_interpreter_whatever_other_environments_left(world, tmp_path, foreign_kernel):
+    assert KernelSpecManager().get_kernel_spec("python3").argv[0] == foreign_kernel
+    make, _ = world
+    source = FIRST + '(folder / "python").write_text(__import__("sys").executable)'
+    write_notebook(tmp_path / "notebooks", "01_first", source, [], ["a.json", "python"])
+    make().run()
+    assert (tmp_path / "results" / "smoke-pocket" / "python").read_text() == sys.executable
+
+
+def test_a_kernel_leaves_nothing_beside_its_notebook(world, tmp_path):
+    """Its sockets lie elsewhere: the notebooks may be read-only."""
+    make, _ = world
+    source = FIRST + '(folder / "beside").write_text(str(sorted(os.listdir("."))))'
+    write_notebook(tmp_path / "notebooks", "01_first", source, [], ["a.json"])
+    make().run()
+    beside = (tmp_path / "results" / "smoke-pocket" / "beside").read_text()
+    assert beside == "['01_first.ipynb', '02_second.ipynb']"
+
+
+def test_make_puts_its_own_kernels_first(foreign_kernel):
+    """So JupyterLab's ``python3`` is that of .venv."""
+    done = subprocess.run(
+        ["make", "-f", "-", "-f", str(REPOSITORY / "Makefile"), "say"],
+        input="say:\n\t@printenv JUPYTER_PATH\n",
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, *others = done.stdout.strip().split(":")
+    assert first == str(REPOSITORY / ".venv" / "share" / "jupyter") and others == [os.environ["JUPYTER_PATH"]]
+
+
 def test_what_a_dying_kernel_says_is_kept_and_named(world, tmp_path, capfd):
     make, _ = world
     last_words = "os.write(2, b'out of luck'); os._exit(1)"
@@ -235,3 +320,11 @@ def test_what_a_dying_kernel_says_is_kept_and_named(world, tmp_path, capfd):
     kept = tmp_path / "results" / "smoke-pocket" / "work" / "kernel-stderr"
     assert str(kept) in str(caught.value) and "out of luck" in kept.read_text()
     assert "out of luck" not in capfd.readouterr().err
+
+
+def test_what_keeps_a_kernel_from_starting_is_shown(world, monkeypatch):
+    make, _ = world
+    argv = [sys.executable, "-c", "import sys; sys.exit('no kernel in this environment')"]
+    monkeypatch.setattr(OwnKernelManager, "kernel_spec", KernelSpec(argv=argv, language="python"))
+    with pytest.raises(StageError, match=r"01_first: its kernel does not start; it said:\nno kernel in this"):
+        make().run()

@@ -6,9 +6,11 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
+import papermill
 import pytest
 import torch
 import transformers
+from papermill.exceptions import PapermillExecutionError
 
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.data.tokens import write_tokens
@@ -106,6 +108,26 @@ def test_a_kept_model_opens_in_transformers_and_its_card_says_what_it_is(tmp_pat
     text = (folder / "README.md").read_text(encoding="utf-8")
     for said in ("CC0-1.0", "2,048 tokens", f"{score.bits_per_byte:.3f}", "2 validation stories", "license: mit"):
         assert said in text, said
+
+
+def test_a_misspelled_parameter_of_papermill_is_an_error(stages, tmp_path, monkeypatch):
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    parameters = nbformat.v4.new_code_cell("profile = corpus = None", metadata={"tags": ["parameters"]})
+    source = "from pn_lib.run.run import open_run\nopen_run('smoke', 'pocket', '01_data_exploration')"
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=[parameters, nbformat.v4.new_code_cell(source)],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        ),
+        tmp_path / "a.ipynb",
+    )
+
+    def run(**given: str) -> None:
+        papermill.execute_notebook(tmp_path / "a.ipynb", tmp_path / "b.ipynb", given, progress_bar=False)
+
+    with pytest.raises(PapermillExecutionError, match=r"has a parameter 'profil'.*did you mean 'profile'\?"):
+        run(profil="smoke")
+    run(profile="smoke", corpus="pocket")
 
 
 def test_artifacts_are_found_by_folder(stages):

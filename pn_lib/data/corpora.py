@@ -18,6 +18,7 @@ from pn_lib.data.folders import find_files
 from pn_lib.data.stories import fingerprint, to_dataset
 from pn_lib.data.story_files import StoryFile, holds_single_stories, open_stories
 from pn_lib.errors import InputError, NoStoriesError
+from pn_lib.network import unreachable
 from pn_lib.progress import progress
 
 HUB_TIMEOUT = 10  # seconds
@@ -213,8 +214,8 @@ def _reach_hub() -> None:
 
 def _no_hub(error: Exception) -> InputError:
     return InputError(
-        f"TinyStories cannot be fetched from the Hugging Face Hub ({type(error).__name__}: {error}); "
-        "go online, or take the pocket corpus or the path of a copy"
+        f"TinyStories cannot be fetched from the Hugging Face Hub{unreachable(error)}, or take the pocket corpus or "
+        "the path of a copy"
     )
 
 

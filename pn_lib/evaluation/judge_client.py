@@ -19,6 +19,7 @@ import openai
 from pn_lib.errors import InputError
 from pn_lib.evaluation.judge import Rubric
 from pn_lib.evaluation.judge_settings import Judge
+from pn_lib.network import environment_fault
 
 BODIES = 4  # asked for until one is a chat completion, after pauses of 1, 2 and 3 seconds
 SECRET_CHARACTERS = 8  # a shorter key is a placeholder; to cut it out of texts would spoil them
@@ -70,7 +71,7 @@ class Client:
         try:  # a proxy of the environment is not for a server on this machine
             http = openai.DefaultHttpxClient(event_hooks=hooks, trust_env=not self._local)
         except (ImportError, OSError, ValueError) as error:
-            advice = "see HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE in the environment"
+            advice = environment_fault(judge.base_url) or "see the proxies and certificates in the environment"
             raise self._error(f"cannot be connected to ({error})", advice) from None
         self._client = openai.OpenAI(
             api_key=self._key,

@@ -30,6 +30,7 @@ from pn_lib.models.mamba import Mamba
 from pn_lib.models.ngram import NGram
 from pn_lib.models.transformer import Transformer
 from pn_lib.models.weights import load_weights
+from pn_lib.network import unreachable
 
 HUB_FILES = [
     "config.json",
@@ -147,8 +148,8 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ImportError, ValueError) as error:  # the last 2: proxies
         raise InputError(
             f"there is no run or folder {name!r} here, and the Hugging Face Hub cannot be reached to look "
-            f"for a model of that name ({type(error).__name__}); check the name or the network"
+            f"for a model of that name{unreachable(error)}, or check the name"
         ) from None

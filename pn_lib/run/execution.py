@@ -2,11 +2,14 @@
 
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import papermill
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -23,10 +26,17 @@ class StageError(RuntimeError):
     """A stage failed for a reason that is not the user's input; the message shows the cell and the error."""
 
 
-class QuietKernelManager(AsyncKernelManager):
-    """Writes to a file what the kernel's process says beside its notebook: when stopped, it complains of sockets."""
+class OwnKernelManager(AsyncKernelManager):
+    """Starts this very interpreter, though another environment's ``python3`` may come first on Jupyter's path.
 
-    stderr_file = Unicode(config=True)
+    Writes to a file what the kernel's process says beside its notebook: when stopped, it complains of sockets.
+    """
+
+    stderr_file = Unicode(os.devnull, config=True)
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
     async def start_kernel(self, **options) -> None:
         with Path(self.stderr_file).open("w") as stderr:  # the process keeps it open
@@ -38,19 +48,21 @@ class ProgressEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, status_file: Path, kernel_stderr: Path, **kwargs):
-        config = Config(
-            {
-                "KernelManager": {"transport": "ipc"},  # a kernel that only this user can reach
-                "QuietKernelManager": {"stderr_file": str(kernel_stderr)},
-            }
-        )
         done = threading.Event()
         watcher = threading.Thread(target=cls._watch, args=(nb_man, status_file, done), daemon=True)
         watcher.start()
         try:
-            return super().execute_managed_notebook(
-                nb_man, kernel_name, config=config, kernel_manager_class=QuietKernelManager, **kwargs
-            )
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                config = Config(
+                    {
+                        # sockets that only this user can reach, and not beside the notebook, which may be read-only
+                        "KernelManager": {"transport": "ipc", "connection_file": f"{folder}/kernel.json"},
+                        "OwnKernelManager": {"stderr_file": str(kernel_stderr)},
+                    }
+                )
+                return super().execute_managed_notebook(
+                    nb_man, kernel_name, config=config, kernel_manager_class=OwnKernelManager, **kwargs
+                )
         finally:
             done.set()
             watcher.join()
@@ -103,17 +115,14 @@ def execute(notebook: Path, output: Path, parameters: dict[str, str], work: Path
             kernel_stderr=stderr,
         )
     except PapermillExecutionError as error:
-        raise _explain(error, notebook.stem, output) from None
-    except DeadKernelError:
-        raise StageError(
-            f"{notebook.stem}: its kernel died, most likely for lack of memory; choose a smaller profile, or run again "
-            f"to go on. The executed notebook: {output}; what the kernel said last: {stderr}"
-        ) from None
+        raise _explain_cell(error, notebook.stem, output) from None
+    except RuntimeError as error:
+        raise _explain_kernel(error, notebook.stem, output, stderr) from None
     finally:
         del os.environ["PN_PROGRESS"]
 
 
-def _explain(error: PapermillExecutionError, name: str, output: Path) -> Exception:
+def _explain_cell(error: PapermillExecutionError, name: str, output: Path) -> Exception:
     if error.ename in USER_ERRORS:
         return InputError(error.evalue)
     if "No space left on device" in error.evalue or "Disk quota exceeded" in error.evalue:
@@ -126,3 +135,15 @@ def _explain(error: PapermillExecutionError, name: str, output: Path) -> Excepti
         f"{name} failed in cell {error.cell_index}:\n\n{source}\n\n"
         f"{error.ename}: {error.evalue}\n\nThe executed notebook, with the traceback: {output}"
     )
+
+
+def _explain_kernel(error: RuntimeError, name: str, output: Path, stderr: Path) -> Exception:
+    if isinstance(error, DeadKernelError):
+        return StageError(
+            f"{name}: its kernel died, most likely for lack of memory; choose a smaller profile, or run again "
+            f"to go on. The executed notebook: {output}; what the kernel said last: {stderr}"
+        )
+    if "kernel_info" in str(error):  # what a kernel is asked first
+        said = stderr.read_text(encoding="utf-8", errors="replace").strip() or "nothing"
+        return StageError(f"{name}: its kernel does not start; it said:\n{said}")
+    return error

@@ -12,6 +12,7 @@ from pn_lib.errors import InputError
 from pn_lib.evaluation.completions import complete
 from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import warn_of_changes
+from pn_lib.network import unreachable
 from pn_lib.run.evaluate_command import model_source
 from pn_lib.run.stages import output_root
 
@@ -51,8 +52,8 @@ def _hub_prompts() -> Path:
         return Path(hf_hub_download(TINYSTORIES, PROMPTS_FILE, repo_type="dataset", revision=TINYSTORIES_REVISION))
     except Exception as error:  # huggingface_hub and httpx share no class of network error
         raise InputError(
-            f"TinyStories' {PROMPTS_FILE!r} cannot be fetched from the Hugging Face Hub ({type(error).__name__}); "
-            "go online, or give the path of a YAML list"
+            f"TinyStories' {PROMPTS_FILE!r} cannot be fetched from the Hugging Face Hub{unreachable(error)}, or give "
+            "the path of a YAML list"
         ) from None
 
 

@@ -17,6 +17,7 @@ from pn_lib.run.inspect_command import AT_START, inspect_corpus
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.report import REPORT_FILES, build_report, report_key
+from pn_lib.run.room import check_room
 from pn_lib.run.run import run_name, work_folder
 from pn_lib.run.stage_times import StageTimes
 from pn_lib.run.stages import Stage, load_stages, maker, output_root, stage_key
@@ -41,13 +42,14 @@ class Pipeline:
         self.corpus = corpus
         self.say = say
         root = output_root()
-        if corpus != "tinystories":  # the Hub is asked only when stories must be fetched; notebook 01 says if it fails
+        if corpus != "tinystories":  # the Hub is asked only when stories must be fetched
             check_corpus(corpus, root, self.profile.data.naming)
         self.stages = load_stages()
         self.name = run_name(self.profile.name, corpus)
         self.results = root / "results" / self.name
         self.figures = root / "figures" / self.name
         self.report = root / "report" / self.name
+        check_room(self.results, (self.figures, self.report), self.profile)
         self.times = StageTimes(self.results / "timings")
 
     def run(self) -> list[Path]:
@@ -100,13 +102,26 @@ class Pipeline:
             lock.release()
 
     def _bring_stages_up_to_date(self, stages: list[Stage]) -> None:
+        if self.corpus == "tinystories" and self._must_fetch(stages[0]):
+            check_corpus(self.corpus, output_root())
         for number, stage in enumerate(stages, start=1):
             self._bring_up_to_date(stage, f"[{number}/{len(self.stages)}] {stage.name}")
 
-    def _bring_up_to_date(self, stage: Stage, label: str) -> None:
-        key = stage_key(stage, self.profile, self.corpus, self.results)
+    def _must_fetch(self, first: Stage) -> bool:
+        """Whether the first notebook will have to ask the Hub: no stories are here, finished or as they came."""
+        fetched = any(work_folder(self.results, first).glob("*.arrow"))
+        return not fetched and not self._is_up_to_date(first, self._key(first))
+
+    def _key(self, stage: Stage) -> str:
+        return stage_key(stage, self.profile, self.corpus, self.results)
+
+    def _is_up_to_date(self, stage: Stage, key: str) -> bool:
         last = self._manifest(stage.name)
-        if last.get("key") == key and _all_exist(self._files(stage.writes, last["figures"])):
+        return last.get("key") == key and _all_exist(self._files(stage.writes, last["figures"]))
+
+    def _bring_up_to_date(self, stage: Stage, label: str) -> None:
+        key = self._key(stage)
+        if self._is_up_to_date(stage, key):
             self.say(f"{label}: unchanged")
             return
         known = self.times.seconds().get(stage.name)

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from pn_lib.config import config_class, parse_config
 from pn_lib.data.corpus_paths import Naming
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, suggestion
 from pn_lib.training.config import TrainingConfig
 
 # Fields of TransformerConfig or MambaConfig, but ``vocab_size`` and ``context``, which all models of a section share.
@@ -223,7 +223,8 @@ def load_profile(name: str) -> Profile:
         path = FOLDER / f"{name}.toml"
     else:
         known = ", ".join(profile_names())
-        raise InputError(f"unknown profile {name!r}; choose one of {known}, or name a .toml file")
+        near = suggestion(name, profile_names())
+        raise InputError(f"unknown profile {name!r}; choose one of {known}, or name a .toml file{near}")
     where = f"profile {path.name}"
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -1,21 +1,27 @@
 """A run, as a notebook sees it: its profile, where its artifacts lie, and how results and figures are kept."""
 
+import ast
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from IPython import get_ipython
 from matplotlib.figure import Figure
 
 from pn_lib.data.corpus_paths import corpus_name
-from pn_lib.errors import InputError
-from pn_lib.files import atomic, read_json, write_json, write_text
+from pn_lib.errors import InputError, suggestion
+from pn_lib.files import atomic, check_writable, read_json, write_json, write_text
 from pn_lib.run.plotting import draw_png
 from pn_lib.run.profile import load_profile
 from pn_lib.run.sections import Sections
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY, Stage, covers, load_stages, maker, output_root, stage_key
+
+PARAMETERS = ("profile", "corpus")  # of every notebook
+PAPERMILL = "# Parameters\n"  # how the cell begins that it adds
 
 
 @dataclass(frozen=True)
@@ -113,19 +119,38 @@ def open_run(profile: str, corpus: str, notebook: str) -> Run:
     """Open the run named by ``profile`` and ``corpus`` for one of the course's notebooks.
 
     Raises:
-        InputError: unknown profile, corpus or notebook.
+        InputError: unknown profile, corpus or notebook; papermill was given a parameter that no notebook has; or
+            results cannot be written.
     """
+    if shell := get_ipython():
+        check_parameters(shell.history_manager.input_hist_raw)
     stage = next((s for s in load_stages() if s.name == notebook), None)
     if stage is None:
         raise InputError(f"no notebook named {notebook!r} in {NOTEBOOKS.name}/")
     whole = load_profile(profile)
     run = Run(Sections(whole, stage.profile, stage.name), corpus, stage, output_root())
+    check_writable(run.results)
     run.results.mkdir(parents=True, exist_ok=True)
     key, marker = stage_key(stage, whole, corpus, run.results, with_notebook=False), run.work / "key"
     if not marker.exists() or marker.read_text() != key:  # other code, settings or inputs would not go on with it
         shutil.rmtree(run.work, ignore_errors=True)
         write_text(marker, key)
     return run
+
+
+def check_parameters(cells: Iterable[str]) -> None:
+    """Look through the cells that were run for the one that papermill adds, with what it was given: -p NAME VALUE.
+
+    Raises:
+        InputError: no notebook has a parameter of such a name: it would be without effect.
+    """
+    for cell in cells:
+        if not cell.startswith(PAPERMILL):
+            continue
+        for name in (target.id for line in ast.parse(cell).body for target in line.targets):
+            if name not in PARAMETERS:
+                near = suggestion(name, PARAMETERS)
+                raise InputError(f"no notebook has a parameter {name!r}; they have {' and '.join(PARAMETERS)}{near}")
 
 
 def work_folder(results: Path, stage: Stage) -> Path:

@@ -1,0 +1,39 @@
+"""What a terminal can show and pass on: everything is printed as well as its encoding can, and never fails for it."""
+
+import codecs
+import os
+import sys
+import unicodedata
+from io import TextIOWrapper
+
+# Of typography, what Unicode itself does not take apart into plainer letters
+PLAINER = {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "−": "-", "×": "x", "·": "*"}
+
+
+def settle() -> None:
+    """Let standard output and error replace letters that they cannot show: quotes by plain ones, é by e, 猫 by ?."""
+    codecs.register_error("nearest", _nearest)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="nearest")
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(map(_plain, error.object[error.start : error.end])), error.end
+
+
+def _plain(letter: str) -> str:
+    parts = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
+    accent = unicodedata.combining(letter)  # its letter stands before it
+    return PLAINER.get(letter) or parts or ("" if accent else "?")
+
+
+def typed(text: str) -> str:
+    """An argument of the command line as it was typed, in UTF-8, where Python took the terminal for one of ASCII."""
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
+
+
+def abandon_output() -> None:
+    """After the reader of a pipe has gone: what is still to be printed goes nowhere, without complaint."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
