@@ -13,7 +13,8 @@ from pn_lib.data.pocket import sample_stories
 from pn_lib.data.tokenizer import Tokenizer, train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.models.generation import generate
-from pn_lib.models.llama2c import Llama2cTokenizer, export_llama2c, load_llama2c, save_llama2c
+from pn_lib.models.llama2c import export_llama2c, load_llama2c, save_llama2c
+from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
@@ -119,7 +120,8 @@ def test_damaged_files_are_refused(tmp_path):
         (whole[:-4], "damaged"),
         (whole + b"\0", "damaged"),
         (whole[:20], "too few"),
-        (b"GGUF" + b"\xff" * 60, "no llama2.c model"),
+        (b"GGUF" + b"\xff" * 60, "GGUF"),
+        (b"\xff" * 60, "no llama2.c model"),
     ):
         model.write_bytes(data)
         with pytest.raises(InputError, match=message):
@@ -127,7 +129,7 @@ def test_damaged_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load_llama2c(tmp_path / "nothing.bin")
     write_tokenizer(tok)
-    with pytest.raises(InputError, match="more than 200"):
+    with pytest.raises(InputError, match="268 tokens, more than 200"):
         Llama2cTokenizer(tok, 200)
     tok.write_bytes(tok.read_bytes()[:-2])
     with pytest.raises(InputError, match="cut short"):
@@ -256,3 +258,74 @@ def test_export_refuses_a_tokenizer_that_is_not_the_models(tmp_path):
     with pytest.raises(InputError, match="258 tokens has no two merges"):
         export_llama2c(model, train_tokenizer(["abcabcabc"], 258), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+MATRICES = ("embedding", "wq", "wk", "wv", "wo", "w1", "w2", "w3", "wcls")
+
+
+def write_version(path, version, tied, group=4, scales_last=False):
+    """The random model of ``write_model`` as llama2.c's export.py writes it in versions 1 and 2; returns the tensors
+    that the file stands for."""
+    tensors = write_model(path, tied=tied)
+    norms = [tensors[name] for name in ("rms_att", "rms_ffn", "rms_final")]
+    header = struct.pack("<Ii7iB", 0x616B3432, version, 8, 12, 2, 2, 1, 11, 6, tied)
+    header += struct.pack("<i", group) if version == 2 else b""
+    body, scales = b"".join(t.tobytes() for t in norms), b""
+    for name in MATRICES if version == 2 else ():
+        layers = tensors[name] if name.startswith("w") and name != "wcls" else [tensors.get(name)]
+        for layer in layers if name in tensors else ():
+            groups = layer.reshape(-1, group)
+            scale = np.abs(groups).max(1, keepdims=True) / 127
+            whole = np.round(groups / scale).astype("i1")
+            layer[:] = (whole * scale).reshape(layer.shape)
+            body += whole.tobytes()
+            scales, body = (scales + scale.tobytes(), body) if scales_last else (b"", body + scale.tobytes())
+    if version == 1:
+        body += b"".join(tensors[name].tobytes() for name in MATRICES if name in tensors)
+    path.write_bytes(header.ljust(256, b"\0") + body + scales)
+    return tensors
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    "how", [{"version": 1}, {"version": 2}, {"version": 2, "group": 2}, {"version": 2, "scales_last": True}]
+)
+def test_later_versions_equal_run_c(tmp_path, how, tied):
+    tensors = write_version(tmp_path / "model.bin", tied=tied, **how)
+    model = load_llama2c(tmp_path / "model.bin")
+    ids = [3, 1, 4, 1, 5, 9]
+    logits = model(torch.tensor([ids]))[0, -1]
+    np.testing.assert_allclose(logits.detach().numpy(), run_c(tensors, ids), rtol=1e-3, atol=1e-3)
+
+
+def _overwritten(data, at, value):
+    return data[:at] + value + data[at + len(value) :]
+
+
+@pytest.mark.parametrize(
+    ("version", "damage", "message"),
+    [
+        (1, lambda d: d[:-4], "damaged"),
+        (2, lambda d: d + b"\0", "damaged"),
+        (2, lambda d: d[:200], "too few"),
+        (1, lambda d: _overwritten(d, 4, b"\3\0\0\0"), r"version 3.*export\.py --version 1"),
+        (2, lambda d: _overwritten(d, 37, b"\0\0\0\0"), "0 numbers share a scale"),
+        (2, lambda d: _overwritten(d, 256, b"\xff" * (len(d) - 256)), "scales that are negative or infinite"),
+    ],
+)
+def test_damaged_later_versions_are_refused(tmp_path, version, damage, message):
+    path = tmp_path / "model.bin"
+    write_version(path, version, tied=True)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=message):
+        load_llama2c(path)
+
+
+def test_the_oldest_tokenizers_do_not_say_how_long_their_tokens_are(tmp_path):
+    write_tokenizer(tmp_path / "tok.bin")
+    known = Llama2cTokenizer(tmp_path / "tok.bin", 268)
+    (tmp_path / "old.bin").write_bytes((tmp_path / "tok.bin").read_bytes()[4:])
+    old = Llama2cTokenizer(tmp_path / "old.bin", 268)
+    assert (old.pieces, old.scores) == (known.pieces, known.scores)
+    with pytest.raises(InputError, match="268 tokens, fewer than 300, which its model knows"):
+        Llama2cTokenizer(tmp_path / "old.bin", 300)

@@ -118,7 +118,7 @@ def test_weights_that_would_execute_code_are_refused(model, tokenizer, tmp_path)
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 40), "are damaged"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\1" * 40), "are damaged"),
         (lambda f: (f / "model.safetensors").unlink(), "no weights"),
         (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json is damaged"),

@@ -6,7 +6,7 @@ import math
 import pytest
 import tokenizers
 import torch
-from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers, processors
 from training_example import STORIES
 
 from pn_lib.cli import main
@@ -259,30 +259,6 @@ def test_a_padding_token_that_the_model_never_got_is_forgotten(plain, tmp_path):
         open_model(tmp_path)
 
 
-def _bpe(**options):
-    return tokenizers.Tokenizer(models.BPE(vocab={SEPARATOR: 0, "a": 1, "b": 2}, merges=[], **options))
-
-
-@pytest.mark.parametrize(
-    ("backend", "kind"),
-    [
-        (tokenizers.Tokenizer(models.WordPiece({SEPARATOR: 0, "a": 1, "[UNK]": 2}, unk_token="[UNK]")), "WordPiece"),
-        (tokenizers.Tokenizer(models.Unigram([(SEPARATOR, 0.0), ("a", -1.0)], 0, False)), "Unigram"),
-        (tokenizers.Tokenizer(models.WordLevel({SEPARATOR: 0, "a": 1}, unk_token="a")), "WordLevel"),
-        (_bpe(byte_fallback=True), "BPE over characters"),
-        (_bpe(end_of_word_suffix="</w>"), "BPE over characters"),
-    ],
-)
-def test_other_kinds_are_refused_by_name(plain, tmp_path, capsys, backend, kind):
-    _variant(plain, tmp_path, lambda b: None)
-    backend.save(str(tmp_path / "tokenizer.json"))
-    for command in ("generate", "evaluate"):
-        assert main([command, str(tmp_path)]) == 2
-        error = capsys.readouterr().err
-        assert f"tokenizer.json cannot be used: this is another kind of tokenizer ({kind})" in error
-        assert error.count("\n") == 1
-
-
 def test_a_number_without_a_token_is_shown_as_such(tmp_path):
     backend = tokenizers.Tokenizer.from_str(train_tokenizer(STORIES, 260)._backend.to_str())
     state = json.loads(backend.to_str())
@@ -303,7 +279,7 @@ def test_one_model_saved_in_many_ways(realworld_dir):
             model, coder = open_model(path)
             found = text_likelihood(model, coder, stories).bits_per_byte
         except InputError as error:
-            assert "another kind of tokenizer" in str(error) or "tokenizer changes" in str(error), path
+            assert "tokenizer changes" in str(error), path
         else:
             half = 1e-2 if path.name.endswith("float16") else 1e-6
             assert coder.space_before or found == pytest.approx(known, abs=half), path

@@ -49,6 +49,16 @@ WAYS = {
     "by DistributedDataParallel": lambda f, s: _whole(f, {f"module.{k}": v for k, v in s.items()}),
     "compiled": lambda f, s: _whole(f, {f"_orig_mod.{k}": v for k, v in s.items()}),
     "both": lambda f, s: _whole(f, {f"module._orig_mod.{k}": v for k, v in s.items()}),
+    "both, compiled last": lambda f, s: _whole(f, {f"_orig_mod.module.{k}": v for k, v in s.items()}),
+    "the inner model compiled": lambda f, s: _whole(f, {f"model._orig_mod.{k}": v for k, v in s.items()}),
+    "each layer compiled": lambda f, s: _whole(
+        f,
+        {
+            k.replace("layers.0.", "layers.0._orig_mod.").replace("layers.1.", "layers.1.module."): v
+            for k, v in s.items()
+        },
+    ),
+    "Lightning": lambda f, s: _whole(f, {f"model.{k}": v for k, v in s.items()}),
     "the inner model": lambda f, s: _whole(f, {k.removeprefix("model."): v for k, v in s.items()}),
     "bfloat16": lambda f, s: _whole(f, {k: v.bfloat16() for k, v in s.items()}),
     "float16": lambda f, s: _whole(f, {k: v.half() for k, v in s.items()}),
@@ -87,6 +97,12 @@ def _emptied(folder, state):
     save_file({"other": torch.ones(1)}, folder / "model-00002-of-00002.safetensors")
 
 
+def _quantized(folder, state):
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", config | {"quantization_config": {"quant_method": "gptq", "bits": 4}})
+    _whole(folder, state)
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -96,15 +112,15 @@ def _emptied(folder, state):
         (_emptied, "lack the weight"),
         (lambda f, s: torch.save({"model": s, "step": 3}, f / "pytorch_model.bin"), "more than a table of weights"),
         (lambda f, s: torch.save(s["lm_head.weight"], f / "pytorch_model.bin"), "more than a table of weights"),
-        (lambda f, s: (f / "pytorch_model.bin").write_text("<html></html>"), "are damaged"),
+        (lambda f, s: (f / "pytorch_model.bin").write_text("<html></html>"), "web page"),
         (
             lambda f, s: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1"),
-            "are damaged",
+            "git lfs pull",
         ),
-        (
-            lambda f, s: (f / "config.json").write_text(json.dumps({"d_model": 8, "ssm_cfg": {}})) and _whole(f, s),
-            "mamba_ssm package",
-        ),
+        (lambda f, s: _whole(f, s | {"lm_head.weight": s["lm_head.weight"].to(torch.int8)}), "holds torch.int8"),
+        (lambda f, s: _whole(f, s | {f"ema.{k}": v for k, v in s.items()}), "no place for the weight ema"),
+        (lambda f, s: _whole(f, s | {"module.lm_head.weight": s["lm_head.weight"] + 1}), "more than one weight"),
+        (lambda f, s: _quantized(f, s), "is quantized \\(gptq\\).*dequantize"),
     ],
 )
 def test_damage_is_one_sentence(saved, tmp_path, damage, sentence):

@@ -42,20 +42,28 @@ class Tokenizer:
     space away again.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer):
-        _check_byte_level(backend)
-        if backend.token_to_id(SEPARATOR) is None:
+    def __init__(self, backend: tokenizers.Tokenizer, separator: str = SEPARATOR):
+        if not is_byte_level(backend):
             raise InputError(
-                f"this tokenizer has no token {SEPARATOR}, which has to stand between stories; take a model that has it"
+                f"this is another kind of tokenizer ({type(backend.model).__name__}); only byte-level BPE, GPT-2's "
+                "kind, can be used here"
             )
-        _encode_all_and_nothing_else(backend)
-        self._backend = backend
-        self.vocab_size: int = 1 + max(backend.get_vocab().values())
-        self.separator_id: int = backend.token_to_id(SEPARATOR)
+        self._take(backend, separator)
         self._bytes = [_token_bytes(backend, i) for i in range(self.vocab_size)]
         once, twice = (b"".join(self._bytes[i] for i in backend.encode(text).ids) for text in ("a", " a"))
         self.space_before = once == b" a"
         self._spares_spaces = self.space_before and twice == b" a"  # a text that begins with one is given no other
+
+    def _take(self, backend: tokenizers.Tokenizer, separator: str) -> None:
+        """Keep ``backend``, without whatever cuts, pads or adds tokens."""
+        if backend.token_to_id(separator) is None:
+            raise InputError(
+                f"this tokenizer has no token {separator}, which has to stand between stories; take a model that has it"
+            )
+        _encode_all_and_nothing_else(backend, separator)
+        self._backend, self._separator = backend, separator
+        self.vocab_size: int = 1 + max(backend.get_vocab().values())
+        self.separator_id: int = backend.token_to_id(separator)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, without separators.
@@ -82,22 +90,26 @@ class Tokenizer:
         Raises:
             InputError: an id is outside the vocabulary.
         """
-        texts: list[list[bytes]] = [[]]  # what stands between separators
+        texts: list[list[int]] = [[]]  # what stands between separators
         for token in ids:
-            piece = self.token_bytes(token)
+            self._check_id(token)
             if token == self.separator_id:
                 texts.append([])
             else:
-                texts[-1].append(piece)
-        return SEPARATOR.join(self._text(b"".join(pieces)) for pieces in texts)
+                texts[-1].append(token)
+        return self._separator.join(map(self._text, texts))
 
-    def _text(self, data: bytes) -> str:
+    def _text(self, ids: list[int]) -> str:
+        data = b"".join(self._bytes[token] for token in ids)
         return (data.removeprefix(b" ") if self.space_before else data).decode("utf-8", errors="replace")
+
+    def _check_id(self, token_id: int) -> None:
+        if not 0 <= token_id < self.vocab_size:
+            raise InputError(f"token {token_id} is outside the vocabulary of {self.vocab_size:,} tokens")
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for, which need not be whole characters."""
-        if not 0 <= token_id < self.vocab_size:
-            raise InputError(f"token {token_id} is outside the vocabulary of {self.vocab_size:,} tokens")
+        self._check_id(token_id)
         return self._bytes[token_id]
 
     def cut(self, vocab_size: int) -> bool:
@@ -124,14 +136,23 @@ class Tokenizer:
         path = Path(folder) / "tokenizer.json"
         if not path.is_file():
             raise InputError(f"{path} does not exist; train a tokenizer first (notebook 02)")
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise InputError(f"{path} is damaged ({error}); fetch it again, or train it again (notebook 02)") from error
+        backend = read_backend(path)
         try:
             return cls(backend)
         except InputError as error:
             raise InputError(f"{path} cannot be used: {error}") from None
+
+
+def read_backend(path: Path) -> tokenizers.Tokenizer:
+    """A tokenizer.json of any kind.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise InputError(f"{path} is damaged ({error}); fetch it again, or train it again (notebook 02)") from error
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -212,23 +233,21 @@ def _token_bytes(backend: tokenizers.Tokenizer, token_id: int) -> bytes:
     return token.encode()
 
 
-def _check_byte_level(backend: tokenizers.Tokenizer) -> None:
-    """Only where the tokens spell bytes do we know what text each of them stands for."""
+def is_byte_level(backend: tokenizers.Tokenizer) -> bool:
+    """Whether its tokens spell bytes, so that we know what text each of them stands for."""
     state = json.loads(backend.to_str())
     model, steps = state["model"], json.dumps([state["pre_tokenizer"], state["normalizer"]])
     affixes = [model.get(key) for key in ("continuing_subword_prefix", "end_of_word_suffix")]
-    if model["type"] == "BPE" and '"type": "ByteLevel"' in steps and not any(affixes):
-        return
-    kind = model["type"] if model["type"] != "BPE" else "BPE over characters"
-    raise InputError(f"this is another kind of tokenizer ({kind}); only byte-level BPE, GPT-2's kind, can be read here")
+    return model["type"] == "BPE" and '"type": "ByteLevel"' in steps and not any(affixes)
 
 
-def _encode_all_and_nothing_else(backend: tokenizers.Tokenizer) -> None:
+def _encode_all_and_nothing_else(backend: tokenizers.Tokenizer, separator: str) -> None:
     """Switch off what a file may have kept of its training, and the adding of tokens: truncation and padding to a
     length, templates that begin or end a text, merges left out at random, control tokens that a story spells out."""
     backend.no_truncation()
     backend.no_padding()
     backend.post_processor = None
-    backend.model.dropout = None
-    backend.add_special_tokens([SEPARATOR])  # in some files it is no special token, and a story's would be read as it
+    if isinstance(backend.model, models.BPE):
+        backend.model.dropout = None
+    backend.add_special_tokens([separator])  # in some files it is no special token, and a story's would be read as it
     backend.encode_special_tokens = True

@@ -82,7 +82,8 @@ MAMBA = {
     "norm.weight": ("backbone.norm_f.weight",),
 }
 PREFIXES = ("model.", "transformer.", "backbone.")
-WRAPPERS = ("module.", "_orig_mod.")  # before all names of a model saved inside DistributedDataParallel, or compiled
+# Parts that names have of a model saved inside DistributedDataParallel, compiled, sharded (FSDP) or checkpointed.
+WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 
 @dataclass(frozen=True)
@@ -226,15 +227,16 @@ def from_transformers(config: Mapping[str, Any], state: Mapping[str, Tensor]) ->
         InputError: an architecture or option that has no equal here, or weights that do not fit the config.
     """
     kind = config.get("model_type")
-    if kind is None and "ssm_cfg" in config:
-        raise InputError(
-            "this Mamba is in the format of the mamba_ssm package; convert it to transformers' format "
-            "first, whose config has a model_type"
-        )
     if kind not in FAMILIES:
         raise InputError(f"model_type {kind!r} has no equal here; known are {', '.join(FAMILIES)}")
+    quantized = config.get("quantization_config")
+    if quantized:
+        raise InputError(
+            f"this {kind} is quantized ({quantized.get('quant_method', 'unknown')}); write it in full, in Python, with "
+            "transformers: AutoModelForCausalLM.from_pretrained(FOLDER).dequantize().save_pretrained('full')"
+        )
     model = FAMILIES[kind].model(_our_config(kind, config))
-    given, ours = {_bare(name): weight for name, weight in state.items()}, {}
+    given, ours = _bare_state(state), {}
     for our_name, their_names in _names(kind, model.config.n_layers):
         ours[our_name] = _turned(torch.cat([_take(given, name) for name in their_names]), our_name, kind)
     if not model.config.tied_embeddings:
@@ -349,16 +351,28 @@ def _turned(weight: Tensor, our_name: str, kind: str) -> Tensor:
     return weight.T.contiguous() if matrix else weight
 
 
-def _bare(name: str) -> str:
-    while name.startswith(WRAPPERS):
+def bare(name: str) -> str:
+    """A weight's name without what trainers and compilers put into it, and without the prefix of the inner model."""
+    name = ".".join(part for part in name.split(".") if part not in WRAPPERS)
+    while name.startswith(PREFIXES):
         name = name.partition(".")[2]
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
     return name
+
+
+def _bare_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    given: dict[str, Tensor] = {}
+    for name, weight in state.items():
+        if bare(name) in given:
+            raise InputError(f"the state dict has more than one weight that may be {bare(name)}; keep one model in it")
+        given[bare(name)] = weight
+    return given
 
 
 def _take(given: dict[str, Tensor], name: str) -> Tensor:
     """Remove a weight from those given, so that what nobody wanted remains."""
-    if _bare(name) not in given:
+    if bare(name) not in given:
         raise InputError(f"the state dict lacks {name}")
-    return given.pop(_bare(name))
+    weight = given.pop(bare(name))
+    if not weight.is_floating_point():
+        raise InputError(f"{name} holds {weight.dtype}, as of a quantized model; save the model in float32 or bfloat16")
+    return weight

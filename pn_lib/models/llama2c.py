@@ -1,15 +1,17 @@
-"""Models and tokenizers in the file formats of llama2.c (github.com/karpathy/llama2.c), in and out.
+"""Models in the file formats of llama2.c (github.com/karpathy/llama2.c), in all its versions, and out in the first.
 
-A model is its legacy ``.bin``: seven little-endian int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size,
-seq_len; a negative vocab_size says that the output layer is a matrix of its own), then float32 tensors, each stacked
-over the layers. A tokenizer is a ``.bin`` of an int32, the longest token's bytes, and for each token a float32 score,
-an int32 length, and the bytes.
+A legacy ``.bin`` is seven little-endian int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len; a
+negative vocab_size says that the output layer is a matrix of its own), then float32 tensors, each stacked over the
+layers. Versions 1 and 2 (its export.py) have a header of 256 bytes: "ak42" as an integer, the version, the seven
+int32, a byte that says whether the output layer is shared, and in version 2 the size of a group. The norms come first.
+In version 2 all other tensors are int8, with one float32 scale for every group of neighbors (Q8_0); here they become
+the numbers that these stand for.
 """
 
-import re
+import math
 import struct
-from dataclasses import asdict, replace
-from heapq import heappop, heappush
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +23,34 @@ from pn_lib.errors import InputError
 from pn_lib.files import atomic
 from pn_lib.models.attention import rotary_table
 from pn_lib.models.base import LanguageModel, check_tokenizer
+from pn_lib.models.foreign import read_llama2c
 from pn_lib.models.transformer import Transformer, TransformerConfig
+
+MAGIC, HEADER_BYTES = 0x616B3432, 256  # "ak42"; of the versions that have a header
+Shapes = dict[str, tuple[int, ...]]
 
 
 def load_llama2c(path: Path | str) -> Transformer:
-    """Read a legacy llama2.c model; in evaluation mode, on the CPU.
+    """Read a llama2.c model: legacy, version 1, or version 2, dequantized; in evaluation mode, on the CPU.
 
     Raises:
         InputError: the file is missing, is no such model, or is cut short.
     """
     path = Path(path)
-    data = _read(path)
-    config, tied = _read_header(path, data)
-    shapes = _shapes(config, tied)
-    expected = 28 + 4 * sum(int(np.prod(shape)) for shape in shapes.values())
+    data = read_llama2c(path)
+    header = _read_header(path, data)
+    shapes = _shapes(header.config, header.config.tied_embeddings)
+    if header.version:
+        shapes = _as_later(shapes)
+    expected = header.size + _body_bytes(shapes, header.group)
     if len(data) != expected:
         raise InputError(f"{path} has {len(data)} bytes where its header makes {expected}: it is damaged, get it anew")
-    numbers, start, tensors = np.frombuffer(data, "<f4", offset=28), 0, {}
-    for name, shape in shapes.items():
-        end = start + int(np.prod(shape))
-        tensors[name] = torch.tensor(numbers[start:end]).view(shape)
-        start = end
-    model = Transformer(config)
-    model.load_state_dict(_state(tensors, config))
+    if header.group:
+        tensors = _dequantized(path, data[header.size :], shapes, header.group)
+    else:
+        tensors = _cut(np.frombuffer(data, "<f4", offset=header.size), shapes)
+    model = Transformer(header.config)
+    model.load_state_dict(_state(tensors, header.config))
     return model.eval()
 
 
@@ -90,22 +97,88 @@ def export_llama2c(model: LanguageModel, tokenizer: Tokenizer, folder: Path | st
     _write_tokenizer(tokenizer, numbering, Path(folder) / "tokenizer.bin")
 
 
-def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; name a .bin file of llama2.c")
-    return path.read_bytes()
+@dataclass(frozen=True)
+class _Header:
+    version: int  # 0: legacy
+    size: int  # in bytes
+    config: TransformerConfig
+    group: int  # int8 numbers that share a scale; 0: all tensors are float32
 
 
-def _read_header(path: Path, data: bytes) -> tuple[TransformerConfig, bool]:
+def _read_header(path: Path, data: bytes) -> _Header:
     if len(data) < 28:
         raise InputError(f"{path} has {len(data)} bytes, too few for the header of a llama2.c model")
-    dim, hidden, layers, heads, kv_heads, vocab_size, context = struct.unpack("<7i", data[:28])
-    tied = vocab_size > 0
+    magic, version = struct.unpack_from("<Ii", data)
+    if magic != MAGIC:
+        sizes = struct.unpack_from("<7i", data)
+        return _Header(0, 28, _config(path, sizes, tied=sizes[5] > 0), group=0)
+    if len(data) < HEADER_BYTES:
+        raise InputError(f"{path} has {len(data)} bytes, too few for the header of a llama2.c model of version 1 or 2")
+    if version not in (1, 2):
+        raise InputError(
+            f"{path} is llama2.c's version {version}, and only the legacy format and versions 1 and 2 can be read; "
+            "export it again (llama2.c's export.py --version 1)"
+        )
+    *sizes, tied, group = struct.unpack_from("<7iBi", data, 8)
+    config = _config(path, sizes, bool(tied))
+    if version == 2 and not (group > 0 and config.d_model % group == 0):
+        raise InputError(f"{path} says that {group} numbers share a scale, which must divide its width; get it anew")
+    return _Header(version, HEADER_BYTES, config, group if version == 2 else 0)
+
+
+def _config(path: Path, sizes: Sequence[int], tied: bool) -> TransformerConfig:
+    dim, hidden, layers, heads, kv_heads, vocab_size, context = sizes
     try:
-        config = TransformerConfig(abs(vocab_size), context, dim, layers, heads, kv_heads, hidden, tied_embeddings=tied)
+        return TransformerConfig(abs(vocab_size), context, dim, layers, heads, kv_heads, hidden, tied_embeddings=tied)
     except ValueError as error:
-        raise InputError(f"{path} is no llama2.c model in the legacy format ({error})") from None
-    return config, tied
+        raise InputError(f"{path} is no llama2.c model ({error})") from None
+
+
+def _as_later(shapes: Shapes) -> Shapes:
+    """The tensors in the order of versions 1 and 2: the norms come first, and no rotary tables."""
+    norms = ("rms_att", "rms_ffn", "rms_final")
+    rest = [name for name in shapes if name not in norms and not name.startswith("freq_cis")]
+    return {name: shapes[name] for name in (*norms, *rest)}
+
+
+def _body_bytes(shapes: Shapes, group: int) -> int:
+    """Bytes behind the header."""
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    return sum(4 * n if not group or name.startswith("rms") else n + 4 * (n // group) for name, n in sizes.items())
+
+
+def _cut(numbers: np.ndarray, shapes: Shapes) -> dict[str, Tensor]:
+    """One tensor after another."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
+    parts = zip(shapes.items(), np.split(numbers, ends[:-1]), strict=True)
+    return {name: torch.tensor(part).view(shape) for (name, shape), part in parts}
+
+
+def _dequantized(path: Path, body: bytes, shapes: Shapes, group: int) -> dict[str, Tensor]:
+    """Version 2: float32 norms, then int8 numbers, each times the scale of its group. The scales follow each layer's
+    matrix or, as the first export.py of that version wrote them, all matrices."""
+    norms = {name: shape for name, shape in shapes.items() if name.startswith("rms")}
+    others = {name: shape for name, shape in shapes.items() if name not in norms}
+    start = 4 * sum(math.prod(shape) for shape in norms.values())
+    counts = [math.prod(shape[-2:]) for shape in others.values() for _ in range(math.prod(shape[:-2]))]
+    for layout in (_scales_beside, _scales_last):
+        numbers, scales = (np.concatenate(parts) for parts in zip(*layout(body[start:], counts, group), strict=True))
+        if np.isfinite(scales).all() and (scales >= 0).all():  # of int8 numbers read as scales, half are negative
+            values = numbers.reshape(-1, group) * scales[:, None]
+            return _cut(np.frombuffer(body[:start], "<f4"), norms) | _cut(values.ravel(), others)
+    raise InputError(f"{path} has scales that are negative or infinite: it is damaged, get it anew")
+
+
+def _scales_beside(data: bytes, counts: list[int], group: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    at = 0
+    for n in counts:
+        yield np.frombuffer(data, "i1", n, at), np.frombuffer(data, "<f4", n // group, at + n)
+        at += n + 4 * (n // group)
+
+
+def _scales_last(data: bytes, counts: list[int], group: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    n = sum(counts)
+    yield np.frombuffer(data, "i1", n), np.frombuffer(data, "<f4", n // group, n)
 
 
 def _check_fits(model: LanguageModel) -> None:
@@ -129,8 +202,8 @@ def _check_fits(model: LanguageModel) -> None:
         raise InputError(f"llama2.c has no {', '.join(wrong)}")
 
 
-def _shapes(c: TransformerConfig, tied: bool) -> dict[str, tuple[int, ...]]:
-    """The tensors in the order of the file, under llama2.c's names."""
+def _shapes(c: TransformerConfig, tied: bool) -> Shapes:
+    """The tensors in the order of a legacy file, under llama2.c's names."""
     L, D, F = c.n_layers, c.d_model, c.ff_width
     kv = c.kv_heads * c.head_dim
     shapes = {
@@ -236,84 +309,3 @@ def _write_tokenizer(tokenizer: Tokenizer, numbering: list[int], path: Path) -> 
         file.write(struct.pack("<i", max(map(len, pieces))))
         for piece, score in zip(pieces, scores, strict=True):
             file.write(struct.pack("<fi", score, len(piece)) + piece)
-
-
-class Llama2cTokenizer:
-    """llama2.c's tokenizer: SentencePiece's BPE, merging by score, with single bytes for what it does not know.
-
-    Raises:
-        InputError: the file is missing or does not hold ``vocab_size`` tokens.
-    """
-
-    bos_id = 1
-    separator_id = bos_id  # what stands between two stories
-    space_before = True  # as SentencePiece does
-    eos_id = 2
-    first_byte_id = 3  # the 256 bytes follow one another
-
-    def __init__(self, path: Path | str, vocab_size: int):
-        data, at = _read(Path(path)), 4
-        self.pieces: list[bytes] = []
-        self.scores: list[float] = []
-        try:
-            for _ in range(vocab_size):
-                score, length = struct.unpack_from("<fi", data, at)
-                (piece,) = struct.unpack_from(f"<{length}s", data, at + 8)
-                self.pieces.append(piece)
-                self.scores.append(score)
-                at += 8 + length
-        except struct.error:
-            raise InputError(f"{path} is no llama2.c tokenizer of {vocab_size} tokens, or is cut short") from None
-        if at != len(data):
-            raise InputError(f"{path} holds more than {vocab_size} tokens: name the vocabulary size of its model")
-        self.ids = {piece: token for token, piece in enumerate(self.pieces)}
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.pieces)
-
-    def encode(self, text: str) -> list[int]:
-        """Text -> ids, without ``bos_id``. Like SentencePiece, puts a space before the first word."""
-        ids = [self.bos_id]  # in the files of ``export_llama2c`` it merges with the space
-        for character in " " + text if text else "":
-            known = self.ids.get(character.encode())
-            ids += [known] if known is not None else [byte + self.first_byte_id for byte in character.encode()]
-        return self._merged(ids)[1:]
-
-    def _merged(self, ids: list[int]) -> list[int]:
-        """Neighbours joined again and again, those first whose union scores best, of equals the leftmost."""
-        before, after = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))  # the neighbours of each place
-        queue: list[tuple[float, int, int, int]] = []  # -score, place on the left, and the two tokens then there
-
-        def consider(at: int) -> None:
-            if at >= 0 and after[at] < len(ids):
-                pair = ids[at], ids[after[at]]
-                merged = self.ids.get(self.pieces[pair[0]] + self.pieces[pair[1]])
-                if merged is not None:
-                    heappush(queue, (-self.scores[merged], at, *pair))
-
-        for at in range(len(ids)):
-            consider(at)
-        while queue:
-            _, at, left, right = heappop(queue)
-            end = after[at]
-            if end < len(ids) and (ids[at], ids[end]) == (left, right):  # neither has been joined with another since
-                ids[at], ids[end] = self.ids[self.pieces[left] + self.pieces[right]], -1
-                after[at] = after[end]
-                if after[at] < len(ids):
-                    before[after[at]] = at
-                consider(before[at])
-                consider(at)
-        return [token for token in ids if token >= 0]
-
-    def decode(self, ids: list[int]) -> str:
-        """Ids -> text, without the space that ``encode`` put first; bos and eos give no text."""
-        data = b"".join(self._bytes(token) for token in ids)
-        return data.removeprefix(b" ").decode(errors="replace")
-
-    def _bytes(self, token: int) -> bytes:
-        if token in (self.bos_id, self.eos_id):
-            return b""
-        piece = self.pieces[token]
-        spelt_out = re.fullmatch(rb"<0x([0-9A-F]{2})>", piece)  # llama2.c's own files have "<0x0A>" for a line feed
-        return bytes.fromhex(spelt_out[1].decode()) if spelt_out else piece

@@ -6,6 +6,7 @@ tables.
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from huggingface_hub import snapshot_download
@@ -20,13 +21,17 @@ from safetensors.torch import load_file
 from tokenizers import decoders, models, pre_tokenizers
 
 from pn_lib.config import parse_config
-from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer
+from pn_lib.data.other_tokenizer import OtherTokenizer, find_separator
+from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer, is_byte_level, read_backend
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.foreign import check_table, describe_folder
 from pn_lib.models.huggingface import from_transformers
-from pn_lib.models.llama2c import Llama2cTokenizer, load_llama2c
+from pn_lib.models.llama2c import load_llama2c
+from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 from pn_lib.models.mamba import Mamba
+from pn_lib.models.mamba_ssm import is_mamba_ssm, to_transformers_format
 from pn_lib.models.ngram import NGram
 from pn_lib.models.transformer import Transformer
 from pn_lib.models.weights import load_weights
@@ -37,21 +42,24 @@ HUB_FILES = [
     "*.safetensors",
     "pytorch_model*.bin",
     "*.index.json",
+    "generation_config.json",
     "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
     "vocab.json",
     "merges.txt",
 ]
 
 
 def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
-    """The model and tokenizer at ``source``: a folder of ours or of ``transformers``, a llama2.c ``.bin`` with its
-    tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
+    """The model and tokenizer at ``source``: a folder of ours, of ``transformers`` or of mamba_ssm, a llama2.c ``.bin``
+    with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
 
     Raises:
         InputError: nothing is there, or it is damaged, or of an architecture that has no equal here.
     """
     path = Path(source)
-    if path.suffix == ".bin" and path.is_file():
+    if path.is_file():
         return _llama2c(path)
     if not path.is_dir():
         if str(source).count("/") == 1 and not path.exists() and not path.parent.exists():
@@ -61,8 +69,11 @@ def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
                 f"there is no model at {source}: give the folder of a saved model, a llama2.c .bin file, "
                 "RUN/NAME of a run, or owner/name on the Hub"
             )
+    if not (path / "config.json").exists():
+        raise InputError(describe_folder(path) or f"{path} holds no model: it has no config.json")
+    check_table(path / "config.json")
     config = read_json(path / "config.json")
-    model = load_model(path) if "model" in config else from_transformers(config, load_weights(path))
+    model = load_model(path) if "model" in config else _load_theirs(config, path)
     tokenizer = _tokenizer(path)
     if tokenizer.vocab_size < model.config.vocab_size:
         model = _without_padding(model, tokenizer.vocab_size)
@@ -102,6 +113,13 @@ def _model_class(name: str | None, where: Path) -> type[LanguageModel]:
     return classes[name]
 
 
+def _load_theirs(config: dict[str, Any], folder: Path) -> LanguageModel:
+    state = load_weights(folder)
+    if is_mamba_ssm(config):
+        config, state = to_transformers_format(config, state)
+    return from_transformers(config, state)
+
+
 def _without_padding(model: LanguageModel, vocab_size: int) -> LanguageModel:
     """The model without the rows of its tables that stand for no token, as some pad these to a round number: it could
     otherwise write what nobody can read."""
@@ -119,7 +137,10 @@ def _llama2c(path: Path) -> tuple[LanguageModel, Coder]:
     names = [f"tok{vocab_size}.bin", "tokenizer.bin"]
     found = next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
     if found is None:
-        raise InputError(f"{path} has no tokenizer beside it: put its {names[0]} or {names[1]} there")
+        raise InputError(
+            f"{path} has no tokenizer beside it: put its {names[0]} or {names[1]} there, which llama2.c makes "
+            "(python tokenizer.py --tokenizer-model=MODEL)"
+        )
     return model, Llama2cTokenizer(found, vocab_size)
 
 
@@ -128,9 +149,17 @@ def _tokenizer(folder: Path) -> Tokenizer:
     room = folder.absolute().parent  # models of a run, or its models/zoo
     for place in (folder, room.parent / "tokenizer", room.parent.parent / "tokenizer"):
         if (place / "tokenizer.json").is_file():
-            return Tokenizer.load(place)
+            check_table(place / "tokenizer.json")
+            return _read_tokenizer(place, folder)
     vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
     if not (vocabulary.exists() and merges.exists()):
+        for name in ("tokenizer.model", "vocab.txt", "tokenizer_config.json"):
+            if (folder / name).exists():
+                raise InputError(
+                    f"{folder} has a tokenizer ({name}) but no tokenizer.json; write it with transformers, in Python: "
+                    "from transformers import AutoTokenizer as T; "
+                    f"T.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
+                )
         raise InputError(f"{folder} has no tokenizer: put its tokenizer.json, or vocab.json and merges.txt, there")
     try:
         backend = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
@@ -140,6 +169,17 @@ def _tokenizer(folder: Path) -> Tokenizer:
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([SEPARATOR])
     return Tokenizer(backend)
+
+
+def _read_tokenizer(place: Path, model: Path) -> Tokenizer:
+    """tokenizer.json in ``place``, of any kind, and what its own files or those of the ``model`` say ends a text."""
+    path = place / "tokenizer.json"
+    backend = read_backend(path)
+    kind = Tokenizer if is_byte_level(backend) else OtherTokenizer
+    try:
+        return kind(backend, find_separator(backend, place, model))
+    except InputError as error:
+        raise InputError(f"{path} cannot be used: {error}") from None
 
 
 def _from_hub(name: str) -> Path:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
+from pn_lib.models.foreign import check_beginning, describe_folder
 
 State = dict[str, Tensor]
 
@@ -26,7 +27,10 @@ def load_weights(folder: Path) -> State:
             return _read(folder / name, read)
         if (folder / f"{name}.index.json").exists():
             return _read_parts(folder / f"{name}.index.json", read)
-    raise InputError(f"{folder} has a config.json but no weights: model.safetensors or pytorch_model.bin must be there")
+    raise InputError(
+        describe_folder(folder)
+        or f"{folder} has a config.json but no weights: model.safetensors or pytorch_model.bin must be there"
+    )
 
 
 def _unpickle(path: Path) -> State:
@@ -34,6 +38,7 @@ def _unpickle(path: Path) -> State:
 
 
 def _read(path: Path, read: Callable[[Path], State]) -> State:
+    check_beginning(path)
     try:
         state = read(path)
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:

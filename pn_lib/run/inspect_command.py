@@ -33,10 +33,10 @@ def inspect(target: str, corpus: str, profile: str = "quick") -> str:
 
 
 def _is_model(target: str) -> bool:
+    from pn_lib.models.foreign import looks_like_model
+
     path = Path(target)
-    if path.is_dir():
-        return (path / "config.json").is_file()
-    return path.suffix == ".bin" or not (path.exists() or ending(path) in ENDINGS)
+    return looks_like_model(path) if path.exists() else ending(path) not in ENDINGS
 
 
 # --- a corpus -----------------------------------------------------------------------------------------------------
@@ -219,6 +219,7 @@ def inspect_model(source: str) -> str:
         f"  {settings}",
         f"  tokenizer: {tokenizer.vocab_size:,} tokens; {len(tokenizer.encode(sample_stories(1, 0)[0])):,} of them "
         f"for a Pocket story of {len(sample_stories(1, 0)[0]):,} characters",
+        f"  between stories: token {tokenizer.separator_id} {tokenizer.decode([tokenizer.separator_id])!r}",
         f"  {trip.sentence}: its figures hold only for texts that come back"
         if trip.sentence
         else "  lossless: every text tried comes back from the tokenizer as it was",
