@@ -153,7 +153,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
             return _read_tokenizer(place, folder)
     vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
     if not (vocabulary.exists() and merges.exists()):
-        for name in ("tokenizer.model", "vocab.txt", "tokenizer_config.json"):
+        for name in ("tokenizer.model", "spiece.model", "vocab.txt"):
             if (folder / name).exists():
                 raise InputError(
                     f"{folder} has a tokenizer ({name}) but no tokenizer.json; write it with transformers, in Python: "
