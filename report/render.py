@@ -17,26 +17,8 @@ READER = "markdown+table_attributes"
 # Column limits off: pandoc would give wide tables relative column widths, and break lines of the source.
 BIBLIOGRAPHY = f"--bibliography={HERE / 'references.bib'}"
 COMMON = ["--citeproc", BIBLIOGRAPHY, "--columns=99999", "--wrap=none", "--fail-if-warnings"]
-FILTERS = [
-    wording.bpb,
-    wording.count,
-    wording.duration,
-    wording.fixed,
-    wording.interval,
-    wording.large,
-    wording.listing,
-    wording.linked,
-    wording.literal,
-    wording.named,
-    wording.percent,
-    wording.power,
-    wording.quoted,
-    wording.setting,
-    wording.si,
-    wording.signed,
-    wording.spaced,
-    wording.times,
-]
+# Every format and verdict of `wording`, to be called or used as a filter
+WORDS = {name: word for name, word in vars(wording).items() if getattr(word, "__module__", None) == wording.__name__}
 TEXT_WIDTH, MOST_HEIGHT = 455.0, 560.0  # points: the type area of template.typ, and how tall a figure may stand in it
 SCALE = 0.8  # of figures in print: their 10 pt labels become 8 pt, a little less than a caption's letters
 
@@ -94,11 +76,8 @@ def render_markdown(context: dict[str, object], numbering: Numbering) -> str:
         comment_end_string="#>",
         extensions=["jinja2.ext.do"],
     )
-    environment.filters |= {form.__name__: form for form in FILTERS}
-    helpers = [wording.compare, wording.interval, wording.order, wording.plural, wording.story]
-    forms = {form.__name__: form for form in (wording.large, wording.percent, wording.signed, wording.tenth)}
-    forms |= {"point": wording.Estimate, "thin": wording.THIN, "nbsp": wording.NBSP}
-    environment.globals |= {helper.__name__: helper for helper in helpers} | forms
+    environment.filters |= WORDS
+    environment.globals |= WORDS | {"thin": wording.THIN, "nbsp": wording.NBSP}
     environment.globals |= {"figure": numbering.figure, "table": numbering.table, "ref": numbering.ref}
     return numbering.resolve(environment.get_template("report.md").render(context))
 

@@ -1,73 +1,72 @@
-"""What the report reads: a run's results and figures, where every missing or damaged value is one clear sentence."""
+"""What the report reads: a run's results and figures, each number noted with the file and key that it came from."""
 
-import csv
 import json
-import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from pn_lib.course.pages import repository_url
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
+from pn_lib.run.results.result import Result, Row
 from pn_lib.run.stages import NOTEBOOKS
 
-REMEDY = "run the notebook that makes it again"
 
+class Traced:
+    """A result, or a part of one, that notes each number read from it in ``used``, which becomes ``numbers.json``.
 
-class Record:
-    """A JSON object or array that knows which file and key it came from.
-
-    ``record.key`` and ``record["key"]`` give the value, nested objects as records again. A key that is missing or null
-    raises; `optional` allows null, because some of the contract's values may be unknown (an interval with one seed).
-    Each number handed out is noted in ``used``, which becomes ``numbers.json``.
+    It answers as what it shows does: a model by its fields and properties, an object by its keys, an array by index.
     """
 
-    def __init__(self, value: dict | list, file: Path, path: str, used: dict[tuple[str, str], float]):
+    def __init__(
+        self, value: BaseModel | dict | list | tuple, file: str, path: str, used: dict[tuple[str, str], float]
+    ):
         self._value, self._file, self._path, self._used = value, file, path, used
 
-    def optional(self, key: str) -> object:
-        """The value, or None where the file says null; the key itself must be there.
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # a protocol that Python or Jinja asks for, not a key
+            raise AttributeError(name)
+        if not isinstance(self._value, BaseModel):
+            return self[name]
+        derived = getattr(type(self._value), name, None)
+        if isinstance(derived, property):
+            return derived.fget(self)  # so that what it reads is noted
+        return self._show(getattr(self._value, name), f".{name}")
 
-        Raises:
-            InputError: the key is missing, or its value is not a finite number, text, flag, object, array or null.
-        """
-        where = f"{self._path}.{key}".lstrip(".")
-        if not isinstance(self._value, dict) or key not in self._value:
-            raise InputError(f"{self._file} has no '{where}', which the report needs; {REMEDY}")
-        return self._wrap(self._value[key], where)
-
-    def __getitem__(self, key: str) -> object:
-        value = self.optional(key)
-        if value is None:
-            where = f"{self._path}.{key}".lstrip(".")
-            raise InputError(f"{self._file}: '{where}' is null, but the report needs a value; {REMEDY}")
-        return value
-
-    def __getattr__(self, key: str) -> object:
-        if key.startswith("__"):  # a protocol that Python or Jinja asks for, not a key
-            raise AttributeError(key)
-        return self[key]
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if isinstance(self._value, BaseModel):
+            return getattr(self, key)
+        if isinstance(self._value, dict):
+            if key not in self._value:
+                raise InputError(
+                    f"{self._file} has no '{self._path}.{key}', which the report needs; make the run again"
+                )
+            return self._show(self._value[key], f".{key}")
+        if isinstance(key, slice):
+            return [self[i] for i in range(*key.indices(len(self)))]
+        return self._show(self._value[key], f"[{range(len(self))[key]}]")
 
     def __iter__(self) -> Iterator:
-        """Elements of an array, keys of an object."""
-        if isinstance(self._value, dict):
-            return iter(self._value)
-        return (self._wrap(item, f"{self._path}[{i}]") for i, item in enumerate(self._value))
+        """Keys of an object, elements of an array."""
+        return iter(self._value) if isinstance(self._value, dict) else (self[i] for i in range(len(self)))
 
     def __len__(self) -> int:
         return len(self._value)
 
-    def _wrap(self, value: object, where: str) -> object:
-        if isinstance(value, dict | list):
-            return Record(value, self._file, where, self._used)
+    def __bool__(self) -> bool:
+        return isinstance(self._value, BaseModel) or bool(self._value)
+
+    def _show(self, value: object, step: str) -> object:
+        path = f"{self._path}{step}".lstrip(".")
+        if isinstance(value, BaseModel | dict | list | tuple):
+            return Traced(value, self._file, path, self._used)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            if not math.isfinite(value):
-                raise InputError(f"{self._file}: '{where}' is {value}, not a number; {REMEDY}")
-            self._used[self._file.as_posix(), where] = value
+            self._used[self._file, path] = value
         return value
 
 
@@ -81,28 +80,14 @@ class Figure:
     alt: str
     notebook: str
     commit: str  # that drew it; with + where files differed from it
-    cell: str  # id of the cell that drew it
+    cell: str | None  # id of the cell that drew it, where it is known
 
     @property
     def url(self) -> str:
         """The cell in the published repository, as it was when it drew the figure."""
         commit = "HEAD" if self.commit == "none" else self.commit.rstrip("+")
-        return f"{repository_url()}/blob/{commit}/{NOTEBOOKS.name}/{self.notebook}.ipynb#cell-id={self.cell}"
-
-
-@cache
-def drawing_cells(notebook: str) -> dict[str, str]:
-    """By figure, the id of the cell of ``notebook`` that draws it.
-
-    Raises:
-        InputError: there is no such notebook.
-    """
-    found = {}
-    for cell in read_json(NOTEBOOKS / f"{notebook}.ipynb")["cells"]:
-        if cell["cell_type"] == "code":
-            names = re.findall(r'\.save_figure\(\s*\w+,\s*"(\w+)"', "".join(cell["source"]))
-            found |= dict.fromkeys(names, cell["id"])
-    return found
+        place = f"#cell-id={self.cell}" if self.cell else ""
+        return f"{repository_url()}/blob/{commit}/{NOTEBOOKS.name}/{self.notebook}.ipynb{place}"
 
 
 class Run:
@@ -115,53 +100,26 @@ class Run:
         if not self.results.is_dir():
             raise InputError(f"there is no run '{name}' ({self.results} does not exist); `make report` makes one")
 
-    def json(self, name: str) -> Record:
-        """``results/<run>/<name>.json``; a missing or damaged file is an InputError."""
-        path = self.results / f"{name}.json"
-        return Record(read_json(path), self._shown(path), "", self.used)
-
-    def optional_json(self, name: str) -> Record | None:
-        """`json`, or None where the run has no such file."""
-        return self.json(name) if (self.results / f"{name}.json").exists() else None
-
-    def csv(self, name: str, columns: dict[str, type]) -> Record:
-        """``results/<run>/<name>.csv`` as an array of rows with these columns, each turned into its type."""
-        path = self.results / f"{name}.csv"
-        try:
-            with path.open(encoding="utf-8", newline="") as stream:
-                rows = list(csv.DictReader(stream, restval=""))
-            typed = [{key: kind(row[key]) for key, kind in columns.items()} for row in rows]
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist; {REMEDY}") from None
-        except KeyError as error:
-            raise InputError(f"{path} has no column {error}, which the report needs; {REMEDY}") from None
-        except (ValueError, TypeError, csv.Error) as error:
-            raise InputError(f"{path} is damaged ({error}); delete it and {REMEDY}") from None
-        if not typed:
-            raise InputError(f"{path} has no rows; delete it and {REMEDY}")
-        return Record(typed, self._shown(path), "", self.used)
+    def read(self, kind: type[Result] | type[Row]) -> Any:
+        """The run's file of this kind, its numbers traced; a missing or damaged file is an InputError."""
+        file = (self.results / kind.FILE).relative_to(self.root).as_posix()
+        return Traced(kind.read(self.results), file, "", self.used)
 
     def figure(self, name: str) -> Figure:
         """``figures/<run>/<name>.svg`` with its sidecar ``<name>.json``."""
         path = self.figures / f"{name}.svg"
-        sidecar = Record(read_json(path.with_suffix(".json")), self._shown(path.with_suffix(".json")), "", {})
+        sidecar = read_json(path.with_suffix(".json"))
         try:
+            drawn = [sidecar[key] for key in ("alt", "notebook", "commit", "cell")]
             attributes = ElementTree.parse(path).getroot().attrib
             width, height = (float(re.sub("pt$", "", attributes[side])) for side in ("width", "height"))
         except FileNotFoundError:
-            raise InputError(f"{path} does not exist; {REMEDY}") from None
+            raise InputError(f"{path} does not exist; run the notebook that draws it again") from None
         except (ElementTree.ParseError, KeyError, ValueError) as error:
-            raise InputError(f"{path} is damaged ({error}); delete it and {REMEDY}") from None
-        cells = drawing_cells(sidecar.notebook)
-        if name not in cells:
-            raise InputError(f"notebook {sidecar.notebook} no longer draws {path}; {REMEDY}")
-        return Figure(path, width, height, sidecar.alt, sidecar.notebook, sidecar.commit, cells[name])
+            raise InputError(f"{path} is damaged ({error}); run the notebook that draws it again") from None
+        return Figure(path, width, height, *drawn)
 
     def numbers(self) -> str:
         """Every number that the report looked up, with its file and key, as JSON."""
         rows = [{"file": file, "key": key, "value": value} for (file, key), value in sorted(self.used.items())]
         return json.dumps({"run": self.name, "numbers": rows}, indent=1) + "\n"
-
-    def _shown(self, path: Path) -> Path:
-        """Paths in messages and in ``numbers.json`` start at the root, so that they are the same on any machine."""
-        return path.relative_to(self.root)

@@ -1,12 +1,13 @@
-"""What the section on stories speaks of: the zoo, its endings, probes, the exact source, what is inside, the judges."""
+"""What the section on stories says beyond the results themselves: orders, extremes, and verdicts of several numbers."""
 
 import math
 
-from sources import Record, Run
-from wording import Estimate, order, verdict
+from sources import Run, Traced
+from wording import exactly, order, verdict
 
 from pn_lib.errors import InputError
 from pn_lib.files import sha256
+from pn_lib.run.results.judge_results import JudgeResult
 
 # Of completions.MEASURES, with the words of a table's head and whether it is a share, in per cent
 FORM = {
@@ -28,259 +29,96 @@ CONTENT = {
     "longest_copy": ("longest copy (words)", False),
 }
 CRITERIA = ("grammar", "creativity", "consistency", "plot")
+AGES = {"A": "up to 3", "B": "4–5", "C": "6–7", "D": "8–9", "E": "10–12", "F": "13–16"}  # of the protocol, in years
 
 
-def interval_of(record: Record, key: str, low: str = "low", high: str = "high") -> Estimate:
-    return Estimate(record[key], record.optional(low), record.optional(high))
-
-
-def stories(run: Run, data: Record, evaluation: Record, zoo: Record) -> dict[str, object]:
-    """Everything the section may use, by name.
+def stories(run: Run, data: Traced, evaluation: Traced, zoo: Traced) -> dict[str, object]:
+    """Everything that the section uses, by name.
 
     Raises:
-        InputError: a file or key is missing or damaged, or two files contradict one another.
+        InputError: two files contradict one another.
     """
-    names = {who: evaluation.names[who] for who in evaluation.names}
-    told = evaluation.completions
+    if (evaluation.pocket is None) != (data.entropy is None):
+        raise InputError("data.json and evaluation.json disagree on whether the source is known; run 01 and 05 again")
+    sizes = own_transformers(zoo)
+    settings = [label for label in evaluation.sampling if label != "real stories"]
+    heads = list(evaluation.inside.heads)
     return {
-        "names": names,
-        "zoo": (rows := [zoo_row(who, zoo.models[who]) for who in zoo.models]),
-        "sizes": (ours := sizes(rows, told.tellers)),
-        "anchors": [
-            row | {"nearest": min(ours, key=lambda own: abs(math.log(own["parameters"] / row["parameters"])))}
-            for row in rows
-            if row["published"]
-        ],
-        "beside_mamba": {key: estimate(evaluation.ahead.mamba.optional(key)) for key in ("sound", "names_kept")},
-        "sampling": [
-            (label, evaluation.sampling[label], estimate(evaluation.sampling[label].sound))
-            for label in evaluation.sampling
-        ],
-        "safest": safest(evaluation.sampling),
-        "told": told,
-        "form": measure_rows(told, names, FORM),
-        "content": measure_rows(told, names, CONTENT),
-        "measure": {
-            who: {key: estimate(row.optional(key)) for key in row} for who in names for row in [told.tellers[who]]
-        },
-        "ahead": {
-            who: {key: 0 if (one := estimate(rows.optional(key))) is None else verdict(one) for key in rows}
-            for who in ("ngram", "human")
-            for rows in [evaluation.ahead[who]]
-        },
-        "copies": evaluation.copies.longest,
+        "form": FORM,
+        "content": CONTENT,
+        "sizes": sizes,
+        "anchors": [(who, nearest(who, sizes, zoo)) for who in zoo.models if zoo.models[who].published],
+        "safest": max(settings, key=lambda label: evaluation.sampling[label].sound.value),
         "recall": recall(evaluation.recall),
-        "probes": probe_rows(evaluation.probes, evaluation.beyond_ngram),
-        "pocket": pocket(data, evaluation),
-        "inside": inside(evaluation.inside),
-        "judges": judges(run, names),
+        "shown": shown_probes(evaluation),
+        "closed": closed(evaluation.pocket),
+        "broken": broken_facts(evaluation.pocket),
+        "distance_heads": sum(head.explained > 0.5 for head in heads),
+        "needed_heads": sum(head.low > 0 for head in heads),
+        "dearest_head": max(heads, key=lambda head: head.loss),
+        "judges": judges(run),
     }
 
 
-def estimate(record: Record | None) -> Estimate | None:
-    return None if record is None else interval_of(record, "value")
+def own_transformers(zoo: Traced) -> list[str]:
+    """Our Transformers among the tellers, smallest first."""
+    ours = [who for who in zoo.models if who.startswith("transformer") and not zoo.models[who].published]
+    return sorted(ours, key=lambda who: zoo.models[who].parameters)
 
 
-def zoo_row(who: str, model: Record) -> dict[str, object]:
-    return {
-        "who": who,
-        "label": model.label,
-        "parameters": model.parameters,
-        "loss": estimate(model.bits_per_byte),
-        "difference": estimate(model.optional("difference")),
-        "published": model.published,
-    }
+def nearest(who: str, among: list[str], zoo: Traced) -> str:
+    """Which of ``among`` has about as many parameters, by their ratio."""
+    size = zoo.models[who].parameters
+    return min(among, key=lambda own: abs(math.log(zoo.models[own].parameters / size)))
 
 
-def sizes(zoo: list[dict[str, object]], tellers: Record) -> list[dict[str, object]]:
-    """Our Transformers, smallest first, with their shares of sound endings and of names that come again."""
-    ours = [
-        row | {key: estimate(tellers[row["who"]].optional(key)) for key in ("sound", "names_kept")}
-        for row in zoo
-        if row["who"].startswith("transformer") and not row["published"]
-    ]
-    return sorted(ours, key=lambda row: row["parameters"])
-
-
-def safest(sampling: Record) -> dict[str, object]:
-    """The setting whose stories are soundest, beside the real stories."""
-    settings = {label: sampling[label] for label in sampling}
-    real = settings.pop("real stories")
-    label = max(settings, key=lambda name: settings[name].sound.value)
-    best = settings[label]
-    return {
-        "label": label,
-        "sound": estimate(best.sound),
-        "distinct": best.distinct_2,
-        "real": estimate(real.sound),
-        "real_ended": real.ended,
-        "real_distinct": real.distinct_2,
-    }
-
-
-def measure_rows(told: Record, names: dict[str, str], columns: dict[str, tuple[str, bool]]) -> dict[str, object]:
-    """A table's head and, for each teller, its means; whether each is a share stands beside it."""
-    rows = [
-        (names[who], [(estimate(told.tellers[who].optional(key)), share) for key, (_, share) in columns.items()])
-        for who in names
-    ]
-    return {"header": [words for words, _ in columns.values()], "rows": rows}
-
-
-def recall(found: Record) -> dict[str, list[str]]:
+def recall(found: Traced) -> dict[str, list[str]]:
     """Which faults made on purpose the grammar checker notices nine times of ten or oftener, and which once or less."""
-    shares = {}
-    for name in found:
-        noticed, tried = found[name]
-        if tried:
-            shares[name] = noticed / tried
+    shares = {name: noticed / tried for name in found for noticed, tried in [found[name]] if tried}
     return {
         "seen": [name for name, share in shares.items() if share >= 0.9],
         "missed": [name for name, share in shares.items() if share <= 0.1],
     }
 
 
-def probe_rows(found: Record, beyond: Record) -> list[dict[str, object]]:
-    """A row for each kind of probe: how many, what guessing gives, every model's share of right answers, and whether
-    the Transformer's are more than guessing and, probe by probe, more than the n-gram's."""
-    kinds = list(found.transformer)
-    rows = []
-    for kind in kinds:
-        rights = {who: interval_of(found[who][kind], "value") for who in found}
-        chance = Estimate(found.transformer[kind].chance)
-        beyond_both = order(rights["transformer"], chance) > 0 and verdict(interval_of(beyond[kind], "value")) > 0
-        rows.append(
-            {
-                "kind": kind,
-                "n": found.transformer[kind].n,
-                "chance": chance.value,
-                "right": rights,
-                "shown": beyond_both,
-            }
-        )
-    return rows
+def shown_probes(evaluation: Traced) -> dict[str, bool]:
+    """By kind of probe: the Transformer knows more than guessing and, probe by probe, than the n-gram."""
+    asked, beyond = evaluation.probes.transformer, evaluation.beyond_ngram
+    return {kind: order(asked[kind], exactly(asked[kind].chance)) > 0 and verdict(beyond[kind]) > 0 for kind in asked}
 
 
-def pocket(data: Record, evaluation: Record) -> dict[str, object] | None:
-    """What only a source whose probabilities are known can tell; None for any other corpus."""
-    exact = evaluation.optional("pocket")
-    if (exact is None) != (data.optional("entropy") is None):
-        raise InputError("data.json and evaluation.json disagree on whether the source is known; run 01 and 05 again")
-    if exact is None:
+def closed(pocket: Traced | None) -> float | None:
+    """The share of the n-gram's excess over the source that the Transformer removes; None if it shows none."""
+    if pocket is None:
         return None
-    excess = estimates(exact.excess_bits_per_byte)
-    closed = None
-    if order(excess["transformer"], excess["ngram"]) < 0 < excess["transformer"].value:
-        closed = 1 - excess["transformer"].value / excess["ngram"].value
-    told = exact.next_words
-    next_words = {who: {kind: next_word(told[who][kind]) for kind in told[who]} for who in told}
-    broken = [(fact, n) for fact, n in broken_facts(exact.broken_facts.transformer) if fact != "no fact" and n]
-    return {
-        "excess": excess,
-        "closed": closed,
-        "valid": estimates(exact.valid_share),
-        "tried": exact.tried,
-        "reasons": [tuple(reason) for reason in exact.reasons],
-        "broken": broken[:3],
-        "places": told.transformer.all.places,
-        "words": {who: {"determined": kinds.get("determined")} for who, kinds in next_words.items()},
-        "next_words": [
-            {"who": who, "kind": kind, **row} for who, kinds in next_words.items() for kind, row in kinds.items()
-        ],
-    }
+    ours, counted = (pocket.excess_bits_per_byte[who] for who in ("transformer", "ngram"))
+    return 1 - ours.value / counted.value if order(ours, counted) < 0 < ours.value else None
 
 
-def next_word(row: Record) -> dict[str, object]:
-    return {
-        "places": row.places,
-        "kl": interval_of(row.kl, "value"),
-        "leak": interval_of(row.leak, "value"),
-        "ece": row.ece,
-    }
+def broken_facts(pocket: Traced | None) -> list[tuple[str, int]]:
+    """The three facts that most of the Transformer's stories break first, with the number of stories."""
+    counts = pocket.broken_facts.transformer if pocket else {}
+    broken = [(fact, counts[fact]) for fact in counts if fact != "no fact" and counts[fact]]
+    return sorted(broken, key=lambda row: (-row[1], row[0]))[:3]
 
 
-def broken_facts(counts: Record) -> list[tuple[str, int]]:
-    """Facts with the number of stories that break them first, the commonest first."""
-    return sorted(((fact, counts[fact]) for fact in counts), key=lambda row: (-row[1], row[0]))
-
-
-def inside(found: Record) -> dict[str, object]:
-    """What the section says of heads, copying and memory."""
-    heads = list(found.heads)
-    most = max(heads, key=lambda head: head.loss)
-    copying = found.induction.transformer
-    return {
-        "heads": len(heads),
-        "distance_heads": sum(head.explained > 0.5 for head in heads),
-        "needed": sum(head.low > 0 for head in heads),
-        "most": most,
-        "most_loss": interval_of(most, "loss"),
-        "gain": interval_of(copying.gain, "value"),
-        "first": copying.first,
-        "reach": [(who, found.memory[who].optional("reach")) for who in found.memory],
-    }
-
-
-def estimates(record: Record) -> dict[str, Estimate]:
-    return {key: interval_of(record[key], "value") for key in record}
-
-
-def judges(run: Run, names: dict[str, str]) -> dict[str, object]:
+def judges(run: Run) -> dict[str, object]:
     """The judges' tables; ``state`` is "none", or "other" if they graded endings of another run, or "graded"."""
-    found = run.optional_json("judge")
-    if found is None:
+    if not (run.results / JudgeResult.FILE).exists():
         return {"state": "none"}
+    found = run.read(JudgeResult)
     if found.completions != sha256(run.results / "completions.json"):
         return {"state": "other"}
-    each = [judge(name, found.judges[name], names) for name in found.judges]
-    agreement = [
-        {"judges": list(pair.judges), **{c: pair[c].optional("spearman") for c in CRITERIA}, "stories": pair.plot.pairs}
-        for pair in found.between_judges
-    ]
-    return {"state": "graded", "judges": each, "agreement": agreement}
+    each = [(name, found.judges[name], leanings(found.judges[name])) for name in found.judges]
+    return {"state": "graded", "each": each, "agreement": found.between_judges, "criteria": CRITERIA, "age": common_age}
 
 
-def judge(name: str, found: Record, names: dict[str, str]) -> dict[str, object]:
-    rows = [
-        (
-            names.get(who, who),
-            found.tellers[who].gradings,
-            [interval_of(found.tellers[who].grades[c], "value") for c in CRITERIA],
-            common_age(found.tellers[who]),
-        )
-        for who in found.tellers
-    ]
-    slopes = {c: found.length_bias[c].optional("points_per_word") for c in CRITERIA}
-    known = {
-        c: estimate(slope) for c, slope in slopes.items() if slope is not None and slope.optional("low") is not None
-    }
-    leaning = [c for c, slope in known.items() if verdict(slope)]
-    return {
-        "name": name,
-        "model": found.model,
-        "host": found.host,
-        "judged": found.judged,
-        "asked": found.requested,
-        "refused": found.refused,
-        "invalid": found.invalid,
-        "rows": rows,
-        "leaning": leaning,
-        "slopes": known,
-        "lengths_known": len(known) == len(CRITERIA),
-        "pairs": [
-            {
-                "tellers": [names.get(who, who) for who in pair.tellers],
-                "n": pair.pairs,
-                "flips": interval_of(pair.flips, "value"),
-                "first": pair.first_wins,
-                "wins": interval_of(pair.win_rate, "value"),
-            }
-            for pair in found.pairs
-        ],
-    }
+def leanings(judge: Traced) -> dict[str, Traced]:
+    """By criterion, points a word, for those whose interval is known."""
+    slopes = {criterion: judge.length_bias[criterion].points_per_word for criterion in CRITERIA}
+    return {criterion: slope for criterion, slope in slopes.items() if slope and slope.low is not None}
 
 
-def common_age(teller: Record) -> str:
+def common_age(teller: Traced) -> str:
     """The age group guessed most often, in years."""
-    years = {"A": "up to 3", "B": "4–5", "C": "6–7", "D": "8–9", "E": "10–12", "F": "13–16"}
-    return years[max(years, key=lambda group: teller.age_groups[group])] if teller.gradings else "–"
+    return AGES[max(AGES, key=lambda group: teller.age_groups[group])] if teller.gradings else "–"

@@ -1,11 +1,9 @@
 """How the report puts numbers into words: formats, and verdicts that the numbers and their intervals choose."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
+from collections.abc import Callable, Iterable
 
-from pn_lib.errors import InputError
+from pn_lib.run.results.result import Estimate
 
 THIN = "\u202f"  # narrow no-break space: separates thousands, and a number from its unit
 NBSP = "\u00a0"
@@ -13,28 +11,17 @@ MINUS = "\u2212"
 SAME_SPEED = 0.10  # timings carry no interval; two of them closer than this are called the same
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A measured value with its 95 % interval, or with none (``low`` and ``high`` None: one seed, one measurement)."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.low is None) != (self.high is None):
-            raise InputError(f"an interval needs both ends or none, got [{self.low}, {self.high}]")
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        return (self.value, self.value) if self.low is None or self.high is None else (self.low, self.high)
+def exactly(value: float) -> Estimate:
+    """A number without an interval, to be compared with one that has it."""
+    return Estimate(value=value, low=None, high=None)
 
 
 def order(a: Estimate, b: Estimate) -> int:
     """-1, 0 or 1 as ``a`` lies below, is not distinguishable from, or lies above ``b``: intervals that touch are 0."""
-    if a.bounds[1] < b.bounds[0]:
-        return -1
-    return 1 if a.bounds[0] > b.bounds[1] else 0
+    (a_low, a_high), (b_low, b_high) = (
+        (x.value, x.value) if x.low is None or x.high is None else (x.low, x.high) for x in (a, b)
+    )
+    return -1 if a_high < b_low else 1 if a_low > b_high else 0
 
 
 def compare(a: Estimate, b: Estimate, lower: str = "lower than", higher: str = "higher than") -> str:
@@ -43,9 +30,9 @@ def compare(a: Estimate, b: Estimate, lower: str = "lower than", higher: str = "
     return {-1: lower, 0: same, 1: higher}[order(a, b)]
 
 
-def verdict(difference: Estimate) -> int:
-    """-1 (lower), 0 (zero lies in the interval) or 1 (higher) for a difference."""
-    return order(difference, Estimate(0.0))
+def verdict(difference: Estimate | None) -> int:
+    """-1 (lower), 0 (zero lies in the interval, or there is no difference) or 1 (higher) for a difference."""
+    return 0 if difference is None else order(difference, exactly(0.0))
 
 
 def compare_speed(a: float, b: float) -> int:
@@ -55,33 +42,19 @@ def compare_speed(a: float, b: float) -> int:
     return -1 if a < b else 1
 
 
-def number_filter(function: Callable[..., str]) -> Callable[..., str]:
-    """Give a format the same answer to what is no number: None is a dash, anything else stops the build."""
-
-    @wraps(function)
-    def checked(value: object, *args: object) -> str:
-        if value is None:
-            return "–"
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"the results hold {value!r} where the report needs a number; run the notebooks again")
-        return function(value, *args)
-
-    return checked
-
-
-@number_filter
-def fixed(value: float, decimals: int) -> str:
+def fixed(value: float | None, decimals: int) -> str:
+    """The number with its thousands apart, or a dash for None."""
+    if value is None:
+        return "–"
     value = round(value, decimals) + 0.0  # adding zero turns -0.0 into 0.0
     return f"{value:,.{decimals}f}".replace(",", THIN).replace("-", MINUS)
 
 
-@number_filter
 def count(value: float) -> str:
     """1234567 -> 1 234 567, with narrow spaces."""
     return fixed(round(value), 0)
 
 
-@number_filter
 def large(value: float) -> str:
     """1234567 -> 1.23 million: three significant digits; below a million the number itself."""
     for size, word in ((1e9, "billion"), (1e6, "million")):
@@ -90,34 +63,28 @@ def large(value: float) -> str:
     return count(value)
 
 
-@number_filter
-def bpb(value: float) -> str:
+def bpb(value: float | None) -> str:
     return fixed(value, 3)
 
 
-@number_filter
 def signed(value: float) -> str:
     return ("+" if round(value, 3) > 0 else "") + fixed(value, 3)
 
 
-@number_filter
 def tenth(value: float) -> str:
     return fixed(value, 1)
 
 
-@number_filter
 def percent(value: float, decimals: int = 1) -> str:
     return f"{fixed(100 * value, decimals)}{THIN}%"
 
 
-@number_filter
 def power(value: float) -> str:
     """3.21e-06 -> 3.2 × 10^-6^, in pandoc's Markdown."""
     mantissa, exponent = f"{value:.1e}".split("e")
     return "0" if value == 0 else f"{mantissa}{THIN}×{THIN}10^{int(exponent)}^".replace("-", MINUS)
 
 
-@number_filter
 def si(value: float, unit: str) -> str:
     """1234567, "B" -> 1.23 MB: three significant digits and a decimal prefix."""
     prefixes = ["", "k", "M", "G", "T", "P", "E"]
@@ -128,7 +95,6 @@ def si(value: float, unit: str) -> str:
     return f"{fixed(value, 0 if step == 0 and value == int(value) else digits)}{THIN}{prefixes[step]}{unit}"
 
 
-@number_filter
 def duration(seconds: float) -> str:
     """Seconds in the two largest units that say it: 8.4 s, 3 min 12 s, 1 h 5 min."""
     if seconds < 60:
@@ -139,7 +105,6 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}{THIN}h {minutes % 60}{THIN}min"
 
 
-@number_filter
 def times(value: float) -> str:
     """A ratio: 2.3 times."""
     return f"{fixed(value, 1 if value < 10 else 0)} times"
@@ -209,36 +174,27 @@ def story(text: str) -> str:
     return "\n".join(["::: story", *(f"> {part}\n>" for part in paragraphs or ["(nothing)"]), "", ":::"])
 
 
-def table(
-    caption: str,
-    label: str,
-    header: list[str],
-    rows: list[list[str]],
-    left: tuple[int, ...] = (0,),
-    best: dict[int, str] | None = None,
-) -> str:
-    """A pipe table; the columns named in ``left`` are set to the left, the others to the right. ``best`` names columns
-    whose "least" or "most" number is set in bold, which the caption then says."""
+def best_of(column: Iterable[Estimate], which: str | None, form: Callable[[float], str] = bpb) -> list[str]:
+    """A table's column of estimates, the "least" or "most" in bold, and whatever reads the same; nothing is where all
+    do, or ``which`` is None."""
+    column = list(column)
+    shown = [form(each.value) for each in column]
+    cells = [interval(each, form) for each in column]
+    if which is None or len(set(shown)) == 1:
+        return cells
+    best = form({"least": min, "most": max}[which](each.value for each in column))
+    return [
+        cell.replace(best, f"**{best}**", 1) if text == best else cell for cell, text in zip(cells, shown, strict=True)
+    ]
+
+
+def table(caption: str, label: str, header: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,)) -> str:
+    """A pipe table; the columns named in ``left`` are set to the left, the others to the right. What `best_of` set in
+    bold the caption explains."""
     if any(len(row) != len(header) for row in rows):
         raise ValueError(f"table {label}: a row has not the header's {len(header)} columns")
-    rows = [list(row) for row in rows]
-    for column, which in (best or {}).items():
-        _embolden(rows, column, {"least": min, "most": max}[which])
     if any("**" in cell for row in rows for cell in row):
         caption += " Bold: the best of its column."
     lines = [header, [":--" if i in left else "--:" for i in range(len(header))], *rows]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"::: table\n\n{body}\n\n: {caption} {{#{label}}}\n\n:::"
-
-
-def _embolden(rows: list[list[str]], column: int, choose: Callable) -> None:
-    """Set the value in bold, its interval not, in whichever rows have the best."""
-    values = {}
-    for i, row in enumerate(rows):
-        number = re.match(r"[+-]?[\d.]+", row[column].replace(MINUS, "-").replace(THIN, ""))
-        if number:
-            values[i] = float(number[0])
-    for i, value in values.items() if len({*values.values()}) > 1 else ():
-        if value == choose(values.values()):
-            shown, bracket, rest = rows[i][column].partition(f"{NBSP}[")
-            rows[i][column] = f"**{shown}**{bracket}{rest}"

@@ -194,8 +194,8 @@ def test_the_report_is_made_again_when_its_sources_or_the_run_changed(house, tmp
             assert (report.report_key(results, figures) != before) == counts, path
     for file, edit, counts in (
         ("report/wording.py", comment, True),
-        ("pn_lib/evaluation/intervals.py", statement, True),
-        ("pn_lib/evaluation/intervals.py", comment, False),
+        ("pn_lib/evaluation/measures.py", statement, True),
+        ("pn_lib/evaluation/measures.py", comment, False),
     ):
         with edited(house / file, edit):
             assert (report.report_key(results, figures) != before) == counts, file

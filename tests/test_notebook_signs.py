@@ -67,13 +67,13 @@ def test_06_a_variant_with_more_bits_than_the_baseline_is_worse():
 
 
 def test_07_below_zero_mamba_has_learnt_more():
-    run = SimpleNamespace(read_results=lambda name: {"tokens": 1})
+    run = SimpleNamespace(read=lambda result: SimpleNamespace(tokens=1))
     config = SimpleNamespace(total=1)
     found = run_cells(
         7, "c07-085", "c07-s03", "c07-l05", "c07-098", bpb={"mamba": GOOD, "transformer": BAD}, same_seconds=1,
         train_one=lambda name, seed, tokens: (None, None, (BAD + GOOD)[seed]), run=run, asdict=dict,
         settings=SimpleNamespace(seeds=3, learning_rate=1), sizes={"mamba": config, "transformer": config},
-        full_mamba=SimpleNamespace(config={}), full_score=GOOD_STORIES, rival_score=BAD_STORIES,
+        ZooResult=None, full_mamba=SimpleNamespace(config={}), full_score=GOOD_STORIES, rival_score=BAD_STORIES,
         full_interval=bootstrap_interval(GOOD),
     )  # fmt: skip
     assert found["difference"]["mean"] == pytest.approx(-0.3)

@@ -4,9 +4,13 @@ import re
 
 import nbformat
 import pytest
+from pydantic import Field
 
 from pn_lib.course import pages
 from pn_lib.course.pages import load_glossary
+from pn_lib.course.results_page import keys, results_page
+from pn_lib.run.results.catalogue import CATALOGUE
+from pn_lib.run.results.result import Part
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 
 LESSONS = pages.load_lessons()
@@ -21,10 +25,36 @@ def letters(text: str) -> set[str]:
     return {match[2] for match in LONE.finditer(text) if match[2].startswith("\\") or len(match[2]) == 1}
 
 
-@pytest.mark.parametrize(("name", "make"), [("contents", pages.contents_page), ("glossary", pages.glossary_page)])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("contents", pages.contents_page),
+        ("glossary", pages.glossary_page),
+        ("results", lambda lessons: results_page()),
+    ],
+)
 def test_a_generated_page_is_what_the_lessons_say_now(name, make):
     committed = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     assert committed == make(LESSONS), "run python -m pn_lib refresh"
+
+
+def test_a_key_of_a_result_says_where_it_lies():
+    class Inner(Part):
+        x: int = Field(description="a number")
+
+    class Outer(Part):
+        one: Inner | None = Field(description="one")
+        many: list[Inner] = Field(description="many")
+        named: dict[str, list[Inner]] = Field(description="named")
+
+    assert list(keys(Outer)) == [
+        ("one", "one"), ("one.x", "a number"), ("many", "many"), ("many[].x", "a number"),
+        ("named", "named"), ("named.*[].x", "a number"),
+    ]  # fmt: skip
+
+
+def test_every_key_of_a_result_has_a_meaning():
+    assert not [(kind.FILE, key) for kind in CATALOGUE for key, meaning in keys(kind) if not meaning]
 
 
 def test_the_map_in_the_readme_is_what_the_lessons_say_now():

@@ -39,7 +39,8 @@ def test_a_missing_key_stops_the_build_with_one_sentence(example: Example) -> No
     del example.jsons["training"]["transformer"]["bits_per_byte"]
     done = example.write().command()
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "training.json has no 'transformer.bits_per_byte'" in done.stderr and done.stderr.count("\n") == 1
+    assert "no 'transformer.bits_per_byte'; run notebook 04_transformer_training again" in done.stderr
+    assert f"{NAME}/training.json is damaged" in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["study.json", "timings/decoding.csv"])

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from report_example import JUDGED, Example, spread
+from report_example import Example, judged, spread
 
 from pn_lib.errors import InputError
 from pn_lib.files import sha256
+from pn_lib.run.results.result import Estimate
 
 import wording  # isort: skip  (report/ is on the path by report_example)
-from wording import THIN, Estimate, compare  # isort: skip
+from wording import THIN, compare, exactly  # isort: skip
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_probes_count_beyond_guessing_and_beyond_the_n_gram_alone(example: Examp
 def test_a_judge_is_reported_only_where_it_graded_this_runs_endings(example: Example) -> None:
     assert "No language-model judge was run" in example.text()
     completions = example.write().results / "completions.json"
-    example.jsons["judge"] = {"completions": sha256(completions), **JUDGED}
+    example.jsons["judge"] = judged(sha256(completions))
     text = example.text()
     assert "No language-model judge" not in text and "Grades by model\\-of\\-two" in text
     assert "| real stories | 30 | 7.2 [6.8, 7.8]" in text.replace("7.3 [", "7.2 [")  # binary 7.25 rounds either way
@@ -110,7 +111,7 @@ def test_tasks_say_how_far_each_model_keeps_its_accuracy(example: Example) -> No
 
 def test_one_seed_has_no_interval_and_the_text_says_so(example: Example) -> None:
     for model in example.jsons["mamba"]["models"].values():
-        model |= {"low": None, "high": None, "seeds": 1}
+        model |= {"low": None, "high": None, "standard_deviation": None, "seeds": 1}
     example.jsons["mamba"]["difference"] |= {"low": None, "high": None}
     for axis in example.jsons["study"]["axes"]:
         for variant in axis["variants"]:
@@ -234,7 +235,6 @@ def test_models_of_a_known_language_are_told_by_size(example: Example) -> None:
 
 
 def test_the_noise_of_a_seed_is_told_where_it_is_known(example: Example) -> None:
-    # 1.25 +- 0.02 from three seeds, with Student's 4.303: 0.02 / 4.303 * sqrt(3)
     assert "over 3 seeds the smaller Transformer of" in example.text() and "scatters by 0.0081 bpb" in example.text()
 
 
@@ -254,10 +254,13 @@ def test_energy_is_told_where_the_machine_tells_it(example: Example) -> None:
 
 
 def test_intervals_and_points_compare() -> None:
-    assert compare(Estimate(1.0, 0.9, 1.1), Estimate(1.3, 1.2, 1.4)) == "lower than"
-    assert compare(Estimate(1.0, 0.9, 1.2), Estimate(1.3, 1.2, 1.4)) == "not distinguishable from"
-    assert compare(Estimate(1.5), Estimate(1.3, 1.2, 1.4)) == "higher than"
-    assert compare(Estimate(1.5), Estimate(1.5)) == "equal to"
+    def interval(*numbers: float) -> Estimate:
+        return Estimate.model_validate(numbers)
+
+    assert compare(interval(1.0, 0.9, 1.1), interval(1.3, 1.2, 1.4)) == "lower than"
+    assert compare(interval(1.0, 0.9, 1.2), interval(1.3, 1.2, 1.4)) == "not distinguishable from"
+    assert compare(exactly(1.5), interval(1.3, 1.2, 1.4)) == "higher than"
+    assert compare(exactly(1.5), exactly(1.5)) == "equal to"
 
 
 @pytest.mark.parametrize(

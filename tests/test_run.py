@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -23,9 +24,28 @@ from pn_lib.run import run as run_module
 from pn_lib.run.model_folder import keep_model
 from pn_lib.run.plotting import LiveCurve, draw_png, use_style
 from pn_lib.run.profile import load_profile
+from pn_lib.run.results.data_results import DataResult
+from pn_lib.run.results.result import Result, Row
 from pn_lib.run.run import open_run
-from pn_lib.run.stages import covers, load_stages, maker
+from pn_lib.run.stages import REPOSITORY, covers, load_stages, maker
 from pn_lib.training.config import TrainingConfig
+
+PUBLISHED = REPOSITORY / "results" / "published" / "quick-pocket"
+
+
+class Measured(Result):
+    FILE = "b.json"
+    x: int
+
+
+class Clock(Result):
+    FILE = "timings/b.json"
+    seconds: float
+
+
+class Line(Row):
+    FILE = "b.csv"
+    a: int
 
 
 @pytest.fixture
@@ -54,10 +74,10 @@ def test_only_declared_artifacts_are_given_and_missing_ones_name_their_maker(sta
         run.path("stories/train.parquet")
     with pytest.raises(InputError, match="declares neither"):
         run.path("data.json")
-    run.save_results("b", {"x": 1})
-    assert run.read_results("b") == {"x": 1}
-    run.save_timings("b", {"seconds": 2.5})
-    run.save_table("b", pd.DataFrame({"a": [1, 2]}))
+    run.save(Measured(x=1))
+    assert run.read(Measured) == Measured(x=1)
+    run.save(Clock(seconds=2.5))
+    run.save_table(Line, pd.DataFrame({"a": [1, 2]}))
     assert (run.results / "b.csv").read_bytes() == b"a\n1\n2\n"
     with pytest.raises(InputError, match="no notebook named"):
         open_run("smoke", "pocket", "09_z")
@@ -91,9 +111,9 @@ def test_a_kept_model_opens_in_transformers_and_its_card_says_what_it_is(tmp_pat
     run = open_run("smoke", "pocket", "04_transformer_training")
     stories = ["Once upon a time there was a red kite. Mia was happy.", "Tom lost his ball. Mia found it."]
     tokenizer = train_tokenizer(stories, 300)
-    card = {"title": "Pocket stories", "source": "a program", "licence": "CC0-1.0", "fingerprint": "0123456789abcdef"}
-    for name, value in (("data.json", {"corpus": card}), ("tokenizer/none", {}), ("tokens/none", {})):
-        write_json(run.results / name, value)
+    DataResult.read(PUBLISHED).write(run.results / DataResult.FILE)
+    for name in ("tokenizer/none", "tokens/none"):
+        write_json(run.results / name, {})
     torch.manual_seed(0)
     model = Transformer(TransformerConfig(tokenizer.vocab_size, context=32, d_model=16, n_layers=1, n_heads=2)).eval()
     tokens = write_tokens(tmp_path / "validation", stories, tokenizer)
@@ -150,7 +170,16 @@ def test_figures_are_the_same_bytes_each_time_and_carry_their_origin(stages):
     assert pictures[0] == pictures[1]
     sidecar = json.loads(pictures[0][2])
     assert (sidecar["notebook"], sidecar["alt"]) == ("01_a", "a rising line")
-    assert sidecar["parameters"] == {"profile": "smoke", "corpus": "pocket"}
+    assert sidecar["parameters"] == {"profile": "smoke", "corpus": "pocket"} and sidecar["cell"] is None
+
+
+def test_a_figure_knows_the_cell_that_drew_it(stages, monkeypatch):
+    path = open_run("smoke", "pocket", "01_a").stage.path
+    (cell,) = nbformat.read(path, as_version=4).cells
+    for ran, expected in ((cell.source, cell.id), ("edited and not saved", None)):
+        shell = SimpleNamespace(history_manager=SimpleNamespace(input_hist_raw=["", "before", ran]))
+        monkeypatch.setattr(run_module, "get_ipython", lambda shell=shell: shell)
+        assert run_module.executing_cell(path) == expected
 
 
 def test_a_figure_is_drawn_anew_only_when_it_has_changed():

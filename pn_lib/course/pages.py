@@ -14,7 +14,7 @@ from pn_lib.errors import InputError
 from pn_lib.run.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages, maker
 from pn_lib.run.times import SHOWN, notebook_seconds, total_seconds
 
-CONTENTS, GLOSSARY = "contents.ipynb", "glossary.ipynb"
+CONTENTS, GLOSSARY, RESULTS = "contents.ipynb", "glossary.ipynb", "results.ipynb"
 GLOSSARY_SOURCE = Path(__file__).with_name("glossary.toml")
 WORDS_A_MINUTE, LINES_A_MINUTE = 120, 12  # of prose and of code, read to be understood
 SECTION = re.compile(r"## (\d\.\d+ .+)")
@@ -129,7 +129,8 @@ CONTENTS_TITLE = """# PocketNarrator
 
 Seven notebooks build the answer from nothing. Each has one question, builds what it needs, checks it, measures, and \
 ends with exercises that answer at once. They need Python, a first course in machine learning and some linear algebra. \
-Work through them in order; every symbol and term stands in the [glossary](glossary.ipynb)."""
+Work through them in order; every symbol and term stands in the [glossary](glossary.ipynb), \
+and every number that a run saves in [what a run leaves](results.ipynb)."""
 
 
 PROFILES = {
@@ -173,8 +174,13 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
         for lesson in lessons
     ]
     names = [lesson.path.stem for lesson in lessons]
-    menu = {"Lessons": [*names, Path(GLOSSARY).stem], "Solutions": [f"solutions/{name}" for name in names]}
-    return _page("contents", [CONTENTS_TITLE, table, "## What is in them", *parts], **{METADATA_KEY: {"pages": menu}})
+    menu = {
+        "Lessons": [*names, Path(GLOSSARY).stem, Path(RESULTS).stem],
+        "Solutions": [f"solutions/{name}" for name in names],
+    }
+    return new_page(
+        "contents", [CONTENTS_TITLE, table, "## What is in them", *parts], **{METADATA_KEY: {"pages": menu}}
+    )
 
 
 def glossary_page(lessons: list[Lesson]) -> NotebookNode:
@@ -194,7 +200,7 @@ def glossary_page(lessons: list[Lesson]) -> NotebookNode:
     terms = "\n".join(
         f"| {entry['term']} | {entry['meaning']} | {row(entry)} |" for entry in entries if "term" in entry
     )
-    return _page(
+    return new_page(
         "glossary",
         [
             f"[Contents]({CONTENTS})",
@@ -236,7 +242,8 @@ def _flow(lessons: list[Lesson]) -> str:
     return f"```mermaid\nflowchart LR\n{boxes}\n{arrows}\n```"
 
 
-def _page(name: str, texts: list[str], **metadata) -> NotebookNode:
+def new_page(name: str, texts: list[str], **metadata) -> NotebookNode:
+    """A notebook of prose alone, a cell for each text."""
     return new_notebook(
         [nbformat.v4.new_markdown_cell(text, id=f"{name}-{i:02d}") for i, text in enumerate(texts)], **metadata
     )

@@ -7,7 +7,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.course import pages
-from pn_lib.course.pages import CONTENTS, GLOSSARY, Lesson
+from pn_lib.course.pages import CONTENTS, GLOSSARY, RESULTS, Lesson
+from pn_lib.course.results_page import results_page
 from pn_lib.course.speeds import speeds_table
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
@@ -38,7 +39,8 @@ def refresh_notebooks() -> list[Path]:
         _take_outputs(notebook, lesson.path)
         _set_navigation(notebook, lesson, _links(before, after))
         written[lesson.path] = nbformat.writes(notebook) + "\n"
-    for name, page in ((CONTENTS, pages.contents_page(lessons)), (GLOSSARY, pages.glossary_page(lessons))):
+    around = {CONTENTS: pages.contents_page(lessons), GLOSSARY: pages.glossary_page(lessons), RESULTS: results_page()}
+    for name, page in around.items():
         written[NOTEBOOKS / name] = nbformat.writes(page) + "\n"
     written[REPOSITORY / "README.md"] = _readme(lessons)
     for path, text in written.items():  # only now, when all are known to be good

@@ -18,32 +18,13 @@ from pn_lib.evaluation import diversity, grammar
 from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.evaluation.diversity import words
 from pn_lib.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
+from pn_lib.evaluation.measures import MEASURES
 from pn_lib.evaluation.names import WORD, names_in
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
 from pn_lib.progress import progress
 
 BATCH = 64  # completions written at once; bounds memory, changes nothing else
-# What `measure` gives, by column; the first eight are shares, of completions or of words.
-MEASURES = {
-    "ended": "reached its end within the limit",
-    "finished": "its last sentence is finished",
-    "quotes_close": "every quotation is closed",
-    "loops": "says the same words three times in a row",
-    "sound": "ended, finished, quotes closed, no loop, no unknown word, no fault of grammar",
-    "known_words": "words that training has",
-    "names_kept": "names of the beginning that come again",
-    "words_kept": "content words of the beginning that come again",
-    "names_new": "names that the beginning lacks",
-    "words": "length in words",
-    "repetition": "four-word runs that repeat an earlier one (share)",
-    "grammar_faults": "faults of grammar per 100 words",
-    "distinct_2": "different word pairs among all, over the completions of a beginning",
-    "rouge2_reference": "word pairs shared with the true ending (ROUGE-2 precision)",
-    "self_rouge2": "likeness to the likest completion of another beginning (ROUGE-2 F)",
-    "memorisation_rouge2": "word pairs shared with the closest training story (ROUGE-2 precision)",
-    "longest_copy": "longest run of words copied from training",
-}
 SHARES = tuple(MEASURES)[:8]
 
 

@@ -8,6 +8,7 @@ from pn_lib.evaluation.intervals import Interval
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.export import ModelCard, export_transformers
 from pn_lib.models.likelihood import Likelihood
+from pn_lib.run.results.data_results import DataResult
 from pn_lib.run.run import Run
 from pn_lib.run.stages import NAMED_CORPORA
 from pn_lib.training.config import TrainingConfig
@@ -31,16 +32,16 @@ def keep_model(
     Raises:
         InputError: transformers has no class for this architecture.
     """
-    corpus = run.read_results("data")["corpus"]
+    corpus = run.read(DataResult).corpus
     folder = run.path(f"models/{name}")
     model.save(folder)
     card = ModelCard(
         name=f"PocketNarrator {name} ({run.name})",
         licence="mit" if run.corpus in NAMED_CORPORA else "other",
-        corpus=corpus["title"],
-        corpus_source=corpus["source"],
-        corpus_licence=corpus["licence"],
-        corpus_fingerprint=corpus["fingerprint"],
+        corpus=corpus.title,
+        corpus_source=corpus.source,
+        corpus_licence=corpus.licence,
+        corpus_fingerprint=corpus.fingerprint,
         tokens=training.planned_tokens,
         steps=training.steps,
         batch_size=training.batch_size,

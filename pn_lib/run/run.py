@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from IPython import get_ipython
@@ -17,11 +17,14 @@ from pn_lib.errors import InputError, suggestion
 from pn_lib.files import atomic, check_writable, read_json, write_json, write_text
 from pn_lib.run.plotting import draw_png
 from pn_lib.run.profile import load_profile
+from pn_lib.run.results.result import Result, Row
 from pn_lib.run.sections import Sections
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY, Stage, covers, load_stages, maker, output_root, stage_key
 
 PARAMETERS = ("profile", "corpus")  # of every notebook
 PAPERMILL = "# Parameters\n"  # how the cell begins that it adds
+
+R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -78,20 +81,23 @@ class Run:
             raise InputError(f"{artifact!r} of run {self.name} is not there: {first} (same profile and corpus)")
         return path
 
-    def save_results(self, name: str, values: dict) -> None:
-        """Write ``results/<run>/<name>.json``: what the same seed and profile give again, byte for byte."""
-        write_json(self.path(f"{name}.json"), values)
+    def save(self, result: Result) -> None:
+        """Write a result's file. What depends on the clock or the machine lies in ``timings/``; all else is, byte for
+        byte, what the same seed and profile give again."""
+        result.write(self.path(result.FILE))
 
-    def save_timings(self, name: str, values: dict) -> None:
-        """Write ``results/<run>/timings/<name>.json``: whatever depends on the clock or the machine."""
-        write_json(self.path(f"timings/{name}.json"), values)
+    def save_table(self, kind: type[Row], table: pd.DataFrame) -> None:
+        """Write a table whose columns are the fields of ``kind``."""
+        kind.write([kind(**row) for row in table.to_dict("records")], self.path(kind.FILE))
 
-    def save_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write ``results/<run>/<name>.csv``."""
-        write_text(self.path(f"{name}.csv"), table.to_csv(index=False, lineterminator="\n"))
+    def read(self, kind: type[R]) -> R:
+        """A result that another notebook saved.
 
-    def read_results(self, name: str) -> dict:
-        return read_json(self.path(f"{name}.json"))
+        Raises:
+            InputError: as `path`, or the file is damaged.
+        """
+        self.path(kind.FILE)
+        return kind.read(self.results)
 
     def save_figure(self, figure: Figure, name: str, alt: str) -> None:
         """Write ``figures/<run>/<name>.svg`` and ``.png``, and a sidecar that says where they come from.
@@ -103,6 +109,7 @@ class Run:
         folder = self.figures
         sidecar = {
             "notebook": self.stage.name,
+            "cell": executing_cell(self.stage.path),
             "alt": alt,
             "commit": commit(),
             "parameters": {"profile": self.profile.name, "corpus": self.corpus},
@@ -151,6 +158,17 @@ def check_parameters(cells: Iterable[str]) -> None:
             if name not in PARAMETERS:
                 near = suggestion(name, PARAMETERS)
                 raise InputError(f"no notebook has a parameter {name!r}; they have {' and '.join(PARAMETERS)}{near}")
+
+
+def executing_cell(notebook: Path) -> str | None:
+    """The id of the cell of ``notebook`` that is being executed; None outside of a kernel, and of a cell that was
+    changed and not yet saved."""
+    shell = get_ipython()
+    if shell is None:
+        return None
+    source = shell.history_manager.input_hist_raw[-1]
+    cells = read_json(notebook)["cells"]
+    return next((cell["id"] for cell in cells if "".join(cell["source"]).rstrip("\n") == source), None)
 
 
 def work_folder(results: Path, stage: Stage) -> Path:

@@ -1,0 +1,44 @@
+"""All result files of a run, in the order in which they are made."""
+
+from pn_lib.run.results.data_results import DataResult, TokenizationResult
+from pn_lib.run.results.judge_results import JudgeResult
+from pn_lib.run.results.mamba_results import DecodingStep, MambaResult, MambaTimings
+from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
+from pn_lib.run.results.result import Result, Row
+from pn_lib.run.results.stories_results import CompletionsResult, EvaluationResult
+from pn_lib.run.results.study_results import LanguageResult, ScalingResult, StudyCost, StudyResult, StudyTraining
+from pn_lib.run.results.training_results import (
+    ConstructionResult,
+    CurvePoint,
+    RecipeResult,
+    RecipeTimings,
+    TrainingResult,
+    TrainingTimings,
+)
+from pn_lib.run.results.zoo_results import ZooResult
+
+CATALOGUE: tuple[type[Result] | type[Row], ...] = (
+    RunCard,
+    DataResult,
+    TokenizationResult,
+    ConstructionResult,
+    TrainingResult,
+    CurvePoint,
+    TrainingTimings,
+    RecipeResult,
+    RecipeTimings,
+    ZooResult,
+    CompletionsResult,
+    EvaluationResult,
+    JudgeResult,
+    StudyResult,
+    StudyTraining,
+    StudyCost,
+    ScalingResult,
+    LanguageResult,
+    MambaResult,
+    MambaTimings,
+    DecodingStep,
+    StageTimes,
+    Machine,
+)

@@ -1,0 +1,96 @@
+"""Result files are read whole and strictly, and written as they were read."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from pn_lib.errors import InputError
+from pn_lib.evaluation.intervals import Interval
+from pn_lib.run.results.catalogue import CATALOGUE
+from pn_lib.run.results.data_results import DataResult
+from pn_lib.run.results.judge_results import JudgeResult
+from pn_lib.run.results.mamba_results import DecodingStep
+from pn_lib.run.results.provenance import Machine
+from pn_lib.run.results.result import Estimate, Result
+from pn_lib.run.results.stories_results import CompletionsResult
+from pn_lib.run.results.training_results import Construction, ConstructionResult
+from pn_lib.run.stages import REPOSITORY, load_stages
+
+PUBLISHED = REPOSITORY / "results" / "published"
+RUNS = sorted(path.name for path in PUBLISHED.iterdir() if (path / "run.json").exists())
+KINDS = [kind for kind in CATALOGUE if kind not in (CompletionsResult, JudgeResult)]  # neither is published
+
+
+def damaged(tmp_path, kind, old, new):
+    """A folder with one file of the published run, changed."""
+    text = (PUBLISHED / "quick-pocket" / kind.FILE).read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / kind.FILE
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.FILE)
+def test_every_published_file_is_read_and_written_again_to_the_byte(tmp_path, run, kind):
+    found, copy = kind.read(PUBLISHED / run), tmp_path / kind.FILE
+    if issubclass(kind, Result):
+        found.write(copy)
+    else:
+        kind.write(found, copy)
+    if kind is Machine and found.instructions is None:
+        pytest.skip("a machine noted before its kind was")
+    assert copy.read_bytes() == (PUBLISHED / run / kind.FILE).read_bytes()
+
+
+def test_there_is_a_model_for_every_file_that_a_notebook_declares():
+    written = {name for stage in load_stages() for name in stage.writes if name.endswith((".json", ".csv"))}
+    by_the_pipeline = {"run.json", "timings/machine.json", "timings/stages.json"}
+    assert {kind.FILE for kind in CATALOGUE} == written | by_the_pipeline | {JudgeResult.FILE}
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "words"),
+    [
+        (DataResult, '"kept": 10300', '"keep": 10300', r"data\.json .*no 'cleaning\.kept', and 1 more; .*01_data"),
+        (DataResult, '"words": {', '"more": 1,\n "words": {', r"data\.json .*'more' is no key of it; .*01_data"),
+        (DataResult, '"kept": 10300', '"kept": "many"', r"'cleaning\.kept': .*integer, got 'many'; .*01_data"),
+        (DataResult, '"kept": 10300', '"kept": true', r"'cleaning\.kept': .*integer"),
+        (DataResult, '"mean_words": 163.3296', '"mean_words": NaN', r"'splits\.train\.mean_words': .*finite"),
+        (DecodingStep, ",64,", ",sixty,", r"decoding\.csv .*'\[0\]\.context': .*got 'sixty'; .*07_mamba"),
+        (DecodingStep, ",state_bytes", ",bytes", r"decoding\.csv .*no '\[0\]\.state_bytes'"),
+        (DecodingStep, "29184", "29184,5", r"decoding\.csv is damaged"),
+    ],
+)
+def test_what_is_missing_unknown_or_no_number_is_one_sentence_with_the_notebook(tmp_path, kind, old, new, words):
+    with pytest.raises(InputError, match=words) as error:
+        kind.read(damaged(tmp_path, kind, old, new))
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_without_rows_or_without_a_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"decoding\.csv does not exist; run notebook 07_mamba_comparison again"):
+        DecodingStep.read(tmp_path)
+    DecodingStep.write([], tmp_path / DecodingStep.FILE)
+    with pytest.raises(InputError, match="has no rows"):
+        DecodingStep.read(tmp_path)
+
+
+def test_an_estimate_takes_an_interval_with_both_ends_or_none():
+    assert json.loads(Estimate.model_validate(Interval(1.0, 0.5, 2.0)).model_dump_json()) == {
+        "value": 1.0,
+        "low": 0.5,
+        "high": 2.0,
+    }
+    assert Estimate.model_validate((1.0, None, None)).low is None
+    with pytest.raises(ValidationError, match="both ends or none"):
+        Estimate.model_validate((1.0, 0.5, None))
+
+
+def test_a_configuration_is_kept_as_its_file_has_it():
+    given = ConstructionResult.read(PUBLISHED / "quick-pocket").transformer.model_dump() | {
+        "config": {"betas": (0.9, 0.95)}
+    }
+    assert Construction.model_validate(given).config == {"betas": [0.9, 0.95]}
