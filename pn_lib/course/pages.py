@@ -127,10 +127,10 @@ CONTENTS_TITLE = """# PocketNarrator
 
 **How small, how cheap and how fast can a language model be and still tell a coherent children's story?**
 
-Seven notebooks build the answer from nothing. Each has one question, builds what it needs, checks it, measures, and \
-ends with exercises that answer at once. They need Python, a first course in machine learning and some linear algebra. \
-Work through them in order; every symbol and term stands in the [glossary](glossary.ipynb), \
-and every number that a run saves in [what a run leaves](results.ipynb)."""
+Seven notebooks build the answer from nothing. Each asks one question, builds what it needs, checks it, measures, and \
+ends with exercises that give feedback at once. They assume Python, a first course in machine learning, and some \
+linear algebra. Work through them in order; the [glossary](glossary.ipynb) lists every symbol and term, and \
+[what a run leaves](results.ipynb) every number that a run saves."""
 
 
 PROFILES = {
@@ -166,8 +166,8 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
         for lesson in lessons
     )
     table = f"## The seven lessons\n\n| | question | to read | exercises |\n|---|---|---|---|\n{rows}\n\n" + (
-        f"Reading times count {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. How long each "
-        "notebook takes to run, as measured, stands at its top."
+        f"Reading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top of each "
+        "notebook says how long it takes to run, as measured."
     )
     parts = [
         f"### {lesson.link}\n\nYou build {lesson.builds}.\n\n" + "\n".join(f"- {name}" for name in lesson.sections)

@@ -161,7 +161,7 @@ MISTAKES = [
     (checks.warmup_stable_decay, always_linear, "that is the schedule `linear`"),
     (checks.warmup_stable_decay, wsd, "divides by zero"),
     (checks.clip_gradients, lambda g, m: [x * m / x.norm() for x in g], "clipped by itself"),
-    (checks.clip_gradients, lambda g, m: [x * m / common_norm(g) for x in g], "What is small enough stays"),
+    (checks.clip_gradients, lambda g, m: [x * m / common_norm(g) for x in g], "Small enough gradients stay"),
     (checks.clip_gradients, clip_with(lambda g: common_norm(g) ** 2), "You forgot the root"),
     (checks.clip_gradients, clip_with(lambda g: sum(float(x.abs().sum()) for x in g)), "a sum without squares"),
     (checks.clip_gradients, clip_with(lambda g: max(float(x.norm()) for x in g)), "the largest of the norms"),

@@ -1,6 +1,7 @@
-"""What an exercise cell calls: answers at once, offline, says which case failed and gives a hint, never the solution.
+"""What an exercise cell calls: it answers at once, offline, says which case failed, and gives a hint, not the solution.
 
-One module a notebook (``pn_lib.course.checks.tokenizer_training`` for notebook 02); this one holds what they share.
+Each notebook has one module (``pn_lib.course.checks.tokenizer_training`` for notebook 02); this one holds what they
+share.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def run_check(exercise: str, answer: Callable, *cases: Callable[[Callable], None
 
 
 def _returning(answer: Callable) -> Callable:
-    """``answer``, but to return nothing is a mistake with a sentence of its own."""
+    """``answer``, except that returning nothing is a mistake with its own message."""
 
     @wraps(answer)
     def returning(*arguments, **options):

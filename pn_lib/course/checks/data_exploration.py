@@ -1,4 +1,4 @@
-"""Checks of the exercises of notebook 01; that of 1.2 is in ``holding_out``."""
+"""Checks of the exercises of notebook 01; the check of 1.2 is in ``holding_out``."""
 
 import math
 from collections.abc import Callable
@@ -25,16 +25,16 @@ def _is(got: float, wrong: float) -> bool:
 
 
 def spoken_share(answer: Callable[[str], float]) -> bool:
-    """Exercise 1.1: ``answer(story)``, the share of its words that stand inside quotation marks."""
+    """Exercise 1.1: ``answer(story)``, the share of its words inside quotation marks."""
     return run_check("1.1", answer, _words_not_characters, _narration_between, _comma_outside, _curly_quotes, _edges)
 
 
 def _words_not_characters(answer: Callable) -> None:
     story = '"Hello," said the big brown bear.'
     got = _number(answer(story), repr(story))
-    expect(not _is(got, 1.0), f"{story!r}: everything was counted as spoken, but one word of six is.")
+    expect(not _is(got, 1.0), f"{story!r}: you counted everything as spoken, but only one word of six is.")
     expect(got < 0.17, f"{story!r}: expected 1 word of 6, got {got:.3f}. Count words, not characters or quotations.")
-    expect_equal(got, 1 / 6, repr(story), "One word of six stands inside the quotation marks.")
+    expect_equal(got, 1 / 6, repr(story), "One word of six is inside the quotation marks.")
 
 
 def _narration_between(answer: Callable) -> None:
@@ -42,9 +42,9 @@ def _narration_between(answer: Callable) -> None:
     got = _number(answer(story), repr(story))
     expect(
         not _is(got, 1.0),
-        f"{story!r}: you took the text from the first quotation mark to the last; each one ends at the next.",
+        f"{story!r}: you took the text from the first quotation mark to the last; each quote ends at the next mark.",
     )
-    expect(not _is(got, 5 / 12), f"{story!r}: you took what stands between the quotations, not inside them.")
+    expect(not _is(got, 5 / 12), f"{story!r}: you took the text between the quotations, not the text inside them.")
     expect_equal(got, 7 / 12, repr(story), "2 + 3 + 2 words are spoken, of 12.")
 
 
@@ -54,7 +54,7 @@ def _comma_outside(answer: Callable) -> None:
         _number(answer(story), repr(story)),
         1 / 3,
         repr(story),
-        "A comma may stand behind the closing mark: the mark need not be a word's last character.",
+        "A comma may follow the closing mark: the mark need not be a word's last character.",
     )
 
 
@@ -69,12 +69,12 @@ def _curly_quotes(answer: Callable) -> None:
 
 def _edges(answer: Callable) -> None:
     story = "The fox didn't answer."
-    expect_equal(_number(answer(story), repr(story)), 0.0, repr(story), "An apostrophe does not speak.")
+    expect_equal(_number(answer(story), repr(story)), 0.0, repr(story), "An apostrophe is not a quotation mark.")
     try:
         got = _number(answer(""), "An empty story")
     except ZeroDivisionError:
         raise Wrong("An empty story has no words, and you divided by their number. Its share is 0.0.") from None
-    expect_equal(got, 0.0, "An empty story", "It has no words at all: the share is 0 by definition.")
+    expect_equal(got, 0.0, "An empty story", "It has no words at all, so its share is 0 by definition.")
 
 
 def bits_per_byte(answer: Callable[[str, Probability], float]) -> bool:
@@ -87,7 +87,7 @@ def _fair_coin(answer: Callable) -> None:
     got = _number(answer("abab", lambda context, letter: 0.5), case)
     expect(not _is(got, -1.0), f"{case}: got -1. A surprise is never negative; is a minus missing?")
     expect(not _is(got, math.log(2)), f"{case}: got 0.693, which is in nats; take the logarithm to base 2.")
-    expect(not _is(got, 4.0), f"{case}: got 4, the bits of the whole text. How many are they for each byte?")
+    expect(not _is(got, 4.0), f"{case}: got 4, the bits of the whole text. How many is that per byte?")
     expect_equal(got, 1.0, case, "Four letters of one bit each, in four bytes.")
 
 
@@ -97,7 +97,7 @@ def _sum_of_logs(answer: Callable) -> None:
     expect(
         not _is(got, -math.log2(0.3125)),
         f"{case}: you took the logarithm of the average probability. "
-        "The surprises are to be averaged: first the logarithm, then the sum.",
+        "Average the surprises: first take the logarithms, then sum.",
     )
     expect_equal(got, 2.0, case, "1 bit and 3 bits, in two bytes.")
 
@@ -114,17 +114,17 @@ def _contexts(answer: Callable) -> None:
     expect(all(isinstance(context, str) for context in contexts), "The context must be a string.")
     expect(
         contexts != ["f", "fo", "fox"],
-        "'fox': the context that you hand over ends with the very letter that is to "
-        "be guessed. A model that sees the answer guesses well.",
+        "'fox': the context that you pass ends with the very letter to be guessed. "
+        "A model that sees the answer guesses well.",
     )
-    expect("fox" not in contexts, "'fox': you hand over the whole text as context, future included.")
-    expect(contexts != ["f", "fo"], "'fox': the first letter has a surprise too; its context is the empty string.")
-    expect(contexts != ["", "f", "o"], "'fox': you hand over one letter; the context is *all* that came before.")
+    expect("fox" not in contexts, "'fox': you pass the whole text as context, future included.")
+    expect(contexts != ["f", "fo"], "'fox': the first letter has a surprise, too; its context is the empty string.")
+    expect(contexts != ["", "f", "o"], "'fox': you pass one letter; the context is *everything* that came before.")
     expect_equal(
         asked,
         [("", "f"), ("f", "o"), ("fo", "x")],
-        "'fox', what the model is asked",
-        "Each letter once, with everything before it.",
+        "'fox', the questions to the model",
+        "Ask about each letter once, with everything before it.",
     )
 
 
@@ -146,7 +146,7 @@ def _no_underflow(answer: Callable) -> None:
         f"{case}: the product of so many probabilities is too small for a float and becomes 0. "
         "Sum the logarithms instead of multiplying the probabilities.",
     )
-    expect_equal(got, 2.0, case, "2 bits a byte, however long the text.")
+    expect_equal(got, 2.0, case, "2 bits per byte, however long the text.")
 
 
 def _impossible(answer: Callable) -> None:
@@ -154,15 +154,15 @@ def _impossible(answer: Callable) -> None:
     try:
         got = _number(answer("ab", lambda context, letter: float(letter == "a")), case)
     except (ValueError, ZeroDivisionError):
-        raise Wrong(f"{case}: your code raised an error, for 0 has no logarithm. The surprise is math.inf.") from None
-    expect(got == math.inf, f"{case}: expected math.inf, got {got}. What cannot happen, and does, surprises endlessly.")
+        raise Wrong(f"{case}: your code raised an error: 0 has no logarithm. The surprise is math.inf.") from None
+    expect(got == math.inf, f"{case}: expected math.inf, got {got}. When the impossible happens, it is infinite.")
 
 
 def _empty(answer: Callable) -> None:
     try:
         got = _number(answer("", lambda context, letter: 0.5), "An empty text")
     except ZeroDivisionError:
-        raise Wrong("An empty text has 0 bytes, and you divided by them. Return 0.0: nothing was guessed.") from None
+        raise Wrong("An empty text has 0 bytes, and you divided by them. Return 0.0: nothing to guess.") from None
     expect_equal(got, 0.0, "An empty text", "There is nothing to guess.")
 
 
@@ -176,23 +176,23 @@ def _certain(answer: Callable) -> None:
     expect(
         not _is(got, math.log2(8 / 7)) and not _is(got, 7 / 8 * math.log2(8 / 7)),
         "'aaaaaaaa': expected 0, got "
-        f"{got:.4f}. There are 8 letters but 7 neighbours: the last a is followed by nothing, so do not count it.",
+        f"{got:.4f}. There are 8 letters but 7 neighbors: nothing follows the last a, so do not count it.",
     )
     expect_equal(got, 0.0, "'aaaaaaaa'", "Each letter follows surely from the one before it: no surprise, 0 bits.")
     got = _number(answer("abcabcabcabc"), "'abcabcabcabc'")
     expect(
         not _is(got, math.log2(3)),
         "'abcabcabcabc': expected 0, got 1.585, the entropy of a letter on its own. But "
-        "who knows the letter before it can be sure of the next.",
+        "if you know the letter before it, you can be sure of the next.",
     )
     expect_equal(got, 0.0, "'abcabcabcabc'", "Each letter follows surely from the one before it: no surprise, 0 bits.")
 
 
 def _not_joint(answer: Callable) -> None:
-    text = "aabbaabbaabbaabba"  # 16 neighbours: aa, ab, bb, ba, four of each
+    text = "aabbaabbaabbaabba"  # 16 neighbors: aa, ab, bb, ba, four of each
     got = _number(answer(text), repr(text))
     expect(got >= 0, f"{text!r}: got {got:.3f}, but entropy is never negative. Is a minus missing?")
-    expect(not _is(got, 2.0), f"{text!r}: 2 bits is the entropy of the *pair*; subtract what its first letter had.")
+    expect(not _is(got, 2.0), f"{text!r}: 2 bits is the entropy of the *pair*; subtract that of its first letter.")
     expect(not _is(got, math.log(2)), f"{text!r}: that is in nats; take the logarithm to base 2.")
     expect_equal(got, 1.0, repr(text), "After each letter, two letters follow equally often: 1 bit.", tolerance=1e-6)
 
@@ -202,27 +202,27 @@ def _last_letter(answer: Callable) -> None:
     expect(
         not _is(got, 0.393555),
         "'abacabad': got 0.394, the entropy of a letter given the one *after* it. Divide a "
-        "pair's count by that of its first letter, not of its second.",
+        "pair's count by the count of its first letter, not of its second.",
     )
     expect_equal(
         got,
         6 / 7,
         "'abacabad'",
-        "Its 7 neighbours ab ba ac ca ab ba ad have 1, 0, 2, 0, 1, 0 and 2 bits; the answer is their average.",
+        "Its 7 neighbors ab ba ac ca ab ba ad have 1, 0, 2, 0, 1, 0, and 2 bits; the answer is their average.",
         tolerance=1e-6,
     )
     expect_equal(
         _number(answer("abaca"), "'abaca'"),
         0.5,
         "'abaca'",
-        "The last a is followed by nothing, so it does not count.",
+        "Nothing follows the last a, so it does not count.",
         tolerance=1e-6,
     )
 
 
 def learn_letters(answer: Callable[[list[str], str], Probability]) -> bool:
-    """Exercise 1.5: ``answer(stories, alphabet)``, a letter model that beats the packers."""
-    return run_check("1.5", answer, _possible, _looks_back, _every_story, _unharmed, _beats_the_packers)
+    """Exercise 1.5: ``answer(stories, alphabet)``, a letter model that beats the compressors."""
+    return run_check("1.5", answer, _possible, _looks_back, _every_story, _unharmed, _beats_the_compressors)
 
 
 def _learned(answer: Callable, stories: list[str], alphabet: str) -> Probability:
@@ -236,7 +236,7 @@ def _learned(answer: Callable, stories: list[str], alphabet: str) -> Probability
         except (ZeroDivisionError, KeyError) as error:
             raise Wrong(
                 f"{case} raised {type(error).__name__}: this context was never seen in the stories. Your model "
-                "must answer there, too; a shorter context, or none, always helps."
+                "must answer there, too; it can always fall back on a shorter context, or none."
             ) from None
         return _number(got, case)
 
@@ -249,13 +249,13 @@ def _distribution(probability: Probability, context: str, alphabet: str) -> None
         expect(
             share > 0,
             f"After {context[-12:]!r} the letter {letter!r} has probability {share:g}. If it comes, "
-            "the surprise is without end. Leave every letter of the alphabet a little, seen or not.",
+            "the surprise is infinite. Leave every letter of the alphabet a little, seen or not.",
         )
     total = sum(shares.values())
     expect(
         abs(total - 1) < 1e-6,
         f"After {context[-12:]!r} the probabilities of all letters add up to {total:.4f}. "
-        "What is given to unseen letters must be taken from the others.",
+        "Whatever you give to unseen letters must be taken from the others.",
     )
 
 
@@ -285,25 +285,25 @@ def _every_story(answer: Callable) -> None:
         share = probability(3 * (first + second) + first, second)
         expect(
             share > 0.5,
-            f"Of three stories, abab..., cdcd... and efef..., the {place} one seems not to have been "
-            "read: count in all of them.",
+            f"Of three stories, abab..., cdcd... and efef..., your model seems not to have read the {place} "
+            "one: count in all of them.",
         )
 
 
 def _unharmed(answer: Callable) -> None:
     stories = ["abba", "abab"]
     _learned(answer, stories, "ab")
-    expect(stories == ["abba", "abab"], "Your function changed the list of stories that it was given.")
+    expect(stories == ["abba", "abab"], "Your function changed its list of stories. Leave it as it is.")
 
 
 @cache
 def _pocket_stories() -> tuple[list[str], list[str], str]:
-    """Stories to learn from, others to be measured with, and their letters."""
+    """Stories to train on, others to measure with, and their letters."""
     stories = pocket.sample_stories(310, seed=101)
     return stories[:300], stories[300:], "".join(sorted(set("".join(stories))))
 
 
-def _beats_the_packers(answer: Callable) -> None:
+def _beats_the_compressors(answer: Callable) -> None:
     train, held_out, alphabet = _pocket_stories()
     probability = _learned(answer, list(train), alphabet)
     for context in ("", "Once upon a ", held_out[0][:100], held_out[1][:57] + "zq"):
@@ -314,7 +314,7 @@ def _beats_the_packers(answer: Callable) -> None:
         "It seems to look back one letter or so: look further."
         if got > 3.2
         else "One length of context sees too little or has counted too little. Combine several: let the longer context "
-        "decide where it was seen often, the shorter one where it was not."
+        "decide if it was seen often, and the shorter one if it was not."
     )
-    expect(got < 2, f"A proper model, but {got:.2f} bits per byte on stories that it has not read; get below 2. {hint}")
+    expect(got < 2, f"Your model is sound but needs {got:.2f} bits per byte on held-out stories; get below 2. {hint}")
     print(f"{got:.3f} bits per byte on ten stories that it has not read.")

@@ -1,4 +1,4 @@
-"""Checks of exercise 1.2: which stories to train on, and which to hold back."""
+"""Checks of exercise 1.2: which stories to train on, and which to hold out."""
 
 import inspect
 from collections.abc import Callable
@@ -13,12 +13,12 @@ _STORIES = [
 
 
 def hold_out(answer: Callable[[list[str], int, int], tuple[list[str], list[str]]]) -> bool:
-    """Exercise 1.2: ``answer(stories, count, seed)``, which stories to train on and which to hold back."""
+    """Exercise 1.2: ``answer(stories, count, seed)``, which stories to train on and which to hold out."""
     return run_check("1.2", answer, _sizes, _repeated, _order_of_file, _order_kept, _lasting_hash, _seeds)
 
 
 def _parts(answer: Callable, stories: list[str], count: int, seed: int) -> tuple[list[str], list[str]]:
-    """The answer's two lists, after a look at their kind."""
+    """The answer's two lists, once their types are right."""
     given = list(stories)
     parts = answer(given, count, seed)
     expect(
@@ -31,8 +31,8 @@ def _parts(answer: Callable, stories: list[str], count: int, seed: int) -> tuple
     )
     expect(
         given == stories,
-        "Your function changed the list that it was given. Work on a copy: `sorted` makes one, "
-        "`.sort()`, `.pop()` and `shuffle` do not.",
+        "Your function changed the list that it was given. Work on a copy: `sorted` makes one; "
+        "`.sort()`, `.pop()`, and `shuffle` do not.",
     )
     return parts[0], parts[1]
 
@@ -43,20 +43,20 @@ def _sizes(answer: Callable) -> None:
         case = f"{len(_STORIES)} stories, count={count}"
         expect(
             (len(train), len(validation)) != (count, len(_STORIES) - count),
-            f"{case}: the right sizes, but the wrong way round: the stories to train on come first.",
+            f"{case}: the sizes are right, but the wrong way around: the stories to train on come first.",
         )
-        expect(len(validation) == count, f"{case}: expected {count} held back, got {len(validation)}.")
+        expect(len(validation) == count, f"{case}: expected {count} held out, got {len(validation)}.")
         both = set(train) & set(validation)
         expect(not both, f"{case}: {next(iter(both), '')!r} is in both lists. That is the leak we want to avoid.")
-        expect(sorted(train + validation) == sorted(_STORIES), f"{case}: a story was lost on the way, or doubled.")
+        expect(sorted(train + validation) == sorted(_STORIES), f"{case}: a story was lost or doubled along the way.")
 
 
 def _repeated(answer: Callable) -> None:
     first, second = (set(_parts(answer, _STORIES, 6, 0)[1]) for _ in range(2))
     expect(
         first == second,
-        "Called twice with the same seed, it held back different stories. No random numbers are "
-        "needed here: the hash of a story is as good as random, and always the same.",
+        "Called twice with the same seed, it held out different stories. You need no random numbers "
+        "here: the hash of a story is as good as random, and always the same.",
     )
 
 
@@ -66,8 +66,8 @@ def _order_of_file(answer: Callable) -> None:
         got = set(_parts(answer, shuffled, 6, 0)[1])
         expect(
             got == expected,
-            f"The same stories in another order: {len(expected - got)} of 6 held back are others. "
-            "Whether a story is held back may depend on the story and the seed, not on its place.",
+            f"The same stories in another order: {len(expected - got)} of the 6 held out changed. "
+            "Whether a story is held out may depend on the story and the seed, not on its place.",
         )
 
 
@@ -75,17 +75,17 @@ def _order_kept(answer: Callable) -> None:
     for name, part in zip(("training", "validation"), _parts(answer, _STORIES, 10, 0), strict=True):
         expect(
             [story for story in _STORIES if story in part] == part,
-            f"The {name} stories do not stand in the order of the list that was given.",
+            f"The {name} stories are not in the order of the given list.",
         )
 
 
 def _seeds(answer: Callable) -> None:
     chosen = {frozenset(_parts(answer, _STORIES, 6, seed)[1]) for seed in range(5)}
-    expect(len(chosen) > 1, "Seeds 0 to 4 all hold back the same stories. The seed must go into what is hashed.")
+    expect(len(chosen) > 1, "Seeds 0 to 4 all hold out the same stories. The seed must be part of what you hash.")
     held = set().union(*(_parts(answer, _STORIES, 6, seed)[1] for seed in range(100)))
     expect(
         held == set(_STORIES),
-        f"With 100 seeds only {len(held)} of {len(_STORIES)} stories were ever held back. "
+        f"With 100 seeds only {len(held)} of {len(_STORIES)} stories were ever held out. "
         "Hash the seed and the story together, as one text.",
     )
 
@@ -98,6 +98,6 @@ def _lasting_hash(answer: Callable) -> None:
         pending += [constant for constant in code.co_consts if hasattr(constant, "co_names")]
         expect(
             "hash" not in code.co_names,
-            "Python's own `hash` gives a text another number each time that Python "
-            "starts, so tomorrow's split would be another. `hashlib` does not.",
+            "Python's own `hash` gives a text another number each time Python starts, "
+            "so tomorrow's split would differ. `hashlib` always gives the same one.",
         )

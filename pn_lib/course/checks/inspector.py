@@ -1,4 +1,4 @@
-"""Exercise 3.5 of notebook 03: the functions that the learner's inspector is to tell apart."""
+"""Exercise 3.5 of notebook 03: the functions that the learner's inspector must tell apart."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def _case(attend: Attend, word: str, what: str, hint: str) -> Callable[[Callable
         said = answer(attend)
         expect(
             isinstance(said, str) and said in WORDS,
-            f"It must return one of {', '.join(repr(w) for w in WORDS)}, and not {str(said)[:40]!r}.",
+            f"It must return one of {', '.join(repr(w) for w in WORDS)}, not {str(said)[:40]!r}.",
         )
         expect(said == word, f"A function that {what}: expected {word!r}, got {said!r}. {hint}")
 
@@ -86,20 +86,20 @@ def _lines() -> list[tuple[Attend, str, str, str]]:
             F.scaled_dot_product_attention,
             future,
             "has no mask at all",
-            "Change keys and values of late tokens; outputs of early ones must not move.",
+            "Change the keys and values of late tokens; the outputs of early ones must not move.",
         ),
-        (_one_too_many, future, "sees one token too many", "Change a single token, and watch the one just before it."),
+        (_one_too_many, future, "sees one token too many", "Change a single token and watch the one just before it."),
         (
             _scaled(0.0),
             "wrong scale",
             "does not divide the scores",
-            "The reference takes a `scale`; and with keys of zeros no scale can matter.",
+            "The reference takes a `scale`. With keys of zeros, no scale can matter.",
         ),
         (_scaled(-1.0), "wrong scale", "divides the scores by d", "There is more than one wrong scale."),
         (
             _by_query,
             "wrong axis",
-            "lets softmax run over the queries",
+            "runs the softmax over the queries",
             "If all values are 1, a weighted average is 1, whatever the weights.",
         ),
         (
@@ -111,22 +111,22 @@ def _lines() -> list[tuple[Attend, str, str, str]]:
         (
             _precise,
             "right",
-            "computes in double precision, and so differs from the reference in the last digits",
+            "computes in double precision and so differs from the reference in the last digits",
             "Compare to a tolerance, not for equality.",
         ),
         (
             _in_pieces,
             past,
-            "begins anew at position 32, and sees nothing before it from there on",
-            "A short sequence cannot show it. Change the first token of a long one, and watch the last.",
+            "starts over at position 32 and sees nothing before it from there on",
+            "A short sequence cannot show it. Change the first token of a long one and watch the last.",
         ),
         (
             _blind_to_itself,
             past,
-            "hides each token, but the first, from itself",
-            "Change one token's value, and watch the same token.",
+            "hides every token except the first from itself",
+            "Change one token's value and watch the same token.",
         ),
-        (_one_head_leaks, future, "has no mask in its last head", "Use several heads, and look at all of them."),
+        (_one_head_leaks, future, "has no mask in its last head", "Use several heads and look at all of them."),
         (
             _late_leak,
             future,
@@ -137,6 +137,6 @@ def _lines() -> list[tuple[Attend, str, str, str]]:
             _neighbour,
             "mixes sequences",
             "takes half of each value from the sequence before it in the batch",
-            "Change one sequence of a batch, and watch the others.",
+            "Change one sequence of a batch and watch the others.",
         ),
     ]

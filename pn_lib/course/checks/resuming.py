@@ -1,4 +1,4 @@
-"""The check of notebook 04's project: a training loop that a kill at any moment does not harm."""
+"""The check of notebook 04's project: a training loop that survives a kill at any moment."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from pn_lib.course.checks import Wrong, expect, run_check
 
 
 def train_resumably(answer: Callable) -> bool:
-    """Exercise 4.5: a training loop that a kill at any moment does not harm."""
+    """Exercise 4.5: a training loop that survives a kill at any moment."""
     with tempfile.TemporaryDirectory() as folder:
 
         def in_folder(case: Callable, number: int) -> Callable:
@@ -82,14 +82,14 @@ def _undisturbed(answer: Callable, path: Path) -> None:
         batches.asked == list(range(STEPS)),
         f"A run of {STEPS} updates asked for the batches {batches.asked}, not for {list(range(STEPS))}.",
     )
-    expect(not _same(model, _Tiny(1).weight.detach()), "After 6 updates the weights are still those of the beginning.")
+    expect(not _same(model, _Tiny(1).weight.detach()), "After 6 updates the weights are still the initial ones.")
     expect(
         not _same(model, _reference(*_fresh(1), range(STEPS), clear=False)),
         "The gradients of earlier batches are still in the sum: clear them before each backward pass.",
     )
     expect(
         _same(model, _reference(*_fresh(1), range(STEPS))),
-        "Without any interruption the weights differ from those of an ordinary loop of zero_grad, backward, step.",
+        "Even without an interruption, the weights differ from those of an ordinary loop of zero_grad, backward, step.",
     )
     expect(isinstance(made, int), f"Return the number of updates made, not {made!r}.")
     expect(made == STEPS, f"A run of {STEPS} updates returned {made}.")
@@ -108,15 +108,15 @@ def _killed_between(answer: Callable, path: Path) -> None:
 
 
 def _resume(answer: Callable, path: Path, begin: int, what: str) -> None:
-    """A second process goes on from update ``begin``, with weights and an optimizer of its own."""
+    """A second process resumes from update ``begin``, with its own weights and optimizer."""
     model, optimizer = _fresh(2)
     batches = _Batches()
     made = answer(model, optimizer, batches, STEPS, path)
     first = batches.asked[0] if batches.asked else None
-    expect(first != 0, f"{what}, the second run began again with batch 0. Did it look for `path`, and for the step?")
+    expect(first != 0, f"{what}, the second run began again with batch 0. Did it look for `path` and for the step?")
     expect(
         first != begin - 1,
-        f"{what}, the second run made update {begin - 1} twice: save the step to go on with, not the one just made.",
+        f"{what}, the second run made update {begin - 1} twice: save the number of the next step, not the last.",
     )
     expect(first != begin + 1, f"{what}, the second run left out update {begin}, which had not been made.")
     expect(
@@ -136,18 +136,18 @@ def _compare(model: _Tiny, begin: int, what: str) -> None:
         forgetful[0].weight.copy_(weights)
     expect(
         not _same(model, _reference(*forgetful, range(begin, STEPS))),
-        f"{what}, the run goes on with the right weights but an optimizer without memory: Adam's means were lost.",
+        f"{what}, the run resumes with the right weights but an optimizer without memory: Adam's means were lost.",
     )
     untrained, half_loaded = _fresh(2), _fresh(2)
     half_loaded[1].load_state_dict(memory.state_dict())
     unloaded = [_reference(*pair, range(begin, STEPS)) for pair in (untrained, half_loaded)]
     expect(
         not any(_same(model, weights) for weights in unloaded),
-        f"{what}, the run goes on with the new model's weights: those of the checkpoint were not loaded into it.",
+        f"{what}, the run resumes with the new model's weights: you did not load those of the checkpoint.",
     )
     expect(
         _same(model, _reference(*right, range(STEPS))),
-        f"{what}, the weights at the end are not those of a run that was never interrupted.",
+        f"{what}, the final weights are not those of a run that was never interrupted.",
     )
 
 
@@ -176,7 +176,7 @@ def _killed_while_saving(answer: Callable, path: Path) -> None:
         expect(
             False,
             f"{what}, the second run finds half a file at `path`. Write the new checkpoint under another "
-            "name, and give it the name `path` only when it is whole.",
+            "name, and rename it to `path` only when it is whole.",
         )
 
 
@@ -185,9 +185,9 @@ def _finished(answer: Callable, path: Path) -> None:
     model, optimizer = _fresh(2)
     batches = _Batches()
     made = answer(model, optimizer, batches, STEPS, path)
-    expect(not batches.asked, f"The run was finished, and still asked for the batches {batches.asked}.")
-    expect(made == 0, f"Called for a run that is finished, your function returned {made!r}, not 0.")
+    expect(not batches.asked, f"The run was finished, but your function still asked for the batches {batches.asked}.")
+    expect(made == 0, f"Called for a finished run, your function returned {made!r}, not 0.")
     expect(
         _same(model, _reference(*_fresh(1), range(STEPS))),
-        "Called for a run that is finished, your function left the new model untrained: load the weights.",
+        "Called for a finished run, your function left the new model untrained: load the weights.",
     )

@@ -17,9 +17,9 @@ def bits_per_byte(answer: Callable) -> bool:
 def _one_story(answer: Callable) -> None:
     case = "One story of 10 letters and 20.79 nats"
     got = number(answer([20.794415], ["abcdefghij"]), case)  # 30 bits on 10 bytes
-    expect(abs(got - 2.0794415) > 1e-4, f"{case}: yours are nats per byte; a bit is ln 2 nats.")
+    expect(abs(got - 2.0794415) > 1e-4, f"{case}: your answer is in nats per byte; a bit is ln 2 nats.")
     expect(abs(got - 1.4413494) > 1e-4, f"{case}: you multiplied by ln 2; there are more bits than nats, so divide.")
-    expect(abs(got - 30) > 1e-3, f"{case}: 30 is the bits of the whole text; divide by its bytes.")
+    expect(abs(got - 30) > 1e-3, f"{case}: 30 is the number of bits of the whole text; divide by its bytes.")
     expect_equal(got, 3.0, case, "How many bits are 20.79 nats?")
 
 
@@ -56,25 +56,25 @@ def _shown(answer: Callable, tokens: list[bytes]) -> list[str]:
         f"{tokens}: expected a list of strings, got {got!r:.80}.",
     )
     expect(given == tokens, f"{tokens}: your function changed the list that it was given. Leave it as it is.")
-    expect("\ufffd" not in "".join(got), f"{tokens}: you show �, half a character. Wait until it is complete.")
+    expect("\ufffd" not in "".join(got), f"{tokens}: you show �, half a character. Wait until it is whole.")
     return list(got)
 
 
 def _whole_characters(answer: Callable) -> None:
     tokens = [b"The", b" fox", " café".encode()]
     got = _shown(answer, tokens)
-    expect(got != ["The", "The fox", "The fox café"], f"{tokens}: you show all the text each time, not what is new.")
+    expect(got != ["The", "The fox", "The fox café"], f"{tokens}: you show all text each time, not only what is new.")
     expect_equal(got, ["The", " fox", " café"], f"{tokens}", "Every token is whole characters here: show each at once.")
 
 
 def _split_character(answer: Callable) -> None:
     tokens = [b"\xf0\x9f", b"\xa6", b"\x8a", b"!"]
     got = _shown(answer, tokens)
-    expect("🦊" in "".join(got), f"{tokens}: the fox is lost. Bytes that are no text yet must be kept, not dropped.")
+    expect("🦊" in "".join(got), f"{tokens}: the fox is lost. Keep bytes that are not yet text; do not drop them.")
     expect(
         len(got) == len(tokens),
         f"{tokens}: expected one text for each of 4 tokens, got {len(got)}; "
-        "a token after which nothing new can be shown gives an empty text.",
+        "for a token after which nothing new can be shown, return an empty text.",
     )
     expect_equal(got, ["", "", "🦊", "!"], f"{tokens}", "The fox is complete with its fourth byte.")
 
@@ -85,19 +85,19 @@ def _waits_for_no_more(answer: Callable) -> None:
     expect(
         len(got) == 3 and got[0] != "",
         f"{tokens}: 'a ' is complete after the first token, though a character that "
-        "began behind it is not. Show what is complete, keep only the rest.",
+        "begins after it is not. Show what is complete, and keep only the rest.",
     )
     expect_equal(got, ["a ", "é", "üx"], f"{tokens}", "Each token ends one character and begins another.")
 
 
 def _long_wait(answer: Callable) -> None:
-    expect_equal(_shown(answer, []), [], "No token at all", "Then there is nothing to show.")
+    expect_equal(_shown(answer, []), [], "No tokens at all", "Then there is nothing to show.")
     tokens = [bytes([b]) for b in "中🦊é.".encode()]
     expect_equal(
         _shown(answer, tokens),
         ["", "", "中", "", "", "", "🦊", "", "é", "."],
         "'中🦊é.' byte by byte",
-        "A character has one to four bytes; its first byte tells how many.",
+        "A character has one to four bytes; its first byte says how many.",
     )
 
 
@@ -106,7 +106,7 @@ def _tokens(got: Any, case: str) -> list[bytes]:
     expect(isinstance(got, Sequence), f"{case}: expected a list of tokens, got {type(got).__name__}.")
     expect(
         not any(isinstance(token, int) for token in got),
-        f"{case}: a token must be bytes, yours has numbers. data[0] is a number; data[0:1] is bytes.",
+        f"{case}: a token must be bytes, but yours has numbers. data[0] is a number; data[0:1] is bytes.",
     )
     expect(all(isinstance(token, bytes) for token in got), f"{case}: tokens must be bytes, got {list(got)!r:.80}.")
     return list(got)
@@ -128,10 +128,10 @@ def _longest_first(answer: Callable) -> None:
     got = _tokens(answer(b"they", vocabulary), "b'they'")
     expect(
         got != [b"t", b"h", b"e", b"y"] and got != [b"th", b"e", b"y"],
-        f"b'they': got {got}; you stop at the first token that fits. Go on: a longer one may fit, too.",
+        f"b'they': got {got}; you stop at the first token that fits. Keep going: a longer one may fit, too.",
     )
-    expect(got != [b"t", b"hey"], "b'they': you begin from the right; take the longest token at the beginning.")
-    expect_equal(got, [b"they"], "b'they'", "Of t, th, the and they the longest fits.")
+    expect(got != [b"t", b"hey"], "b'they': you start from the right; take the longest token at the beginning.")
+    expect_equal(got, [b"they"], "b'they'", "Of t, th, the, and they, the longest fits.")
     expect_equal(
         _tokens(answer(b"themes", vocabulary), "b'themes'"),
         [b"the", b"m", b"e", b"s"],
@@ -142,20 +142,20 @@ def _longest_first(answer: Callable) -> None:
         _tokens(answer(b"they", BYTES | {b"they"}), "b'they'"),
         [b"they"],
         "b'they', with neither th nor the",
-        "A token may fit though no shorter one of its beginnings is a token: try all lengths.",
+        "A token may fit even if none of its shorter beginnings is a token: try all lengths.",
     )
     expect_equal(
         _tokens(answer(b"xtxth", vocabulary), "b'xtxth'"),
         [b"x", b"t", b"x", b"th"],
         "b'xtxth'",
-        "Where no longer token fits, take a single byte; at the end, look no further than the end.",
+        "Where no longer token fits, take a single byte; never look past the end of the data.",
     )
 
 
 def _keeps_the_data(answer: Callable) -> None:
     data = "The 🦊 met a naïve bear.".encode()
     got = _tokens(answer(data, BYTES | {b"The ", b" bear", b" be", b"\xf0\x9f", "ï".encode()}), f"{data!r}")
-    expect(b"".join(got) == data, f"{data!r}: the tokens in a row are {b''.join(got)!r}; nothing may be lost or added.")
+    expect(b"".join(got) == data, f"{data!r}: your tokens join to {b''.join(got)!r}; nothing may be lost or added.")
 
 
 def _not_the_fewest(answer: Callable) -> None:
@@ -163,8 +163,8 @@ def _not_the_fewest(answer: Callable) -> None:
     expect_equal(
         got,
         [b"abc", b"d"],
-        "b'abcd' with abc, ab, cd and bcd",
-        "Always the longest token from the left, even where it does not pay later.",
+        "b'abcd' with abc, ab, cd, and bcd",
+        "Always take the longest token from the left, even where it does not pay off later.",
     )
 
 
@@ -190,7 +190,7 @@ def _once_each(answer: Callable) -> None:
     for _, first, last in _windows(answer, 15, 6):
         scored += range(first, last + 1)
     twice = sorted({token for token in scored if scored.count(token) > 1})
-    expect(not twice, f"{case}: tokens {twice} are scored more than once; begin after the last that has been.")
+    expect(not twice, f"{case}: tokens {twice} are scored more than once; begin after the last one scored.")
     missing = sorted(set(range(1, 15)) - set(scored))
     expect(not missing, f"{case}: tokens {missing} are never scored.")
 
@@ -201,11 +201,11 @@ def _one_window(answer: Callable) -> None:
     expect(
         got[:1] != [(0, 1, 5)],
         "7 tokens, context 6: tokens 0 to 5 fill the window, and the last of them predicts "
-        "token 6. A window of 6 tokens scores up to 6.",
+        "token 6. So the first window scores up to 6.",
     )
-    expect(got[:1] != [(0, 1, 7)], "7 tokens, context 6: there is no token 7; the last is length - 1.")
+    expect(got[:1] != [(0, 1, 7)], "7 tokens, context 6: there is no token 7; the last token is length - 1.")
     expect_equal(got, [(0, 1, 6)], "7 tokens, context 6", "One window is enough, and no empty one may follow.")
-    expect_equal(_windows(answer, 3, 6), [(0, 1, 2)], "3 tokens, context 6", "A short story ends before its window.")
+    expect_equal(_windows(answer, 3, 6), [(0, 1, 2)], "3 tokens, context 6", "A short story ends before the window.")
     expect_equal(_windows(answer, 1, 6), [], "Only the separator", "There is nothing to score.")
 
 
@@ -214,11 +214,11 @@ def _overlap(answer: Callable) -> None:
     got = _windows(answer, 15, 6)
     expect(
         [begin for begin, *_ in got] != [0, 6, 12],
-        f"{case}: your windows do not overlap, so token 7 is guessed from one token only. Move on by context // 2.",
+        f"{case}: your windows do not overlap, so token 7 is predicted from only one token. Move by context // 2.",
     )
     late = [window for window in got if window[2] - window[0] > 6]
     expect(not late, f"{case}: window {late[:1]} predicts its last token from more than 6 tokens.")
-    expect(len(got) < 5, f"{case}: four windows are enough, you have {len(got)}. Move on by context // 2 each time.")
+    expect(len(got) < 5, f"{case}: four windows are enough, but you have {len(got)}. Move by context // 2 each time.")
     expect_equal(got, [(0, 1, 6), (3, 7, 9), (6, 10, 12), (9, 13, 14)], case, "Begin at 0, 3, 6, 9; score what is new.")
 
 
@@ -227,15 +227,15 @@ def _many_lengths(answer: Callable) -> None:
         _windows(answer, 5, 2),
         [(0, 1, 2), (1, 3, 3), (2, 4, 4)],
         "5 tokens, context 2",
-        "The windows then move on by a single token.",
+        "The windows then move by a single token.",
     )
     for length in range(2, 60):
         got = _windows(answer, length, 8)
         scored = [token for _, first, last in got for token in range(first, last + 1)]
         expect(
             scored == list(range(1, length)),
-            f"{length} tokens, context 8: scored are {scored!r:.60}, not 1 to "
-            f"{length - 1}, once each. Mind stories that end with a window.",
+            f"{length} tokens, context 8: you score {scored!r:.60}, not 1 to "
+            f"{length - 1}, once each. Watch for stories that end with a window.",
         )
 
 
@@ -245,7 +245,7 @@ def likeliest_cut(answer: Callable) -> bool:
 
 
 class _Watched(dict):
-    """A dictionary that counts how often it is asked, so that trying all cuts is noticed before it takes for ever."""
+    """A dictionary that counts how often it is asked, so that trying all cuts is noticed before it takes forever."""
 
     def __init__(self, values: dict[bytes, float], limit: int):
         super().__init__(values)
@@ -255,7 +255,7 @@ class _Watched(dict):
         self.left -= 1
         expect(
             self.left >= 0,
-            "24 bytes: your code has asked for log-probabilities 20,000 times, where some hundreds "
+            "24 bytes: your code has asked for log-probabilities 20,000 times, where a few hundred "
             "are enough. It seems to try every cut; keep the best one for each beginning instead.",
         )
 
@@ -285,8 +285,8 @@ def _cut_of_they(answer: Callable) -> None:
     got, case = _tokens(answer(b"they", dict(log_probs)), "b'they'"), "b'they'"
     expect(
         b"".join(got) == b"they",
-        f"{case}: your tokens in a row are {b''.join(got)!r}. Mind the order in which you "
-        "collect them, and the last one.",
+        f"{case}: your tokens join to {b''.join(got)!r}. Mind the order in which you "
+        "collect them, and do not lose the last one.",
     )
     expect(
         got != [b"t", b"h", b"e", b"y"],
@@ -307,7 +307,7 @@ def _by_the_sum(answer: Callable) -> None:
     log_probs = _log_probs(-2.0, ab=-5.0, cd=-3.0, abc=-5.5)
     got = _tokens(answer(b"abcd", log_probs), "b'abcd'")
     expect(got != [b"a", b"b", b"c", b"d"], "b'abcd': your cut has the best *mean* over its tokens; compare the sums.")
-    expect(got not in ([b"abc", b"d"], [b"ab", b"cd"]), "b'abcd': few tokens are no aim here; only the sum counts.")
+    expect(got not in ([b"abc", b"d"], [b"ab", b"cd"]), "b'abcd': few tokens are not the goal; only the sum counts.")
     expect_equal(
         got,
         [b"a", b"b", b"cd"],
@@ -319,7 +319,7 @@ def _by_the_sum(answer: Callable) -> None:
 def _not_cut_after_cut(answer: Callable) -> None:
     log_probs = _Watched(_log_probs(-4.0, aa=-6.0, aaa=-7.5), 20_000)
     got = _tokens(answer(b"a" * 24, log_probs), "24 times a")
-    expect_equal(got, [b"aaa"] * 8, "24 times a, with a -4, aa -6, aaa -7.5", "-2.5 for a byte is the least.")
+    expect_equal(got, [b"aaa"] * 8, "24 times a, with a -4, aa -6, aaa -7.5", "-2.5 per byte is the best.")
 
 
 def _long_text(answer: Callable) -> None:
@@ -338,8 +338,8 @@ def _long_text(answer: Callable) -> None:
         ) from None
     expect(
         b"".join(got) == b"the fox " * 160,
-        "1,280 bytes: the tokens in a row are not the text. If you multiply "
-        "probabilities, they become 0 in so long a text: add logarithms.",
+        "1,280 bytes: your tokens do not join to the text. If you multiply "
+        "probabilities, they become 0 in a text this long: add logarithms.",
     )
     total = sum(log_probs.get(token, -1e9) for token in got)
     expect_equal(

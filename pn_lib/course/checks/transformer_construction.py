@@ -23,7 +23,7 @@ def _mask(answer: Callable, T: int, window: int) -> Tensor:
     mask = answer(T, window)
     expect(
         isinstance(mask, Tensor) and mask.dtype == torch.bool,
-        "Return a tensor of dtype torch.bool: True and False, no numbers.",
+        "Return a tensor of dtype torch.bool: True and False, not numbers.",
     )
     expect(tuple(mask.shape) == (T, T), f"{T} tokens need a mask of shape ({T}, {T}), not {tuple(mask.shape)}.")
     return mask
@@ -34,14 +34,14 @@ def _small_window(answer: Callable) -> None:
     mask = _mask(answer, 4, 2)
     expect(
         not torch.equal(mask, ~torch.tensor(expected).bool()),
-        "Your mask is True where it should be False, and the other way round: True means may see.",
+        "Your mask is True where it should be False, and vice versa: True means may see.",
     )
     expect(not mask.triu(1).any(), "Your mask shows the future: no query may see a key to its right.")
     expect(bool(mask.diagonal().all()), "Every token must see itself.")
     most = int(mask.sum(1).max())
     expect(
         most != 1,
-        "With window=2 a token sees itself and one before it; yours sees itself only. Count again: the "
+        "With window=2 a token sees itself and one before it; yours sees only itself. Count again: the "
         "window includes the token.",
     )
     expect(
@@ -66,7 +66,7 @@ def _narrowest_window(answer: Callable) -> None:
         _mask(answer, 3, 1).int().tolist(),
         [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
         "3 tokens, window 1",
-        "A token then sees itself only.",
+        "A token then sees only itself.",
     )
 
 
@@ -98,7 +98,7 @@ def _output(answer: Callable, q: Tensor, k: Tensor, v: Tensor, case: str) -> Ten
 
 
 def _full_square(answer: Callable) -> None:
-    """As many queries as keys: the mistakes of notebook 03, each known by the numbers that it gives."""
+    """As many queries as keys: the mistakes of notebook 03, each recognized by the numbers it produces."""
     case = "6 tokens, 6 queries"
     q, k, v = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
     got = _output(answer, q, k, v, case)
@@ -108,7 +108,7 @@ def _full_square(answer: Callable) -> None:
 
 
 def _mistakes(q: Tensor, k: Tensor, v: Tensor) -> dict[str, Tensor]:
-    """What typical mistakes give, by PyTorch's attention with rows shifted, turned over or swapped."""
+    """What typical mistakes produce, by PyTorch's attention with rows shifted, reversed, or swapped."""
     attention, eye, none = F.scaled_dot_product_attention, torch.eye(len(k)), q[:1] * 0
     by_query = attention(k.flip(0), q.flip(0), eye.flip(0), is_causal=True).flip(0).mT
     return {
@@ -116,20 +116,19 @@ def _mistakes(q: Tensor, k: Tensor, v: Tensor) -> dict[str, Tensor]:
         "Each query sees one token of the future: your mask is off by one.": attention(
             torch.cat((none, q)), k, v, is_causal=True
         )[1:],
-        "The mask hides a token from itself: it is off by one, to the other side.": torch.cat(
+        "The mask hides a token from itself: it is off by one, in the other direction.": torch.cat(
             (none, attention(q[1:], k[:-1], v[:-1], is_causal=True))
         ),
         "The scores are not divided by the root of d.": attention(q, k, v, is_causal=True, scale=1.0),
-        "The scores are divided by d itself. Their variance grows with d, so their size with the root of d.": attention(
+        "The scores are divided by d itself. Their variance grows with d, their size with its root.": attention(
             q, k, v, is_causal=True, scale=1 / q.shape[-1]
         ),
-        "The softmax runs over the queries. It is each query's weights over the keys that must sum to one.": by_query
-        @ v,
+        "The softmax runs over the queries. Each query's weights over the keys must sum to one.": by_query @ v,
         "The weights of a query sum to less than one: hide scores before the softmax, not weights after it.": attention(
             q, k, eye
         ).tril()
         @ v,
-        "Your mask is turned over: each query sees itself and the future, and not the past.": attention(
+        "Your mask is reversed: each query sees itself and the future, but not the past.": attention(
             q.flip(0), k.flip(0), v.flip(0), is_causal=True
         ).flip(0),
     }
@@ -143,19 +142,19 @@ def _newest_tokens(answer: Callable) -> None:
     first = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # PyTorch lets the first query see the first key
     expect(
         not torch.allclose(got, first, atol=1e-5),
-        f"{case}: your first query sees the first key only, as if it stood at position 0. It stands at T - S.",
+        f"{case}: your first query sees only the first key, as if it were at position 0. It is at T - S.",
     )
     expect(
         not torch.allclose(got, F.scaled_dot_product_attention(q, k, v), atol=1e-5),
         f"{case}: both queries see all keys. The older of the two must not see the newest token.",
     )
-    expect_equal(got, _attend(q, k, v), case, "Query i stands at position T - S + i.")
+    expect_equal(got, _attend(q, k, v), case, "Query i is at position T - S + i.")
 
 
 def _by_hand(answer: Callable) -> None:
     v = torch.tensor([[3.0], [6.0], [9.0]])
     got = _output(answer, torch.zeros(2, 1), torch.ones(3, 1), v, "queries of zeros")
-    expect_equal(got, torch.tensor([[4.5], [6.0]]), "queries of zeros, values 3, 6, 9", "All visible keys weigh alike.")
+    expect_equal(got, torch.tensor([[4.5], [6.0]]), "queries of zeros, values 3, 6, 9", "Visible keys weigh the same.")
 
 
 def _batch_and_heads(answer: Callable) -> None:
@@ -166,7 +165,7 @@ def _batch_and_heads(answer: Callable) -> None:
         got,
         _attend(q[..., -4:, :], k, v),
         case,
-        "Let only the last two axes take part: `.mT` and `shape[-2]`, where `.T` and `shape[0]` mean others.",
+        "Use only the last two axes: `.mT` and `shape[-2]`, not `.T` and `shape[0]`, which mean other axes.",
     )
 
 
@@ -176,12 +175,12 @@ def _inputs_untouched(answer: Callable) -> None:
     answer(q, k, v)
     expect(
         all(torch.equal(a, b) for a, b in zip((q, k, v), before, strict=True)),
-        "Your function changes the tensors that it was given. Operations with a trailing underscore, and `/=`, do.",
+        "Your function changes the tensors that it was given, as `/=` and operations with a trailing underscore do.",
     )
 
 
 def cache_bytes(answer: Callable) -> bool:
-    """Exercise 3.3: the size of the KV cache, against the cache that the model really makes."""
+    """Exercise 3.3: the size of the KV cache, against the cache that the model really builds."""
     return run_check("3.3", answer, _full_heads, _grouped_heads, _half_precision, _windowed)
 
 
@@ -194,11 +193,11 @@ def _bytes(answer: Callable, *arguments) -> int:
 def _full_heads(answer: Callable) -> None:
     config = TransformerConfig(vocab_size=10, context=16, d_model=32, n_layers=3, n_heads=4)
     got, held = _bytes(answer, config, 16), _held(config)
-    expect(2 * got != held, "Half of what the model keeps: it stores keys and values.")
+    expect(2 * got != held, "That is half of what the model keeps: it stores keys and values.")
     expect(config.n_layers * got != held, "Every layer has a cache of its own.")
     expect(
         4 * got != held,
-        "A quarter of what the model keeps: do you count numbers, which take bytes_per_number "
+        "That is a quarter of what the model keeps: do you count numbers, which take bytes_per_number "
         "bytes each, or only one of the heads?",
     )
     expect_equal(got, held, "3 layers, width 32, 16 tokens", "Count keys and values, layers, heads and their width.")
@@ -209,7 +208,7 @@ def _grouped_heads(answer: Callable) -> None:
     got, held = _bytes(answer, config, 16), _held(config)
     expect(
         got != 4 * held,
-        "With one key/value head for four query heads the cache is four times smaller: "
+        "With one key/value head for four query heads, the cache is a quarter of the size: "
         "count config.kv_heads, not config.n_heads.",
     )
     expect_equal(got, held, "the same with one key/value head", "Only key/value heads are kept.")
@@ -217,7 +216,7 @@ def _grouped_heads(answer: Callable) -> None:
 
 def _half_precision(answer: Callable) -> None:
     config = TransformerConfig(vocab_size=10, context=16, d_model=32, n_layers=3, n_heads=4)
-    expect_equal(_bytes(answer, config, 16, 2), _held(config) // 2, "two bytes a number", "Use bytes_per_number.")
+    expect_equal(_bytes(answer, config, 16, 2), _held(config) // 2, "two bytes per number", "Use bytes_per_number.")
     expect_equal(
         _bytes(answer, config, 8), _held(config) // 2, "8 tokens", "The cache grows with T, not with the context."
     )
@@ -232,7 +231,7 @@ def _windowed(answer: Callable) -> None:
         "Keys that no later token looks at need not be kept.",
     )
     expect_equal(
-        _bytes(answer, config, 2), _held(config) // 8, "2 tokens, window 4", "There is no more to keep than there is."
+        _bytes(answer, config, 2), _held(config) // 8, "2 tokens, window 4", "It keeps no more tokens than there are."
     )
 
 
@@ -271,15 +270,15 @@ def _plain_query(answer: Callable) -> None:
     ratio = got / expected
     expect(
         torch.allclose(got, expected, atol=1e-5) or not torch.allclose(ratio, ratio[:1].expand(8), atol=1e-4),
-        "Every number is right but for one common factor: the weights do not sum to one. What do you divide by at "
-        "the end, and is it rescaled as the other sum is?",
+        "Every number is right except for one common factor: the weights do not sum to one. What do you divide by at "
+        "the end, and do you rescale it like the other sum?",
     )
     expect_equal(
         got,
         expected,
         "6 random keys",
-        "Weighted sum of values over sum of weights. When the largest score rises, what is summed so far was "
-        "taken relative to the old one.",
+        "Divide the weighted sum of values by the sum of weights. When the largest score rises, the sums so far are "
+        "still relative to the old one.",
     )
 
 
@@ -289,7 +288,7 @@ def _rising_scores(answer: Callable) -> None:
         _row(answer, q, keys, values),
         _reference(q, keys, values),
         "scores 0, 1, 2: a rising largest score",
-        "When the largest score rises, what is summed so far is too large by a factor.",
+        "When the largest score rises, the sums so far are too large by a factor.",
     )
 
 
@@ -330,8 +329,8 @@ def _one_pass(answer: Callable) -> None:
     except (TypeError, AttributeError, RuntimeError, ValueError):
         expect(
             False,
-            "Correct values, but not in one pass: walk through `zip(keys, values)` once, without using their "
-            "length, indexing them, or a matrix product.",
+            "The values are correct, but not in one pass: walk through `zip(keys, values)` once, without their "
+            "length, an index, or a matrix product.",
         )
     expect_equal(
         got,

@@ -1,4 +1,4 @@
-"""Checks for the exercises of notebook 04; that of its project, 4.5, is in ``resuming``."""
+"""Checks for the exercises of notebook 04; the check of its project, 4.5, is in ``resuming``."""
 
 import math
 from collections.abc import Callable
@@ -26,13 +26,13 @@ def _example_hours(answer: Callable) -> None:
     for wrong, message in (
         (7200.0, "Those are seconds; an hour has 3600 of them."),
         (120.0, "Those are minutes."),
-        (1.0, "You reckon with the machine's peak, but only the share `utilisation` of it is used."),
+        (1.0, "You divide by the machine's peak, but training uses only the share `utilisation` of it."),
         (0.5, "The lower the utilisation, the longer it takes: does yours make the time shorter?"),
-        (2 / 3, "Two FLOPs for each parameter and token is the forward pass alone; there is a backward pass as well."),
-        (4 / 3, "Four FLOPs for each parameter and token is the backward pass alone; the forward pass has its own."),
+        (2 / 3, "Two FLOPs per parameter and token cover the forward pass alone; there is a backward pass, too."),
+        (4 / 3, "Four FLOPs per parameter and token cover the backward pass alone; the forward pass has its own."),
     ):
         expect(not math.isclose(got, wrong, rel_tol=1e-6), f"{case}: expected 2.0, got {got:g}. {message}")
-    expect_equal(got, 2.0, case, "All FLOPs, over those that really get done in an hour.")
+    expect_equal(got, 2.0, case, "Divide all FLOPs by those that the machine really does in an hour.")
 
 
 def _a_laptop(answer: Callable) -> None:
@@ -61,7 +61,7 @@ def _mean_loss(logits: Tensor, ids: Tensor) -> float:
 
 def _scalar(got: Any) -> Tensor:
     expect(isinstance(got, Tensor), f"Return a tensor, not a {type(got).__name__}: gradients flow back through it.")
-    expect(got.ndim == 0, f"Return one number, the mean; yours has shape {tuple(got.shape)}.")
+    expect(got.ndim == 0, f"Return one number, the mean; your answer has shape {tuple(got.shape)}.")
     return got
 
 
@@ -71,12 +71,12 @@ def _shifted_loss(answer: Callable) -> None:
     kept = ids.clone()
     given = logits.clone().requires_grad_()
     got = _scalar(answer(given, ids))
-    expect(torch.equal(ids, kept), "Your function changed the ids that were given to it.")
+    expect(torch.equal(ids, kept), "Your function changed the ids that it was given.")
     value, count = got.item(), ids[:, 1:].numel()
     for wrong, message in _wrong_losses(logits, ids, right, count):
         expect(not math.isclose(value, wrong, rel_tol=1e-4), message)
     expect_equal(value, right, "logits (2, 6, 7), ids (2, 6)", "Logits at t, token at t + 1, mean of -ln p.", 1e-4)
-    expect(got.requires_grad, "The right number, but no gradient can flow back through it.")
+    expect(got.requires_grad, "The number is right, but no gradient can flow back through it.")
 
 
 def _wrong_losses(logits: Tensor, ids: Tensor, right: float, count: int) -> list[tuple[float, str]]:
@@ -86,16 +86,16 @@ def _wrong_losses(logits: Tensor, ids: Tensor, right: float, count: int) -> list
         (
             _mean_loss(logits, ids),
             "No shift: you ask the logits at t for the token at t itself, which the model has "
-            "just read. It would learn to copy.",
+            "just read. The model would learn to copy.",
         ),
         (
             _mean_loss(logits[:, 1:], ids[:, :-1]),
-            "Shifted the wrong way: you ask for the token *before* the one that was just read.",
+            "Shifted the wrong way: you ask for the token *before* the one just read.",
         ),
-        (_mean_loss(logits[:, :-2], ids[:, 2:]), "Shifted by two: the logits at t are for the token at t + 1."),
+        (_mean_loss(logits[:, :-2], ids[:, 2:]), "Shifted by two: the logits at t predict the token at t + 1."),
         (
             _mean_loss(logits, ids.roll(-1, 1)),
-            "You count the last position, whose next token is not here: `roll` gives it the first one.",
+            "You count the last position, whose next token is not here: `roll` gives it the first one instead.",
         ),
         (
             _mean_loss(logits, ids.roll(1, 1)),
@@ -104,7 +104,7 @@ def _wrong_losses(logits: Tensor, ids: Tensor, right: float, count: int) -> list
         (-right, "The sign is wrong: -ln p is never negative."),
         (right * count, f"That is the sum; the mean is over the {count} predictions."),
         (right * count / ids.numel(), "You divide by B T, but the first token of each row is not predicted."),
-        (right * count / len(ids), "You sum over a sequence: the mean is over its positions as well as the batch."),
+        (right * count / len(ids), "You sum over each sequence: take the mean over positions and batch."),
         (right / math.log(2), "That is in bits; a nat is the unit of the natural logarithm."),
         (-chance.mean().item(), "You average the probabilities; the loss is the mean of -ln p."),
         (-chance.mean().log().item(), "The logarithm of the mean is not the mean of the logarithms: log first."),
@@ -125,7 +125,7 @@ def _huge_logits(answer: Callable) -> None:
 
 def _two_tokens(answer: Callable) -> None:
     got = _scalar(answer(torch.zeros(3, 2, 5), torch.tensor([[1, 2], [3, 4], [0, 0]]))).item()
-    expect_equal(got, math.log(5), "equal logits, T = 2, V = 5", "Guessing costs ln V; one prediction a row.", 1e-4)
+    expect_equal(got, math.log(5), "equal logits, T = 2, V = 5", "Guessing costs ln V; one prediction per row.", 1e-4)
 
 
 def warmup_stable_decay(answer: Callable) -> bool:
@@ -142,7 +142,7 @@ def _warmup(answer: Callable) -> None:
     expect(rates[0] != 0, "Step 0 has rate 0 and is wasted: the first of 4 warm-up steps should get peak / 4.")
     expect(max(rates) <= 2.0 + 1e-9, f"The rate reaches {max(rates):g}, above its peak of 2.")
     expect(max(rates) > 1.0 + 1e-9, "The rate never gets above 1, with a peak of 2: is the peak left out?")
-    expect_equal(rates[:4], [0.5, 1.0, 1.5, 2.0], "first four steps (peak 2, warmup 4)", "Equal rises, up to the peak.")
+    expect_equal(rates[:4], [0.5, 1.0, 1.5, 2.0], "first four steps (peak 2, warmup 4)", "Equal steps, up to the peak.")
 
 
 def _plateau(answer: Callable) -> None:
@@ -151,11 +151,11 @@ def _plateau(answer: Callable) -> None:
     linear = falls and all(a > b for a, b in pairwise(between))
     expect(
         not linear,
-        "The rate falls from the end of the warm-up on: that is the schedule `linear`. Stay at the peak "
+        "The rate falls right after the warm-up: that is the schedule `linear`. Stay at the peak "
         "until the last `decay` steps.",
     )
-    expect(not falls, "The decay begins too early: with 20 steps and decay 5, step 14 still has the peak.")
-    expect_equal(between, [2.0] * 11, "steps 4 to 14 of 20 (warmup 4, decay 5)", "Between, nothing changes.")
+    expect(not falls, "The decay begins too early: with 20 steps and decay 5, step 14 still has the peak rate.")
+    expect_equal(between, [2.0] * 11, "steps 4 to 14 of 20 (warmup 4, decay 5)", "In between, nothing changes.")
 
 
 def _decay(answer: Callable) -> None:
@@ -167,7 +167,7 @@ def _decay(answer: Callable) -> None:
         [round(rate, 6) for rate in rates[15:]],
         [2.0, 1.6, 1.2, 0.8, 0.4],
         "last five of 20 steps",
-        "Equal falls, so that the last step gets peak / decay.",
+        "Equal steps down, so that the last step gets peak / decay.",
     )
 
 
@@ -179,7 +179,7 @@ def _left_out(answer: Callable) -> None:
         try:
             rates = _rates(answer, 4, warmup, decay)
         except ZeroDivisionError:
-            expect(False, f"With {name} 0 your function divides by zero: that part is then left out.")
+            expect(False, f"With {name} 0 your function divides by zero: leave that part out.")
         expect_equal(rates, expected, f"4 steps, peak 2, warmup {warmup}, decay {decay}", f"There is no {name} here.")
 
 
@@ -209,19 +209,19 @@ def _too_large(answer: Callable) -> None:
     given = _gradients(10.0)
     got = _clipped(answer, given, 1.0)
     unchanged = torch.equal(given[0], _gradients(10.0)[0])
-    expect(unchanged, "Your function changed the tensors given to it; return new ones.")
+    expect(unchanged, "Your function changed the tensors that it was given; return new ones.")
     norms = [g.norm().item() for g in got]
     for wrong, message in (
         ((30.0, 40.0), "Nothing was clipped, with a norm of 50 and a max_norm of 1."),
-        ((3 / 7, 4 / 7), "Your norm is 70, a sum without squares; it is the root of the sum of the squares, here 50."),
+        ((3 / 7, 4 / 7), "Your norm is 70, a sum without squares; take the root of the sum of the squares, here 50."),
         ((30 / 2500, 40 / 2500), "You forgot the root: 2500 is the square of the norm."),
-        ((0.75, 1.0), "Your norm is the largest of the norms, or of the numbers; the squares of all are to be summed."),
+        ((0.75, 1.0), "Your norm is the largest of the norms, or of the numbers; sum the squares of all of them."),
     ):
         expect(not all(math.isclose(n, w, rel_tol=1e-4) for n, w in zip(norms, wrong, strict=True)), message)
     alone = all(math.isclose(n, 1.0, rel_tol=1e-4) for n in norms)
     expect(
         not alone,
-        "Each tensor (or each number) is clipped by itself, which turns the direction; the norm is that "
+        "Each tensor (or each number) is clipped by itself, which changes the direction; use the norm "
         "of all of them together.",
     )
     for piece, expected in zip(got, _gradients(0.2), strict=True):
@@ -232,7 +232,7 @@ def _too_large(answer: Callable) -> None:
 
 def _small_enough(answer: Callable) -> None:
     for piece, expected in zip(_clipped(answer, _gradients(0.1), 1.0), _gradients(0.1), strict=True):
-        expect_equal(piece, expected, "gradients of norm 0.5, max_norm 1", "What is small enough stays as it is.")
+        expect_equal(piece, expected, "gradients of norm 0.5, max_norm 1", "Small enough gradients stay as they are.")
 
 
 def _all_zero(answer: Callable) -> None:
