@@ -66,7 +66,7 @@ def test_06_a_variant_with_more_bits_than_the_baseline_is_worse():
     assert found["post"].value == pytest.approx(1.1)
 
 
-def test_07_below_zero_mamba_has_learnt_more():
+def test_07_below_zero_mamba_has_learned_more():
     run = SimpleNamespace(read=lambda result: SimpleNamespace(tokens=1))
     config = SimpleNamespace(total=1)
     found = run_cells(
@@ -81,4 +81,4 @@ def test_07_below_zero_mamba_has_learnt_more():
     assert found["seconds_difference"]["mean"] == pytest.approx(1.1)
     assert (found["equal_tokens"], found["equal_seconds"], found["whole_budget"]) == ("better", "worse", "better")
     assert "Mamba" in found["finding"]["better"] and "the Transformer" in found["finding"]["worse"]
-    assert found["order"] == "Short and long budget agree."
+    assert found["order"] == "Short and long budgets agree."
