@@ -1,4 +1,4 @@
-"""The README's claims: its numbers are those of the published run, its commands and files exist."""
+"""The README's claims: its numbers are those of the published run, and its commands and files exist."""
 
 import json
 import re
@@ -36,18 +36,18 @@ def test_the_finding_is_the_published_runs():
         assert f"{recipe['ladder'][rung]['bits_per_byte']:.2f}" in finding
     assert "is {mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}".format(**mamba["difference"]) in finding
     whole = mamba["full"]["bits_per_byte"], training["transformer"]["bits_per_byte"]
-    assert "{:.3f} stands against {:.3f}".format(*whole) in finding
+    assert "{:.3f} versus {:.3f}".format(*whole) in finding
 
 
 def test_what_is_said_of_stories_is_the_published_runs():
     finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
     told, safe = published("evaluation")["completions"]["tellers"], published("evaluation")["sampling"]["τ = 0.7"]
     for measure, words in (
-        ("names_kept", "of the names in a beginning {} come again, against {} and {}"),
+        ("names_kept", "of the names in a beginning, {} come back, versus {} and {}"),
         (
             "sound",
-            "{} of the Transformer's endings are without any fault that can be counted, "
-            "against {} of the 4-gram's and {} of the real ones",
+            "{} of the Transformer's endings have no fault that our counts can find, "
+            "versus {} of the 4-gram's and {} of the real ones",
         ),
     ):
         assert words.format(*(per_cent(told[who][measure]) for who in ("transformer", "ngram", "human"))) in finding

@@ -44,7 +44,7 @@ def test_excess_is_zero_for_the_source_and_counts_bits():
     assert excess_bits_per_byte(exact, STORIES) == pytest.approx((0, 0, 0))
     a_bit_more = excess_bits_per_byte(exact + math.log(2) * n_bytes, STORIES)
     assert a_bit_more == pytest.approx((1, 1, 1))
-    with pytest.raises(InputError, match=r"1 of 40 stories are no Pocket stories, first number 3"):
+    with pytest.raises(InputError, match=r"1 of 40 stories are not Pocket stories, first number 3"):
         excess_bits_per_byte(exact, [*STORIES[:3], "It was late.", *STORIES[4:]])
 
 

@@ -2,7 +2,7 @@
 stories: their source gives the exact probability of every word at every place, so that no outcome need be sampled.
 
 A *place* is the beginning of a story up to the end of a word. Words are pre-tokens, with the space before them; marks
-are words too, and so is the end of the story, "". Behind a place P the model's probability of the word w is that of
+are words too, and so is the end of the story, "". After a place P the model's probability of the word w is that of
 writing the tokens of w and then beginning another word (or ending), given that it begins a word at all:
 
     q(w | P) = p(tokens of w | P) p(a word begins | P w) / p(a word begins | P)
@@ -70,7 +70,7 @@ def compare(model: LanguageModel, tokenizer: Tokenizer, prefixes: Sequence[str],
         place, tokens = candidates[i].place, candidates[i].tokens
         begins = _begins(first_kinds, prefixes[place])
         opens, closes = np.logaddexp.reduce(log_p[0, begins]), 0.0
-        if tokens != [separator]:  # behind which nothing has to end
+        if tokens != [separator]:  # nothing has to end after it
             closes = np.logaddexp.reduce(log_p[-1, _begins(first_kinds, candidates[i].word)])
         q[i] = np.exp(log_p[range(len(tokens)), tokens].sum() + closes - opens)
         rest[place, begins] = np.exp(log_p[0, begins] - opens)
@@ -122,7 +122,7 @@ def _read(model: LanguageModel, candidates: Sequence[_Candidate]) -> Iterator[tu
         for batch in progress(batches, "Asking the model", unit="batch"):
             ids = np.zeros((len(batch), len(sequences[batch[-1]])), np.int64)
             for row, i in zip(ids, batch, strict=True):
-                row[: len(sequences[i])] = sequences[i]  # padding stands on the right, where no causal model sees it
+                row[: len(sequences[i])] = sequences[i]  # padding is on the right, where no causal model sees it
             logits = model(ids_for(model, ids)[0])  # (B, T, V)
             for row, i in zip(logits, batch, strict=True):
                 asked = row[len(candidates[i].head) - 1 : len(sequences[i])].cpu().double().numpy()
@@ -156,7 +156,7 @@ def at_places(table: pd.DataFrame) -> pd.DataFrame:
     likeliest row, be that of a possible word or not, and ``truth`` that row's p.
     """
     possible = table[table["p"] > 0]
-    with np.errstate(divide="ignore"):  # infinite where the model rules out what can come
+    with np.errstate(divide="ignore"):  # infinite where the model rules out a possible word
         log_p, log_q = np.log2(possible["p"]), np.log2(possible["q"])
     terms = pd.DataFrame(
         {
@@ -175,7 +175,7 @@ def at_places(table: pd.DataFrame) -> pd.DataFrame:
 
 def summarise(table: pd.DataFrame) -> dict[str, dict[str, Interval | float]]:
     """Figures over "all" places of ``compare``'s table, the "free" ones, where more than one word can come, and the
-    "determined" ones, where a model need only have learnt the language and kept the story in mind.
+    "determined" ones, where a model need only know the language and keep the story in mind.
 
     ``entropy``, ``kl`` (bits a word), ``leak`` and ``overconfidence`` (confidence less truth), see ``at_places``, are
     means with the bootstrap interval over places; ``ece`` is the expected calibration error of Guo et al. (2017), with
@@ -198,7 +198,7 @@ def _ece(rows: pd.DataFrame) -> float:
 
 
 def reliability(table: pd.DataFrame, edges: Sequence[float] = EDGES) -> pd.DataFrame:
-    """Of all words to which the model gives about q, how many come? A row for each bin of q between ``edges``.
+    """Of all words to which the model gives about q, what share comes true? A row for each bin of q between ``edges``.
 
     Columns: n (rows of ``compare``'s table in the bin), the means q and p, and ``low``, ``high``, the bootstrap
     interval of p over places. p = q is perfect calibration, p below q overconfidence. Bins with rows of fewer than two

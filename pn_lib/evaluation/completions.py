@@ -1,4 +1,4 @@
-"""Completions of held-out beginnings, and what can be measured of them without a judge.
+"""Completions of held-out beginnings, and measures of them that need no judge.
 
 The protocol of TinyStories (Eldan & Li 2023): a model gets the beginning of a story it never saw and writes on; the
 true endings, put through the same measures, show what values real stories have.
@@ -88,7 +88,7 @@ def complete(
 
 
 def _room(prompt: Sequence[int], max_new_tokens: int, window: int | None) -> int:
-    """How many tokens may follow; the last one written need not be read again, so it stands outside of the window."""
+    """How many tokens may follow; the last one written need not be read again, so it lies outside the window."""
     return max_new_tokens if window is None else min(max_new_tokens, window + 1 - len(prompt))
 
 
@@ -106,7 +106,7 @@ def prompt_of(tokenizer: Coder, beginning: str, window: int | None = None) -> li
 def true_endings(
     beginnings: Sequence[str], endings: Sequence[str], tokenizer: Coder, max_new_tokens: int, window: int | None = None
 ) -> list[list[Ending]]:
-    """Real endings under the limits that ``complete`` sets to models: one for each beginning."""
+    """Real endings under the limits that ``complete`` sets for models: one for each beginning."""
     told = []
     for beginning, ending in zip(beginnings, endings, strict=True):
         ids = tokenizer.encode(ending)
@@ -129,7 +129,7 @@ class Yardstick:
 
 
 def common_words(stories: Iterable[str], share: float = 0.1) -> frozenset[str]:
-    """Words that stand in more than that share of the stories. What is left of a text without them and without its
+    """Words that occur in more than that share of the stories. What is left of a text without them and without its
     names are its content words: mostly the things, places and deeds it is about."""
     counts, n = Counter(), 0
     for story in stories:
@@ -221,7 +221,7 @@ def summarise(table: pd.DataFrame) -> dict[str, Interval | None]:
     not independent; None where no completion has a value, or only one beginning does.
 
     Resampling a share that is 0 or 1 throughout shows no spread, which proves nothing: its interval is Wilson's,
-    a trial a beginning."""
+    one trial per beginning."""
     means: dict[str, Interval | None] = {}
     for name in MEASURES:
         groups = table.dropna(subset=[name]).groupby("beginning")[name]
@@ -236,7 +236,7 @@ def summarise(table: pd.DataFrame) -> dict[str, Interval | None]:
 
 
 def paired(first: pd.DataFrame, second: pd.DataFrame, measure: str) -> Interval | None:
-    """By how much a measure is higher for the first teller, paired by beginning: the mean difference of the two means
+    """By how much a measure is higher for the first model, paired by beginning: the mean difference of the two means
     of each beginning, with its bootstrap interval over beginnings. None where fewer than two beginnings have both."""
     means = [table.groupby("beginning")[measure].mean() for table in (first, second)]
     differences = (means[0] - means[1]).dropna()

@@ -39,7 +39,7 @@ class Span(NamedTuple):
 
 
 class StoryIndex:
-    """Finds what training stories share with a text: which of its words, its 2-grams, its longest runs of words.
+    """Finds which words, 2-grams, and longest runs of words a text shares with the training stories.
 
     Stories have the numbers of their order, from 0. Words are those of ``diversity.words``. All answers are exact.
 
@@ -156,7 +156,7 @@ def _write_arrays(stories: Iterable[str], folder: Path) -> dict[str, Any]:
 
 
 class _Chunks(dict[str, bytes]):
-    """The numbers (uint32) of the words in what stands between two spaces. A word holds no space, so that the words of
+    """The numbers (uint32) of the words in the text between two spaces. A word holds no space, so that the words of
     a text are those of its chunks; and remembering chunks is twice as fast as looking for words."""
 
     def __init__(self, vocabulary: dict[str, int]):
@@ -280,7 +280,7 @@ def _shared(stream, suffixes, stories, pairs, n):  # type: ignore[no-untyped-def
     for gram in range(len(pairs)):
         low, high = _interval(stream, suffixes, pairs[gram])
         for story in stories[low:high]:
-            if last[story] != gram:  # once a story
+            if last[story] != gram:  # once per story
                 last[story] = gram
                 counts[story] += 1
     return counts

@@ -29,14 +29,14 @@ def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
 
 
 def rouge2_precision(candidate: str, reference: str) -> float:
-    """Share of the candidate's 2-grams that the reference has: ROUGE-2 precision (Lin 2004), over sets as in
+    """Share of the candidate's 2-grams that also occur in the reference: ROUGE-2 precision (Lin 2004), over sets as in
     TinyStories' measure of diversity (Eldan & Li 2023). 0 where the candidate has no 2-gram."""
     found, wanted = set(ngrams(candidate, 2)), set(ngrams(reference, 2))
     return len(found & wanted) / len(found) if found else 0.0
 
 
 def self_rouge2(texts: Sequence[str]) -> np.ndarray:
-    """How like its likest fellow each text is: (len(texts),), high where texts resemble each other.
+    """How much each text resembles the text most like it: (len(texts),), high where texts resemble each other.
 
     For each text, the highest ROUGE-2 F-measure (harmonic mean of the precision both ways, as neither is the reference)
     with any other one (Eldan & Li 2023). It rises with the number of texts.
@@ -67,7 +67,7 @@ def repetition(text: str, n: int = 4) -> float:
 
 
 def loops(text: str) -> bool:
-    """Whether some run of up to 20 words is said three times in a row: "and the dog and the dog and the dog". A single
+    """Whether some run of up to 20 words occurs three times in a row: "and the dog and the dog and the dog". A single
     word counts from four times on ("very, very, very" is speech)."""
     sequence = words(text)
     for n in range(1, LONGEST_LOOP + 1):

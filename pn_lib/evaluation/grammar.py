@@ -1,8 +1,8 @@
-"""Faults of grammar, found by a real checker: Harper (Automattic; package ``harper-py``), offline and deterministic.
+"""Grammar faults, found by a real checker: Harper (Automattic; package ``harper-py``), offline and deterministic.
 
-Only rules about the form of sentences are on: a story is not at fault for its style, its names or its simple words. The
+Only rules about the form of sentences are on: style, names and simple words are not faults. The
 checker finds local slips (an article, an agreement, a doubled word, a verb form) and is blind to much else: a missing
-article, a sentence without a verb, nonsense in good grammar. So it counts a lower bound, and means something only
+article, a sentence without a verb, nonsense in good grammar. So its count is a lower bound, and means something only
 beside the same count on real stories. What it finds and misses is measured in notebook 05 by ``CORRUPTIONS``.
 """
 
@@ -87,8 +87,8 @@ def faults(text: str) -> list[Fault]:
 
 
 def faults_per_100_words(beginning: str, completion: str) -> float:
-    """Faults that reach into the completion, for each 100 of its words. It is read with its beginning, whose own faults
-    are not the teller's."""
+    """Faults that reach into the completion, for each 100 of its words. It is read with its beginning, whose faults
+    do not count."""
     count = sum(fault.end > len(beginning) for fault in faults(beginning + completion))
     return 100 * count / max(1, len(words(completion)))
 
@@ -126,7 +126,7 @@ CORRUPTIONS: dict[str, Callable[[str, Random], str]] = {
 
 
 def recall(stories: Iterable[str], seed: int = 0) -> dict[str, tuple[int, int]]:
-    """How many of each kind of corruption the checker notices: name -> (noticed, tried), one a story.
+    """How many of each kind of corruption the checker notices: name -> (noticed, tried), one per story.
 
     Noticed means that the corrupted story has more faults than the story had.
     """

@@ -1,4 +1,4 @@
-"""What attention heads look at, what they do with repeated text, and what is lost without each of them.
+"""What attention heads look at, what they do with repeated text, and how much the loss rises without each of them.
 
 Maps are (L, H, T, T): layers, heads, queries, keys; each row sums to 1. Layers and heads are counted from 0.
 Olsson et al., "In-context learning and induction heads" (2022); Eldan & Li, "TinyStories" (2023), section 5.
@@ -22,7 +22,7 @@ from pn_lib.models.hooks import check_sequences, ids_for, reading
 from pn_lib.models.likelihood import context_of, sequence_nats
 from pn_lib.models.transformer import Transformer
 
-FIT_STEPS = 100  # of ``distance_share``: on our models the share stands still, to four decimals, from 50 on
+FIT_STEPS = 100  # of ``distance_share``: on our models the share is constant to four decimals from 50 on
 
 
 def attention_maps(model: LanguageModel, sequence: Sequence[int] | np.ndarray) -> Tensor:
@@ -37,7 +37,7 @@ def attention_maps(model: LanguageModel, sequence: Sequence[int] | np.ndarray) -
     if maps.min() < 0:
         raise InputError(
             "this model's attention weights can be negative (linear attention with rotary positions), "
-            "so they are no shares of a look: choose a model with softmax attention"
+            "so they are not shares of attention: choose a model with softmax attention"
         )
     return maps
 
@@ -68,7 +68,7 @@ def head_table(
 
 
 def uniform_head(sequences: Sequence[Sequence[int]], names: Sequence[Sequence[Span]]) -> pd.Series:
-    """What ``head_table`` would say of a head that looks at all tokens so far alike: the level to compare with."""
+    """What ``head_table`` gives for a head that looks at all tokens so far equally: the level to compare with."""
     check_sequences(sequences)
     flat = [torch.ones(1, 1, len(s), len(s)).tril() / torch.arange(1, len(s) + 1)[:, None] for s in sequences]
     ids = [torch.as_tensor(np.asarray(s, np.int64)) for s in sequences]

@@ -1,4 +1,4 @@
-"""Intervals: how far a number could have come out otherwise, over stories or over seeds."""
+"""Intervals: how much a number could have varied, over stories or over seeds."""
 
 import math
 from statistics import NormalDist
@@ -10,7 +10,7 @@ from pn_lib.errors import InputError
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its confidence interval, all in the estimate's unit; of a single seed, no ends."""
+    """An estimate and the ends of its confidence interval, all in the estimate's unit; for a single seed, no ends."""
 
     value: float
     low: float | None
@@ -27,7 +27,8 @@ def bootstrap_interval(
     """sum(values) / sum(weights) over stories, with the percentile bootstrap (Efron & Tibshirani 1993, section 13.3).
 
     ``values`` and ``weights`` (n,) hold a number for each story; without ``weights`` the statistic is the mean. Whole
-    stories are drawn with replacement, as the tokens of one story are not independent. Deterministic given ``seed``.
+    stories are drawn with replacement, because the tokens of one story are not independent. Deterministic given
+    ``seed``.
     """
     values = np.asarray(values, float)
     weights = np.ones_like(values) if weights is None else np.asarray(weights, float)
@@ -48,7 +49,7 @@ def bootstrap_interval(
 def bits_per_byte_interval(story_nats: np.ndarray, story_bytes: np.ndarray, **options: float) -> Interval:
     """Bits per byte over stories. Give the difference of two models' nats on the same stories for a paired comparison.
 
-    Pairing takes out that some stories are harder than others, for both models alike. ``options`` go to
+    Pairing removes the variation due to stories that are hard for both models. ``options`` go to
     ``bootstrap_interval``.
     """
     return bootstrap_interval(np.asarray(story_nats) / math.log(2), story_bytes, **options)
@@ -71,7 +72,7 @@ def t_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
 
 
 def over_seeds(values: np.ndarray) -> Interval:
-    """``t_interval`` of several seeds; of a single one its value, without ends."""
+    """``t_interval`` for several seeds; for a single one, its value without ends."""
     return t_interval(values) if len(values) > 1 else Interval(float(np.asarray(values)[0]), None, None)
 
 

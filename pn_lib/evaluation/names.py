@@ -10,9 +10,9 @@ from pn_lib.errors import InputError
 
 # A word with its inner apostrophes ("don't"), of which group 1 leaves out the possessive's: "Tom's" is Tom.
 WORD = re.compile(r"([^\W\d_]+(?:['’](?!s\b)[^\W\d_]+)*)(?:['’]s\b)?")
-# Directly behind a word or a comma: no full stop, quotation mark or line break between, which may begin a sentence.
+# Directly behind a word or a comma: no period, quotation mark or line break between, which may begin a sentence.
 _MID_SENTENCE = re.compile(rf"(?:(?<=[^\W\d_],[ ])|(?<=[^\W\d_][ ])){WORD.pattern}")
-# English writes these with a capital too. April, May and June are left out: people are called so.
+# English writes these with a capital too. April, May and June are left out: they are people's names too.
 _NO_NAME = re.compile(
     r"I(['’].*)?|Mrs?|Ms|Dr|(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?"
     r"|January|February|March|July|August|September|October|November|December"
@@ -20,12 +20,11 @@ _NO_NAME = re.compile(
 
 
 def names_in(stories: Iterable[str], least: int = 3, share: float = 0.9) -> set[str]:
-    """The words that stand capitalised in mid-sentence at least ``least`` times, and at least a ``share`` of the times
-    that they stand in mid-sentence at all, whatever their case; but for "I", Mr and the like, weekdays and months.
+    """The words that are capitalized in mid-sentence at least ``least`` times, and in at least a ``share`` of all the
+    times that they occur in mid-sentence; except "I", Mr and the like, weekdays and months.
 
-    Pets and toys with names count, and what relatives are called (Grandma, Uncle). A name that is also a common word
-    (Will, Fern) is found only where the name is the commoner by far, and one that always follows a full stop (Mrs.
-    Green) never.
+    Pets and toys with names count, and so do Grandma and Uncle. A name that is also a common word (Will, Fern) is
+    found only where the name is far more common; a name that always follows a period (Mrs. Green), never.
 
     Raises:
         InputError: ``least`` under 1, or ``share`` outside (0, 1].

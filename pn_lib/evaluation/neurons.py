@@ -1,7 +1,7 @@
 """What single neurons fire at: their strongest activations in context, and how selective each neuron is.
 
-The neurons of a layer are the hidden units of its MLP after the nonlinearity, with swiglu after the product with the
-gate; in Mamba, which has no MLP, the gated inner channels that enter ``out_proj``. Layers and neurons are counted
+The neurons of a layer are the hidden units of its MLP after the nonlinearity (for swiglu, after the product with the
+gate); in Mamba, which has no MLP, the gated inner channels that enter ``out_proj``. Layers and neurons are counted
 from 0. The method is that of Eldan & Li, "TinyStories" (2023), section 5: look where a neuron fires most.
 """
 
@@ -49,7 +49,7 @@ def read_neurons(model: LanguageModel, sequences: Sequence[Sequence[int]], layer
     """The neurons on all tokens of all sequences, one sequence after another: (F, tokens), on the CPU.
 
     Each neuron's sign is turned so that its strongest activation is positive: in a gated layer the sign of a neuron has
-    no meaning, for the next matrix can turn it back.
+    no meaning, because the next matrix can undo it.
 
     Raises:
         InputError: there is no sequence, or as in ``activations``.
@@ -63,13 +63,13 @@ def read_neurons(model: LanguageModel, sequences: Sequence[Sequence[int]], layer
 def neuron_table(
     neurons: Tensor, labels: Sequence[Sequence[str]], top: int = 20, shuffled: int | None = None
 ) -> pd.DataFrame:
-    """How selective each of the ``neurons`` (F, tokens) of ``read_neurons`` is: a row a neuron.
+    """How selective each of the ``neurons`` (F, tokens) of ``read_neurons`` is: one row per neuron.
 
     ``labels`` holds a label for each token of each sequence, such as its word (``token_words``) or its kind
     (``token_groups``). Of the ``top`` strongest activations, ``label`` is the commonest label and ``share`` its share;
     ``base`` is that label's share of all tokens, to compare with; ``different`` counts the labels among the top;
     ``activation`` is the mean of the top. A neuron that is above zero at fewer than ``top`` tokens has no share (NaN).
-    With a ``shuffled`` seed the labels are dealt out to the tokens anew: what chance alone reaches.
+    A ``shuffled`` seed shuffles the labels among the tokens, to show what chance alone reaches.
 
     Raises:
         InputError: labels that do not fit the tokens, or fewer tokens than ``top``.
@@ -109,8 +109,8 @@ def top_contexts(
 ) -> pd.DataFrame:
     """Where the ``chosen`` of the ``neurons`` (F, tokens), read on these sequences, fire most.
 
-    ``k`` rows a neuron, strongest first, with the ``activation``, the ``token``, and up to ``width`` tokens of text on
-    either side of it (``left``, ``right``).
+    ``k`` rows per neuron, strongest first, with the ``activation``, the ``token``, and up to ``width`` tokens of text
+    on either side of it (``left``, ``right``).
 
     Raises:
         InputError: no such neuron, other sequences than the neurons were read on, or fewer tokens than ``k``.
@@ -137,4 +137,6 @@ def top_contexts(
 
 def _check_top(k: int, neurons: Tensor) -> None:
     if not 1 <= k <= neurons.shape[1]:
-        raise InputError(f"of {neurons.shape[1]} tokens the strongest {k} were asked for: choose from 1 to that many")
+        raise InputError(
+            f"cannot take the strongest {k} of {neurons.shape[1]} tokens: choose from 1 to {neurons.shape[1]}"
+        )

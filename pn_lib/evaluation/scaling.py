@@ -1,7 +1,7 @@
-"""Scaling laws: the loss of a model of N parameters after D tokens, fitted to a handful of trainings.
+"""Scaling laws: the loss of a model of N parameters after D tokens, fitted to a handful of runs.
 
-L(N, D) = E + A / N^alpha + B / D^beta (Hoffmann et al., 2022, equation 2): what no model can avoid, what a larger model
-would save, and what more tokens would.
+L(N, D) = E + A / N^alpha + B / D^beta (Hoffmann et al., 2022, equation 2): the part no model can avoid, the
+part a larger model would save, and the part more tokens would save.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,8 @@ def fit_scaling_law(
     """The law with the smallest squared relative errors, E, A and B at least 0.
 
     For given exponents the law is linear in E, A and B, so those are solved for exactly and only the exponents are
-    searched, on a grid: no starting point to be lucky with. ``weights`` say how often each counts (for the bootstrap).
+    searched, on a grid: the result does not depend on a starting point. ``weights`` say how often each run
+    counts (for the bootstrap).
 
     Raises:
         InputError: fewer than three sizes or three budgets: the law would fit anything.
@@ -49,7 +50,7 @@ def fit_scaling_law(
     N, D, L = (np.asarray(values, np.float64) for values in (N, D, losses))
     w = np.ones_like(L) if weights is None else np.asarray(weights, np.float64)
     if min(len(np.unique(N[w > 0])), len(np.unique(D[w > 0]))) < 3 or (w > 0).sum() < 5:
-        raise InputError("a scaling law needs at least three sizes, three budgets and five trainings")
+        raise InputError("a scaling law needs at least three sizes, three budgets and five runs")
     alphas, betas = (grid.ravel() for grid in np.meshgrid(EXPONENTS, EXPONENTS))
     # scaled by their means, so that the three columns are of one size and the systems well-conditioned
     columns = (
@@ -87,7 +88,7 @@ def _nonnegative(columns: np.ndarray, roots: np.ndarray) -> tuple[np.ndarray, np
 def bootstrap_laws(
     N: Sequence[float], D: Sequence[float], losses: Sequence[float], samples: int = 200, seed: int = 0
 ) -> list[ScalingLaw]:
-    """Laws fitted to resampled trainings: how far the law depends on which of them were made.
+    """Laws fitted to resampled runs: how much the law depends on which runs were made.
 
     A sample with too few different sizes or budgets is drawn again.
     """

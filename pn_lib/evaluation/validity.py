@@ -1,4 +1,4 @@
-"""Pocket stories only: their source can score any text exactly, so what a model misses is measured, not judged."""
+"""Pocket stories only: their source can score any text exactly, so a model's faults are measured, not judged."""
 
 import re
 from collections import Counter
@@ -30,14 +30,14 @@ def source_nats(stories: Sequence[str]) -> np.ndarray:
 
 
 def valid_share(stories: Sequence[str]) -> Interval:
-    """Share of the stories that the source could have told, word for word, with Wilson's interval."""
+    """Share of the stories that the source could have produced, word for word, with Wilson's interval."""
     return wilson_interval(int(np.isfinite(source_nats(stories)).sum()), len(stories))
 
 
 def departures(stories: Sequence[str]) -> pd.DataFrame:
     """Where and how stories leave the language: a row for each that does, its number in column story.
 
-    A story is charged once, at the furthest word up to which it follows some story of the source. ``reason`` says what
+    Each story counts once, at the furthest word up to which it follows some story of the source. ``reason`` says what
     is wrong; at character ``position`` it has ``found`` where the source has ``expected`` or something less likely.
     ``slot`` is the fact broken (a key of ``POOLS``), if one is: another of its kind was found, or it had
     been named before and had to be named here again. ``back`` is how many characters before it was last spelled out,
@@ -67,8 +67,8 @@ class _Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class _Branch:
-    """One way in which the source could have told on: ``text``, up to and with the first piece that the story does not
-    have, a fact or a template's words; ``telling`` is all that was told until then."""
+    """One way in which the source could have continued: ``text``, up to and including the first piece (a fact or a
+    template's words) that the story does not have; ``telling`` is all that was told until then."""
 
     log_weight: float  # nats
     text: str
@@ -104,7 +104,7 @@ class _Branch:
 
 
 def _branches(story: str, position: int) -> list[_Branch]:
-    """All ways to tell on from ``position``, likeliest first."""
+    """All ways to continue from ``position``, likeliest first."""
     rest, telling, branches = story[position:], None, []
 
     def program(chooser: Chooser) -> None:
@@ -191,21 +191,21 @@ def _word(text: str) -> str:
 
 
 def excess_bits_per_byte(story_nats: np.ndarray, stories: Sequence[str]) -> Interval:
-    """How many bits per byte a model needs more than the source, on stories of the source: an estimate of the
+    """How many more bits per byte a model needs than the source, on stories of the source: an estimate of the
     Kullback-Leibler divergence, 0 for a perfect model; with the bootstrap interval over stories, paired.
 
     ``story_nats`` (len(stories),) come from ``likelihood`` on the same stories in the same order. A text has more than
-    one spelling in tokens and the model is charged for the one that the tokenizer makes, so the estimate is, by a
-    little, too high.
+    one spelling in tokens and the model is charged for the one that the tokenizer makes, so the estimate is
+    slightly too high.
 
     Raises:
-        InputError: a story is not of the language, so that the source finds it impossible.
+        InputError: a story is outside the language, so the source finds it impossible.
     """
     exact = source_nats(stories)
     outside = np.flatnonzero(~np.isfinite(exact))
     if len(outside):
         raise InputError(
-            f"{len(outside)} of {len(stories)} stories are no Pocket stories, first number {outside[0]} "
+            f"{len(outside)} of {len(stories)} stories are not Pocket stories, first number {outside[0]} "
             f"({stories[outside[0]][:60]!r}); measure the excess on stories of the source"
         )
     return bits_per_byte_interval(story_nats - exact, np.array([len(story.encode()) for story in stories]))

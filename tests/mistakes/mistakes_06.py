@@ -155,7 +155,7 @@ MISTAKES = [
     (checks.sign_flip_p, shuffles_instead, "their order does not matter"),
     (checks.sign_flip_p, draws_signs, "do not draw signs at random"),
     (checks.sign_flip_p, counts_ways, "divide by all of them"),
-    (checks.sign_flip_p, no_differences, "no difference says nothing"),
+    (checks.sign_flip_p, no_differences, "nothing to test"),
     (checks.holm, lambda p, level=0.05: step_down(p, level, divisor=len(p)), "That is Bonferroni's"),
     (checks.holm, lambda p, level=0.05: step_down(p, level, stop=False), "stop there"),
     (checks.holm, lambda p, level=0.05: [value <= level for value in p], "which corrects nothing"),

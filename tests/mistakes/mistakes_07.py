@@ -109,7 +109,7 @@ MISTAKES = [
     (checks.counting_gates, lambda ids, s: (torch.ones(len(ids)), (ids != s).float()), "goes on after"),
     (checks.counting_gates, lambda ids, s: ((ids != s).float(), torch.ones(len(ids))), "count the separator itself"),
     (checks.counting_gates, lambda ids, s: gates(ids, 0), "Which token is the separator"),
-    (checks.counting_gates, lambda ids, s: gates(ids[1:], s), "one gate a token"),
+    (checks.counting_gates, lambda ids, s: gates(ids[1:], s), "one gate per token"),
     (checks.counting_gates, lambda ids, s: (ids != s, ids != s), "must hold floats"),
     (checks.counting_gates, lambda ids, s: ((ids == s).float(),) * 2, "wrong way round"),
     (checks.counting_gates, lambda ids, s: (ids != s).float(), "Return two tensors"),

@@ -15,7 +15,7 @@ def _refuses(answer: Callable, given: Sequence, case: str, why: str) -> None:
     except ValueError:
         return
     except (ZeroDivisionError, IndexError, TypeError) as error:
-        expect(False, f"{case}: your code stumbles ({type(error).__name__}); {why} Raise a ValueError that says so.")
+        expect(False, f"{case}: your code raised {type(error).__name__}; {why} Raise a ValueError that says so.")
     expect(False, f"{case}: you returned {got!r}, but {why} Raise a ValueError.")
 
 
@@ -33,7 +33,7 @@ def _direction(answer: Callable) -> None:
 def _pairs_by_seed(answer: Callable) -> None:
     case = "seeds 0, 1, 2 with differences 0.2, 0.2, 0.5"
     got = number(answer({0: 1.0, 1: 2.0, 2: 3.0}, {2: 3.5, 0: 1.2, 1: 2.2}), case)
-    expect(not math.isclose(got, 0.9, abs_tol=1e-6), f"{case}: you returned their sum; the mean is asked for.")
+    expect(not math.isclose(got, 0.9, abs_tol=1e-6), f"{case}: you returned their sum; return the mean.")
     expect_equal(got, 0.3, case, "Look each seed up in both.")
     case = "the same scores under other seeds"
     got = number(answer({0: 1.0, 1: 2.0, 2: 3.0}, {2: 3.5, 3: 1.2, 4: 2.2}), case)
@@ -124,7 +124,9 @@ def _three_differences(answer: Callable) -> None:
         "1.0 says that every way is as extreme, so your means never change. Flip the sign of each "
         "difference by itself; their order does not matter, and their sizes stay.",
     )
-    expect(got != 0.0, "0 says that no way is as far from zero, but the observed one itself is. Is it >= or > ?")
+    expect(
+        got != 0.0, "0 says that no way is as far from zero, but the observed one is. Did you write > instead of >=?"
+    )
     expect(got not in (2.0, 2), "You returned how many ways there are; divide by all of them, 2**n.")
     expect(
         (8 * got).is_integer(),
@@ -138,7 +140,7 @@ def _negative_mean(answer: Callable) -> None:
     got = _p(answer, [-1.0, -2.0, -3.0])
     expect(
         got != 1.0,
-        "[-1, -2, -3]: expected 0.25, got 1.0. Is the observed mean without its sign, too, in your comparison?",
+        "[-1, -2, -3]: expected 0.25, got 1.0. Does your comparison use the observed mean without its sign?",
     )
     expect_equal(got, 0.25, "[-1, -2, -3]", "An improvement is as far from zero as a loss of the same size.")
     expect_equal(
@@ -151,7 +153,7 @@ def _negative_mean(answer: Callable) -> None:
 
 def _ties_count(answer: Callable) -> None:
     got = _p(answer, [1.0, 1.0, -1.0])
-    expect(got != 0.25, "[1, 1, -1]: ways with just the observed distance count too. Is it >= or > ?")
+    expect(got != 0.25, "[1, 1, -1]: ways at exactly the observed distance count too. Did you write > instead of >=?")
     expect_equal(got, 1.0, "[1, 1, -1]", "No way has a mean nearer to zero.")
 
 
@@ -162,7 +164,7 @@ def _smallest_possible(answer: Callable) -> None:
 
 
 def _nothing_to_test(answer: Callable) -> None:
-    _refuses(answer, ([],), "an empty list", "no difference says nothing.")
+    _refuses(answer, ([],), "an empty list", "without differences there is nothing to test.")
 
 
 def holm(answer: Callable) -> bool:
@@ -212,7 +214,7 @@ def _stops_at_the_first_failure(answer: Callable) -> None:
         got != [True, True, False],
         "0.03 fails its threshold of 0.05 / 2, but you went on to 0.04, which is weaker evidence: stop there.",
     )
-    expect_equal(got, [False, True, False], "[0.04, 0.001, 0.03]", "What comes after the first failure fails too.")
+    expect_equal(got, [False, True, False], "[0.04, 0.001, 0.03]", "Everything after the first failure fails too.")
 
 
 def _other_level(answer: Callable) -> None:
@@ -222,7 +224,7 @@ def _other_level(answer: Callable) -> None:
 
 
 def _no_comparison(answer: Callable) -> None:
-    expect_equal(_findings(answer, []), [], "an empty list", "No comparison, no finding.")
+    expect_equal(_findings(answer, []), [], "an empty list", "No comparisons, no findings.")
 
 
 SIZES = [1e3, 1e4, 1e5, 1e6]
@@ -256,7 +258,7 @@ def _known_law(answer: Callable) -> None:
     )
     expect(
         floor > 0.01,
-        f"{case}: {told}. Without a floor a straight line in log-log axes is fitted; but these losses level off.",
+        f"{case}: {told}. Without a floor you fit a straight line in log-log axes, but these losses level off.",
     )
     expect(floor < 0.6, f"{case}: {told}. The smallest loss is not the floor: even the largest model lies above it.")
     expect(
@@ -289,7 +291,9 @@ def _floor_is_not_negative(answer: Callable) -> None:
         "errors. Divide each error by the loss that was measured.",
     )
     expect_equal(exponent, 0.4556, f"{case}, exponent", "Of all exponents, with a floor of 0.", tolerance=0.02)
-    expect(coefficient > 0, f"{case}: your coefficient is {coefficient:.3g}; larger models do better: it is above 0.")
+    expect(
+        coefficient > 0, f"{case}: your coefficient is {coefficient:.3g}; larger models do better, so it is positive."
+    )
 
 
 def _relative_errors(answer: Callable) -> None:
@@ -317,5 +321,5 @@ def _three_sizes(answer: Callable) -> None:
         answer,
         ([1e3, 1e4, 1e4], [2.0, 1.5, 1.4]),
         "two different sizes (one of them twice)",
-        "three unknowns fit two sizes in endless ways.",
+        "three unknowns fit two sizes in infinitely many ways.",
     )

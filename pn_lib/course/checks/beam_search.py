@@ -11,7 +11,7 @@ from pn_lib.course.checks import expect, expect_equal, run_check
 
 
 def beam_search(answer: Callable) -> bool:
-    """Exercise 5.6: beam search on small chains, of which the best stories are known."""
+    """Exercise 5.6: beam search on small chains whose best stories are known."""
     return run_check(
         "5.6",
         answer,
@@ -32,7 +32,7 @@ AXIS = "You kept a story of probability 0, though others were likely. Over which
 
 
 class _Chain:
-    """A model of six tokens that sees the last one only: its probabilities behind each, as logits."""
+    """A model of six tokens that sees only the last one: the probabilities after each token, as logits."""
 
     def __init__(self, follows: dict[int, dict[int, float]], shift: dict[int, float] | None = None):
         self.follows, self.logits = follows, torch.full((6, 6), -20.0)
@@ -45,10 +45,10 @@ class _Chain:
         rows = [[int(i) for i in row] for row in rows]
         expect(
             bool(rows) and len({len(row) for row in rows}) == 1,
-            "Give next_logits one or more stories, equally long: the unfinished ones of this step.",
+            "Give next_logits one or more stories of equal length: the unfinished ones of this step.",
         )
         expect(all(row[0] == START for row in rows), "A story given to next_logits begins with the prompt.")
-        expect(all(STOP not in row for row in rows), "You went on with a story that has ended; `stop` ends it.")
+        expect(all(STOP not in row for row in rows), "You continued a story that has ended; `stop` ends it.")
         expect(all(self.possible(row) for row in rows), AXIS)
         return self.logits[[row[-1] for row in rows]].clone()
 
@@ -84,8 +84,8 @@ def _two_beams(answer: Callable) -> None:
         got[:1] != [1],
         f"{case}: {got} begins as greedy does. Keep the second-best first token until it has been extended.",
     )
-    expect(got != [2], f"{case}: [2] is right, but `stop` came; return it too.")
-    expect_equal(got, [2, STOP], case, "The likeliest of all that you kept.")
+    expect(got != [2], f"{case}: [2] is right, but `stop` came next; return it too.")
+    expect_equal(got, [2, STOP], case, "Return the likeliest of all that you kept.")
 
 
 def _one_beam(answer: Callable) -> None:
@@ -94,13 +94,13 @@ def _one_beam(answer: Callable) -> None:
 
 
 def _any_logits(answer: Callable) -> None:
-    case = "the example with 10 added to all logits behind token 1, two beams"
+    case = "the example with 10 added to all logits after token 1, two beams"
     got = _story(answer(_Chain(EXAMPLE, shift={1: 10.0}), [START], STOP, 2, 5), case)
     expect_equal(got, [2, STOP], case, "That changes no probability: sum ln p, not logits.")
 
 
 def _sure_and_unsure(answer: Callable) -> None:
-    case = "token 1 with 0.5 and stop 0.55 behind it; or token 2 with 0.3 and stop 0.9"
+    case = "token 1 with 0.5 and stop 0.55 after it; or token 2 with 0.3 and stop 0.9"
     chain = _Chain({START: {1: 0.5, 2: 0.3, 3: 0.2}, 1: {STOP: 0.55, 3: 0.25, 4: 0.2}, 2: {STOP: 0.9, 3: 0.1}})
     got = _story(answer(chain, [START], STOP, 2, 4), case)
     expect(got != [2, STOP], f"{case}: you summed probabilities. 0.5 * 0.55 beats 0.3 * 0.9; sum their logarithms.")
@@ -108,26 +108,28 @@ def _sure_and_unsure(answer: Callable) -> None:
 
 
 def _ends_early(answer: Callable) -> None:
-    case = "stop 0.4 at once; or token 1 with 0.6, and behind it stop 0.5"
+    case = "stop 0.4 at once; or token 1 with 0.6, and after it stop 0.5"
     chain = _Chain(
         {START: {STOP: 0.4, 1: 0.6}, 1: {STOP: 0.5, 2: 0.3, 3: 0.2}, 2: {STOP: 0.9, 2: 0.1}, 3: {STOP: 0.9, 3: 0.1}}
     )
     got = _story(answer(chain, [START], STOP, 2, 5), case)
-    expect_equal(got, [STOP], case, "0.4 beats 0.6 * 0.5. A finished story goes on competing, as it is.")
+    expect_equal(got, [STOP], case, "0.4 beats 0.6 * 0.5. A finished story goes on competing, unchanged.")
 
 
 def _ends_late(answer: Callable) -> None:
-    case = "stop 0.4 at once; or token 1 with 0.6, and behind it stop 0.9"
+    case = "stop 0.4 at once; or token 1 with 0.6, and after it stop 0.9"
     chain = _Chain({START: {STOP: 0.4, 1: 0.6}, 1: {STOP: 0.9, 2: 0.1}, 2: {STOP: 0.9, 2: 0.1}})
     got = _story(answer(chain, [START], STOP, 2, 5), case)
-    expect(got != [STOP], f"{case}: you stopped at the first finished story; go on until all that you keep are.")
+    expect(
+        got != [STOP], f"{case}: you stopped at the first finished story; go on until all that you keep are finished."
+    )
     expect_equal(got, [1, STOP], case, "0.6 * 0.9 beats 0.4.")
 
 
 def _short_of_room(answer: Callable) -> None:
     case = "the example, two beams, one new token"
     got = _story(answer(_Chain(EXAMPLE), [START], STOP, 2, 1), case)
-    expect(len(got) == 1, f"{case}: {len(got)} tokens; no more than max_new_tokens may be written.")
+    expect(len(got) == 1, f"{case}: {len(got)} tokens; write no more than max_new_tokens.")
     expect_equal(got, [1], case, "The likeliest after one step.")
 
 

@@ -1,4 +1,4 @@
-"""Checks for the exercises of notebook 07: one function an exercise, named as the learner's function is."""
+"""Checks for the exercises of notebook 07: one function per exercise, with the learner's function's name."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from pn_lib.models.scan import selective_scan
 
 
 def _tensor(value: object, shape: tuple[int, ...], name: str) -> Tensor:
-    """The learner's ``value``, a tensor of floats of this shape; anything else is told in a sentence."""
+    """The learner's ``value``, a tensor of floats of this shape; anything else gets a sentence."""
     expect(value is not None, f"{name} is None: does your function return it?")
     expect(isinstance(value, Tensor), f"{name} must be a tensor, not {type(value).__name__}.")
     expect(tuple(value.shape) == shape, f"{name} must have shape {shape}, not {tuple(value.shape)}.")
@@ -39,9 +39,9 @@ def half_life(answer: Callable) -> bool:
 
 def _half_life_of_a_unit(answer: Callable) -> None:
     got = number(answer(0.1, -1.0), "dt = 0.1, A = -1")
-    expect(got > 0, f"A half-life of {got:g} tokens would lie in the past; A is negative, its size is what counts.")
+    expect(got > 0, f"A half-life of {got:g} tokens would lie in the past; A is negative; use its absolute value.")
     expect(not math.isclose(got, 10.0, rel_tol=1e-4), "After 10 tokens 1/e = 37 % is left, not half.")
-    expect(got not in (6.0, 7.0), "You round to whole tokens; the exact number is asked for.")
+    expect(got not in (6.0, 7.0), "You round to whole tokens; return the exact number.")
     expect(
         not math.isclose(got, math.log2(math.e) * 10, rel_tol=1e-4),
         "You divide by ln 2 where the equation asks you to multiply by it.",
@@ -74,7 +74,7 @@ def _count(answer: Callable, ids: list[int], separator: int) -> list[float]:
         expect(isinstance(gate, Tensor), f"{name} must be a tensor, not {type(gate).__name__}.")
         expect(
             tuple(gate.shape) == (len(ids),),
-            f"{name} must have shape ({len(ids)},), one gate a token, not {tuple(gate.shape)}.",
+            f"{name} must have shape ({len(ids)},), one gate per token, not {tuple(gate.shape)}.",
         )
         expect(gate.is_floating_point(), f"{name} must hold floats, not {gate.dtype}: a recurrence multiplies by it.")
     h, counts = 0.0, []
@@ -93,7 +93,7 @@ def _counts_from_a_separator(answer: Callable) -> None:
         got,
         [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 3.0],
         "the counts of ids 0 5 6 0 7 8 9 with separator 0",
-        "Ask of each token: how much of the count is kept here, and how much is added?",
+        "Ask for each token: how much of the count is kept here, and how much is added?",
     )
 
 
@@ -108,12 +108,12 @@ def _counts_any_stream(answer: Callable) -> None:
         _count(answer, [4, 4], 9),
         [1.0, 2.0],
         "the counts of ids 4 4, no separator",
-        "A stream without a separator is counted from its beginning.",
+        "Count a stream without a separator from its beginning.",
     )
 
 
 def convolve_piece(answer: Callable) -> bool:
-    """Exercise 7.3: the causal convolution of the next T inputs, and what the call after it needs."""
+    """Exercise 7.3: the causal convolution of the next T inputs, and the window for the next call."""
     return run_check("7.3", answer, _piece_in_the_middle, _window_moves, _short_piece, _pieces_equal_the_whole)
 
 
@@ -135,7 +135,7 @@ def _piece_in_the_middle(answer: Callable) -> None:
     expect(torch.equal(window, given), "Your function changed the window given to it; return a new one.")
     expect(
         not (isinstance(output, Tensor) and output.ndim == 3 and output.shape[1] == 8),
-        "Your outputs number T + K - 1: one is asked for each new input, none for those in the window.",
+        "You return T + K - 1 outputs: return one for each new input, none for those in the window.",
     )
     output = _tensor(output, (2, 5, 3), "The output (B, T, E)")
     expected = _whole(x, weight, bias)[:, 3:8]
@@ -146,7 +146,7 @@ def _piece_in_the_middle(answer: Callable) -> None:
     )
     expect(
         not _close(output, _whole(piece, weight, bias)),
-        "You put zeros before the piece; what came before it stands in the window.",
+        "You put zeros before the piece; the inputs before it are in the window.",
     )
     symmetric = [_whole(part, weight, bias, right) for part in (piece, x[:, :8]) for right in (1, 2)]
     expect(
@@ -304,8 +304,8 @@ def _impulse(answer: Callable) -> None:
     case = "inputs 0 1 0 0, dt = 0.5, A = -2 ln 2, B = C = 1, D = 0"
     for hint, wrong in (
         ("Delta multiplies B x as well; in yours the input enters whole.", [0, 1, 0.5, 0.25]),
-        ("A token's own input has faded already: no step lies between.", [0, 0.25, 0.125, 0.0625]),
-        ("The output comes a token late.", [0, 0, 0.5, 0.25]),
+        ("A token's own input has faded already, though no step lies in between.", [0, 0.25, 0.125, 0.0625]),
+        ("The output comes one token late.", [0, 0, 0.5, 0.25]),
     ):
         expect(not _close(got, torch.tensor(wrong, dtype=got.dtype)), f"{case}: {hint}")
     expect(
@@ -364,5 +364,5 @@ def _no_loop(answer: Callable) -> None:
     expect(
         calls[1] < 2 * calls[0],
         f"It is right, but loops over the tokens: {calls[0]} operations for 16 tokens, "
-        f"{calls[1]} for 256. Make the filter and the convolution in one go.",
+        f"{calls[1]} for 256. Compute the filter and the convolution all at once.",
     )

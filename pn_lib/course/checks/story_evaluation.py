@@ -30,18 +30,21 @@ def _equal_choices(answer: Callable) -> None:
 def _unequal_choices(answer: Callable) -> None:
     case = "probabilities 1/2, 1/4, 1/4"
     got = number(answer(torch.tensor([0.5, 0.25, 0.25])), "Your answer")
-    expect(abs(got - math.exp(math.log(32) / 3)) > 1e-3, f"{case}: a plain mean of the surprises; weigh each by its p.")
+    expect(
+        abs(got - math.exp(math.log(32) / 3)) > 1e-3,
+        f"{case}: that is a plain mean of the surprises; weight each by p.",
+    )
     expect(
         abs(got - 3.0) > 1e-4,
         f"{case}: you counted the possible tokens. Three that are not equally likely are fewer than three choices.",
     )
-    expect_equal(got, 2.828427, case, "Weigh each -ln p with its own p.", 1e-4)
+    expect_equal(got, 2.828427, case, "Weight each -ln p by its own p.", 1e-4)
 
 
 def _impossible_choices(answer: Callable) -> None:
     got = number(answer(torch.tensor([0.5, 0.0, 0.5])), "Your answer")
     expect(math.isfinite(got), "A token of probability 0 made the answer nan or infinite: 0 ln 0 counts as 0 here.")
-    expect_equal(got, 2.0, "probabilities 1/2, 0, 1/2", "What cannot be chosen is no choice.", 1e-4)
+    expect_equal(got, 2.0, "probabilities 1/2, 0, 1/2", "A token that cannot be chosen is not a choice.", 1e-4)
 
 
 def typical(answer: Callable) -> bool:
@@ -53,8 +56,7 @@ def _distribution(got: object, n: int, case: str) -> torch.Tensor:
     expect(isinstance(got, torch.Tensor), f"{case}: expected a tensor of probabilities, got {type(got).__name__}.")
     expect(
         tuple(got.shape) == (n,),
-        f"{case}: expected shape {(n,)}, got {tuple(got.shape)}. Tokens that are dropped "
-        "keep their place, with probability 0.",
+        f"{case}: expected shape {(n,)}, got {tuple(got.shape)}. Dropped tokens keep their place, with probability 0.",
     )
     expect(bool(torch.isfinite(got).all()), f"{case}: the answer has values that are nan or infinite.")
     expect(
@@ -79,7 +81,7 @@ def _not_the_best_first(answer: Callable) -> None:
 def _enough_mass(answer: Callable) -> None:
     case = "the same probabilities and mass 0.3"
     got = _distribution(answer(torch.tensor([0.5, 0.25, 0.1, 0.1, 0.05]), 0.3), 5, case)
-    expect(float(got[0]) > 0, f"{case}: what you kept holds less than 0.3; the token that reaches the mass stays too.")
+    expect(float(got[0]) > 0, f"{case}: the tokens you kept hold less than 0.3; the one that reaches it stays too.")
     expect_equal(got, torch.tensor([2 / 3, 1 / 3, 0.0, 0.0, 0.0]), case, "The fewest tokens that reach it.")
 
 
@@ -101,24 +103,24 @@ def _all_of_it(answer: Callable) -> None:
         _distribution(answer(p, 1.0), 4, "mass 1"),
         torch.tensor([0.4, 0.3, 0.2, 0.1]),
         "mass 1",
-        "Nothing is dropped then.",
+        "Then nothing is dropped.",
     )
     answer(p, 0.5)
     expect_equal(p, torch.tensor([0.4, 0.3, 0.2, 0.1]), "the tensor given to you", "It changed; work on a new one.")
 
 
 def novel_share(answer: Callable) -> bool:
-    """Exercise 5.3: the share of a text's n-word runs that no training story has."""
+    """Exercise 5.3: the share of a text's n-word runs that occur in no training story."""
     return run_check("5.3", answer, _some_new_words, _runs_of_two, _across_stories, _repeated_runs, _too_short)
 
 
 def _some_new_words(answer: Callable) -> None:
     got = number(answer("the cat sat down", ["the dog sat", "a cat ran"], 1), "Your answer")
-    expect(abs(got - 0.75) > 1e-4, "'the cat sat down': that is the share that is known; the new one is asked for.")
+    expect(abs(got - 0.75) > 1e-4, "'the cat sat down': that is the share that is known; return the new share.")
     expect(
         abs(got - 1) > 1e-4,
-        "'the cat sat down': only one of the four words is in no story. Is a run the same when "
-        "you compare it, a tuple with tuples?",
+        "'the cat sat down': only one of the four words is in no story. Do you compare like "
+        "with like, a tuple with tuples?",
     )
     expect_equal(got, 0.25, "'the cat sat down' after 'the dog sat' and 'a cat ran', n = 1", "Only 'down' is new.")
 
@@ -126,7 +128,7 @@ def _some_new_words(answer: Callable) -> None:
 def _runs_of_two(answer: Callable) -> None:
     case = "'sat on the mat' after 'he sat on a mat' and 'on the sea', n = 2"
     got = number(answer("sat on the mat", ["he sat on a mat", "on the sea"], 2), "Your answer")
-    expect(got != 0.0, f"{case}: nothing is new for you. Is the last run, 'the mat', among those you look at?")
+    expect(got != 0.0, f"{case}: you found nothing new. Is the last run, 'the mat', among those you look at?")
     expect_equal(got, 1 / 3, case, "New: 'the mat'.")
     got = number(answer("car pet shop", ["carpet shopping"], 2), "Your answer")
     expect_equal(got, 1.0, "'car pet shop' after 'carpet shopping', n = 2", "Compare whole words, not letters.")
@@ -148,12 +150,12 @@ def _too_short(answer: Callable) -> None:
     try:
         got = number(answer("hello you", ["hello"], 3), "Your answer")
     except ZeroDivisionError:
-        expect(False, "A text of two words, n = 3: a ZeroDivisionError. It has no run of three words; return 0.")
-    expect_equal(got, 0.0, "a text of two words, n = 3", "It has no run of three words, so nothing of it is new: 0.")
+        expect(False, "A text of two words, n = 3: you divide by zero. It has no run of three words; return 0.")
+    expect_equal(got, 0.0, "a text of two words, n = 3", "It has no run of three words, so nothing in it is new: 0.")
 
 
 def paired_interval(answer: Callable) -> bool:
-    """Exercise 5.4: a paired bootstrap, against the library's of the differences."""
+    """Exercise 5.4: a paired bootstrap, checked against the library's on the differences."""
     return run_check("5.4", answer, _same_gap, _spread_gap, _seeds)
 
 
@@ -180,7 +182,7 @@ def _same_gap(answer: Callable) -> None:
 
 
 def _stories() -> tuple[np.ndarray, np.ndarray]:
-    """200 stories, hard and easy ones, on which the first model is a little better or worse by turns."""
+    """200 stories, hard and easy, on which the first model is now a little better, now a little worse."""
     rng = np.random.default_rng(5)
     theirs = rng.normal(10, 3, 200)
     return theirs + rng.normal(0.2, 1, 200), theirs
@@ -200,8 +202,8 @@ def _spread_gap(answer: Callable) -> None:
     )
     expect(
         ratio < 8,
-        f"{case}: your interval is {ratio:.0f} times too wide. It holds 95 % of the single differences; "
-        "what is asked for is 95 % of the means of whole resamples.",
+        f"{case}: your interval is {ratio:.0f} times too wide. It covers 95 % of the single differences; "
+        "it should cover 95 % of the means of whole resamples.",
     )
     expect(
         not 0.79 < ratio < 0.88,
@@ -222,8 +224,11 @@ def _spread_gap(answer: Callable) -> None:
 def _seeds(answer: Callable) -> None:
     ours, theirs = _stories()
     one, again, other = (_ends(answer(ours, theirs, 500, seed), "500 resamples") for seed in (3, 3, 4))
-    expect(one == again, "The same seed gave two different intervals: make a generator from the seed, inside.")
-    expect(one != other, "Seeds 3 and 4 gave the very same interval: use the seed that you are given.")
+    expect(
+        one == again,
+        "The same seed gave two different intervals: create the generator from the seed, inside your function.",
+    )
+    expect(one != other, "Seeds 3 and 4 gave exactly the same interval: use the seed that you are given.")
 
 
 def earlier_share(answer: Callable) -> bool:
@@ -265,12 +270,12 @@ def _uniform_rows(answer: Callable) -> None:
     expect_equal(
         got,
         (1 / 3 + 1 / 4 + 2 / 5) / 3,
-        "ids [1, 2, 1, 2, 1], each row everywhere alike",
+        "ids [1, 2, 1, 2, 1], each row uniform",
         "1/3, 1/4 and 2/5 for the last three tokens.",
     )
 
 
 def _no_repeat(answer: Callable) -> None:
     got = number(answer(torch.eye(3), torch.tensor([1, 2, 3])), "Your answer")
-    expect(not math.isnan(got), "ids [1, 2, 3]: nan. No token came before; the answer is 0 then.")
+    expect(not math.isnan(got), "ids [1, 2, 3]: nan. No token came before, so the answer is 0.")
     expect_equal(got, 0.0, "ids [1, 2, 3], each looking at itself", "No token came before.")
