@@ -23,12 +23,10 @@ from pn_lib.config import parse_config
 from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
+from pn_lib.models.architectures import MODELS
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.huggingface import from_transformers
 from pn_lib.models.llama2c import Llama2cTokenizer, load_llama2c
-from pn_lib.models.mamba import Mamba
-from pn_lib.models.ngram import NGram
-from pn_lib.models.transformer import Transformer
 from pn_lib.models.weights import load_weights
 
 HUB_FILES = [
@@ -95,10 +93,9 @@ def load_model(folder: Path | str) -> LanguageModel:
 
 
 def _model_class(name: str | None, where: Path) -> type[LanguageModel]:
-    classes = {cls.name: cls for cls in (Transformer, Mamba, NGram)}
-    if name not in classes:
-        raise InputError(f"{where}: unknown model {name!r}; known are {', '.join(sorted(classes))}")
-    return classes[name]
+    if name not in MODELS:
+        raise InputError(f"{where}: unknown model {name!r}; known are {', '.join(sorted(MODELS))}")
+    return MODELS[name]
 
 
 def _without_padding(model: LanguageModel, vocab_size: int) -> LanguageModel:
