@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from pn_lib.errors import InputError
 
 CHUNK = 64  # Q; measured at H = 4, P = 64, N = 64
+SEGMENT = 1024  # tokens worked on at once: few enough for what is computed of them to stay in a CPU's cache
 
 
 def recurrent_ssd(
@@ -103,50 +104,82 @@ class _ChunkedSSD(torch.autograd.Function):
     l_t scales all of y_t but D x_t, -l_s all that u_s adds to anything, l_Q all of h'. So the gradient of l_t is
     grad y_t . (y_t - D x_t) - grad u_t . u_t, at t = Q plus grad h' . h': the mask need not be differentiated.
 
-    Head-major tensors (H, BK, Q, ...) hold what is computed head by head; where heads share a product, (BK, Q, H P).
+    The chunks of a segment are worked on at once; only y and the states between segments are kept, and the backward
+    pass recomputes masks and states.
     """
 
     @staticmethod
     def forward(ctx, x, dt, A, B, C, D, h, Q):
-        x_, dt_, B_, C_ = (_chunks(v, Q) for v in (x, dt, B, C))
-        u = (x_ * dt_[..., None]).to(x.dtype)
-        log_a = dt_ * A
-        total = log_a.cumsum(1)  # l, (BK, Q, H)
-        since, until = total.exp(), (total[:, -1:] - total).exp()  # e^(l_t), e^(l_Q - l_t)
-        L = decay_mask(log_a.permute(2, 0, 1))  # (H, BK, Q, Q)
-        M = (L * (C_ @ B_.mT)).to(x.dtype)
-        written = _scaled(u, until).mT @ B_  # (BK, H P, N)
-        starts, ends = _carry(written, since[:, -1], h)
-        y = torch.addcmul(_by_head(M, u), (C_ @ starts.mT.to(x.dtype)).view_as(u), since[..., None])
-        ctx.save_for_backward(x, dt, A, B, C, D, u, since, until, L, M, starts, ends, y)
-        last = ends.view(len(h), -1, *h.shape[1:])[:, -1].clone()  # not a view, which would keep them all alive
-        return torch.addcmul(y, x_, D[:, None]).to(x.dtype).view_as(x), last
+        y, borders, segments = torch.empty_like(x, dtype=A.dtype), [], _segments(x, Q)
+        for steps in segments:
+            borders.append(h)
+            s = _Segment(x[:, steps], dt[:, steps], A, B[:, steps], C[:, steps], h, Q)
+            read = (s.C @ s.starts.mT.to(x.dtype)).view_as(s.u)
+            y_ = torch.addcmul(_by_head(s.M, s.u), read, s.since[..., None])
+            y[:, steps] = _steps(y_.addcmul_(s.x, D[:, None]), len(x))
+            h = s.last
+        ctx.save_for_backward(x, dt, A, B, C, D, y, *borders)  # y not yet rounded: the gradient of l is a difference
+        ctx.Q, ctx.segments = Q, segments
+        return y.to(x.dtype), h
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_y, grad_h):
-        x, dt, A, B, C, D, u, since, until, L, M, starts, ends, y = ctx.saved_tensors
-        x_, dt_, B_, C_, grad = (_chunks(v, u.shape[1]) for v in (x, dt, B, C, grad_y))
-        read = _scaled(grad, since)  # (BK, Q, H P)
-        grad_ends, grad_h = _carry_back(read.mT @ C_, since[:, -1], grad_h)
-        grad_S = sum(L[i] * (grad[:, :, i] @ u[:, :, i].mT) for i in range(len(L))).to(x.dtype)
-        grad_C = torch.baddbmm(grad_S @ B_, read, starts.to(x.dtype))
-        grad_B = torch.baddbmm(grad_S.mT @ C_, _scaled(u, until), grad_ends.to(x.dtype))
-        passed = (B_ @ grad_ends.mT.to(x.dtype)).view_as(u)
-        grad_u = torch.addcmul(_by_head(M.mT, grad), passed, until[..., None])
-        grad_dt = (grad_u * x_).sum(-1)
-        grad_l = (grad * y).sum(-1) - grad_dt * dt_
-        grad_l[:, -1] += (grad_ends * ends).unflatten(1, (len(A), -1)).sum((2, 3))
-        grad_a = grad_l.flip(1).cumsum(1).flip(1)  # of log a: it counts in all l that follow
-        grad_A, grad_D = (dt_ * grad_a).sum((0, 1)), (grad * x_).sum((0, 1, 3), dtype=D.dtype)
-        grad_x = torch.addcmul(grad_u * dt_[..., None], grad, D[:, None]).to(x.dtype)
-        grads = grad_x, grad_dt + grad_a * A, grad_A, grad_B, grad_C, grad_D
-        return *(g.reshape(v.shape) for g, v in zip(grads, (x, dt, A, B, C, D), strict=True)), grad_h, None
+        x, dt, A, B, C, D, y, *borders = ctx.saved_tensors
+        grad_x, grad_dt, grad_B, grad_C = (torch.empty_like(v) for v in (x, dt, B, C))
+        grad_A, grad_D = torch.zeros_like(A), torch.zeros_like(D)
+        for steps, h in reversed(list(zip(ctx.segments, borders, strict=True))):
+            s = _Segment(x[:, steps], dt[:, steps], A, B[:, steps], C[:, steps], h, ctx.Q)
+            grad, y_ = (_chunks(v[:, steps], ctx.Q) for v in (grad_y, y))
+            read = _scaled(grad, s.since)  # (BK, Q, H P)
+            grad_ends, grad_h = _carry_back(read.mT @ s.C, s.since[:, -1], grad_h)
+            grad_S = sum(s.L[i] * (grad[:, :, i] @ s.u[:, :, i].mT) for i in range(len(A))).to(x.dtype)
+            grad_C[:, steps] = _steps(torch.baddbmm(grad_S @ s.B, read, s.starts.to(x.dtype)), len(x))
+            write = torch.baddbmm(grad_S.mT @ s.C, _scaled(s.u, s.until), grad_ends.to(x.dtype))
+            grad_B[:, steps] = _steps(write, len(x))
+            passed = (s.B @ grad_ends.mT.to(x.dtype)).view_as(s.u)
+            grad_u = torch.addcmul(_by_head(s.M.mT, grad), passed, s.until[..., None])
+            from_u, direct = (grad_u * s.x).sum(-1, dtype=A.dtype), (grad * s.x).sum(-1, dtype=A.dtype)
+            grad_l = (grad * y_).sum(-1, dtype=A.dtype) - D * direct - from_u * s.dt
+            grad_l[:, -1] += (grad_ends * s.ends).unflatten(1, (len(A), -1)).sum((2, 3))
+            grad_a = grad_l.flip(1).cumsum(1).flip(1)  # of log a: it counts in all l that follow
+            grad_A += (s.dt * grad_a).sum((0, 1))
+            grad_D += direct.sum((0, 1))
+            grad_dt[:, steps] = _steps(from_u + grad_a * A, len(x))
+            grad_x[:, steps] = _steps(torch.addcmul(grad_u * s.dt[..., None], grad, D[:, None]), len(x))
+        return grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_h, None
+
+
+class _Segment:
+    """What both passes need of some chunks: inputs (BK, Q, ...), decays, masked products and states."""
+
+    def __init__(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, h: Tensor, Q: int):
+        self.x, self.dt, self.B, self.C = (_chunks(v, Q) for v in (x, dt, B, C))
+        self.u = (self.x * self.dt[..., None]).to(x.dtype)
+        log_a = self.dt * A
+        total = log_a.cumsum(1)  # l, (BK, Q, H)
+        self.since, self.until = total.exp(), (total[:, -1:] - total).exp()  # e^(l_t), e^(l_Q - l_t)
+        self.L = decay_mask(log_a.permute(2, 0, 1))  # (H, BK, Q, Q)
+        self.M = (self.L * (self.C @ self.B.mT)).to(x.dtype)
+        written = _scaled(self.u, self.until).mT @ self.B  # (BK, H P, N)
+        self.starts, self.ends = _carry(written, self.since[:, -1], h)
+        self.last = self.ends.view(len(h), -1, *h.shape[1:])[:, -1].clone()  # not a view, which would keep them all
+
+
+def _segments(x: Tensor, Q: int) -> list[slice]:
+    """Steps of whole chunks that, all rows together, have about ``SEGMENT`` tokens."""
+    length = max(1, SEGMENT // (len(x) * Q)) * Q
+    return [slice(start, min(start + length, x.shape[1])) for start in range(0, x.shape[1], length)]
 
 
 def _chunks(v: Tensor, Q: int) -> Tensor:
     """(B, T, ...) -> (BK, Q, ...)"""
     return v.unflatten(1, (-1, Q)).flatten(0, 1)
+
+
+def _steps(v: Tensor, batch: int) -> Tensor:
+    """(BK, Q, ...) -> (B, T, ...)"""
+    return v.unflatten(0, (batch, -1)).flatten(1, 2)
 
 
 def _scaled(v: Tensor, factor: Tensor) -> Tensor:
