@@ -195,7 +195,8 @@ class DeltaNetBlock(nn.Module):
 
     def _output(self, y: Tensor, gate: Tensor) -> Tensor:
         """What the heads read (..., H, P) and the gate (..., H P) -> (..., D)"""
-        return F.linear(self.norm.forward(y.to(gate.dtype)).flatten(-2) * F.silu(gate), self.out_proj.weight)
+        y = self.norm.forward(y.to(self.norm.weight.dtype)).flatten(-2)
+        return F.linear(y.to(gate.dtype) * F.silu(gate), self.out_proj.weight)
 
 
 class DeltaNet(Stack):

@@ -101,7 +101,7 @@ class Mamba2Block(nn.Module):
         dt, A, D = self._rates(dt, state.ssm.dtype)
         x, (B, C) = x.unflatten(-1, (-1, self.config.head_dim)), BC.split(N, dim=-1)
         y, ssm = chunked_ssd(x, dt, A, B, C, D, state.ssm)
-        return self.out_proj(self.norm(y.flatten(2) * F.silu(z))), LayerState(torch.cat([after_x, after_BC], -1), ssm)
+        return self.out_proj(self._gated(y.flatten(2), z)), LayerState(torch.cat([after_x, after_BC], -1), ssm)
 
     def step(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """``forward`` for one token of each row, x (B, D) -> (B, D): the recurrence as the paper writes it, once."""
@@ -111,14 +111,18 @@ class Mamba2Block(nn.Module):
         x, B, C = xBC.split((E, N, N), dim=-1)
         dt, A, D = self._rates(dt, state.ssm.dtype)
         y, h = ssd_step(x.unflatten(-1, (-1, P)), dt, A, B, C, D, state.ssm)
-        y = self.norm.forward(y.flatten(1).to(z.dtype) * F.silu(z))
-        return F.linear(y, self.out_proj.weight), LayerState(history, h)
+        return F.linear(self._gated(y.flatten(1), z), self.out_proj.weight), LayerState(history, h)
 
     def _convolve(self, v: Tensor, state: LayerState, channels: slice) -> tuple[Tensor, Tensor]:
         """Some of the convolution's channels: v (B, T, ...) convolved, and their history after it."""
         history = state.conv[..., channels].to(v.dtype)
         y = causal_convolution(v, history, self.conv.weight[channels], self.conv.bias[channels])
         return y, last_inputs(v, history)
+
+    def _gated(self, y: Tensor, z: Tensor) -> Tensor:
+        """y (..., E) by silu(z), normed in the precision of the norm's gain."""
+        dtype = self.norm.weight.dtype
+        return self.norm.forward(y.to(dtype) * F.silu(z).to(dtype))
 
     def _rates(self, dt: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """The step sizes from their projection, A and D, in the precision of the state."""
