@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from pn_lib.errors import InputError
 from pn_lib.models.huggingface import from_transformers, to_transformers
 from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.mamba2 import Mamba2, Mamba2Config
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 CLASSES = {
@@ -16,6 +17,7 @@ CLASSES = {
     "gpt2": (transformers.GPT2Config, transformers.GPT2LMHeadModel),
     "gpt_neo": (transformers.GPTNeoConfig, transformers.GPTNeoForCausalLM),
     "mamba": (transformers.MambaConfig, transformers.MambaForCausalLM),
+    "mamba2": (transformers.Mamba2Config, transformers.Mamba2ForCausalLM),
 }
 LLAMA = {"vocab_size": 61, "context": 24, "d_model": 32, "n_layers": 2, "n_heads": 4, "rope_theta": 500.0}
 GPT2 = {**LLAMA, "position": "learned", "norm": "layernorm", "activation": "gelu", "bias": True}
@@ -41,6 +43,11 @@ MODELS = {
     "mamba": MambaConfig(**MAMBA),
     "mamba, untied": MambaConfig(**MAMBA, tied_embeddings=False, dt_rank=3, expand=3, d_conv=3),
 }
+MODELS |= {
+    "mamba2": Mamba2Config(**MAMBA, head_dim=16),
+    "mamba2, untied": Mamba2Config(**MAMBA, head_dim=8, tied_embeddings=False, expand=3, d_conv=3, norm_eps=1e-3),
+}
+OURS = {TransformerConfig: Transformer, MambaConfig: Mamba, Mamba2Config: Mamba2}
 X = torch.randint(61, (3, 24), generator=torch.Generator().manual_seed(1))
 
 
@@ -60,7 +67,7 @@ def theirs(config: dict, state: dict) -> torch.nn.Module:
 
 
 def pair(config) -> tuple[torch.nn.Module, torch.nn.Module]:
-    ours = (Mamba if isinstance(config, MambaConfig) else Transformer)(config).eval()
+    ours = OURS[type(config)](config).eval()
     randomise(ours)
     return ours, theirs(*to_transformers(ours))
 

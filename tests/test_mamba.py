@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from pn_lib.errors import InputError
 from pn_lib.models.loading import load_model
-from pn_lib.models.mamba import Mamba, MambaConfig, MambaDecoder
+from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.stack import StackDecoder
 
 TINY = {"vocab_size": 50, "d_model": 32, "n_layers": 2, "d_state": 4}
 
@@ -68,7 +69,7 @@ def test_rows_may_leave_the_batch(changes):
         if t == 7:
             x, state = x[kept], model.select(state, kept)
         logits, state = model.step(x[:, t], state)
-        assert isinstance(state, MambaDecoder) == (changes.get("scan") == "torch")
+        assert isinstance(state, StackDecoder) == (changes.get("scan") == "torch")
         torch.testing.assert_close(logits, model(x[:, : t + 1])[:, -1], rtol=1e-4, atol=1e-5)
 
 

@@ -6,9 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from pn_lib.models.architectures import build_model
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.delta import DeltaNetConfig
 from pn_lib.models.flops import NeuralConfig
+from pn_lib.models.hybrid import HybridConfig
 from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.mamba2 import Mamba2Config
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 
@@ -19,7 +23,9 @@ class Scale:
     vocab_size: int = 2048
     d_model: int = 128
     layers: int = 4
-    equal_layers: int = 7  # with which a Mamba has as many parameters as a Transformer of ``layers``
+    equal_layers: int = 7  # with which a Mamba or Mamba-2 has as many parameters as a Transformer of ``layers``
+    delta_layers: int = 6  # the same for a Gated DeltaNet
+    hybrid_layers: int = 8  # and for three of Mamba-2 and one of attention, repeated
     tokens: int = 4096  # of a batch, whatever the length of its sequences
     lengths: tuple[int, ...] = (128, 256, 512, 1024, 2048)
     peer_length: int = 256  # at which others train
@@ -43,6 +49,8 @@ QUICK = Scale(
     d_model=32,
     layers=1,
     equal_layers=2,
+    delta_layers=2,
+    hybrid_layers=4,
     tokens=64,
     lengths=(16, 32),
     peer_length=32,
@@ -54,7 +62,7 @@ QUICK = Scale(
     compiled=False,
     matrix_size=128,
 )
-LLAMA, GPT2 = "transformers Llama", "transformers GPT-2"
+LLAMA, GPT2, MAMBA2 = "transformers Llama", "transformers GPT-2", "transformers Mamba-2"
 
 
 @dataclass(frozen=True)
@@ -72,16 +80,36 @@ def mamba_name(layers: int) -> str:
     return f"Mamba, {layers} layers"
 
 
+def mixer_names(scale: Scale) -> list[str]:
+    """Of the newer mixers, each with as many parameters as the Transformer."""
+    return [
+        mamba2_name(scale),
+        f"Gated DeltaNet, {scale.delta_layers} layers",
+        f"Hybrid, {scale.hybrid_layers} layers",
+    ]
+
+
+def mamba2_name(scale: Scale) -> str:
+    return f"Mamba-2, {scale.equal_layers} layers"
+
+
 def mambapy_name(layers: int) -> str:
     return f"mambapy Mamba, {layers} layers"
 
 
 def ours(scale: Scale) -> dict[str, Entrant]:
-    """Our models by name: the Transformer, the Mamba with as many parameters, and the Mamba with as many layers."""
+    """Our models by name: the Transformer; Mamba with as many parameters, and with as many layers; ``mixer_names``."""
     found = {"Transformer": Entrant(lambda context: _transformer(scale, context), Transformer)}
     for layers in (scale.equal_layers, scale.layers):
         found[mamba_name(layers)] = Entrant(lambda context, layers=layers: _mamba(scale, layers, context), Mamba)
-    return found
+    configs = (
+        lambda context: Mamba2Config(scale.vocab_size, context, scale.d_model, scale.equal_layers),
+        lambda context: DeltaNetConfig(scale.vocab_size, context, scale.d_model, scale.delta_layers),
+        lambda context: HybridConfig(scale.vocab_size, context, scale.d_model, scale.hybrid_layers, "MMMA"),
+    )
+    return found | {
+        name: Entrant(config, build_model) for name, config in zip(mixer_names(scale), configs, strict=True)
+    }
 
 
 def others(scale: Scale) -> dict[str, Entrant]:
@@ -96,6 +124,7 @@ def others(scale: Scale) -> dict[str, Entrant]:
     return {
         LLAMA: Entrant(lambda context: _transformer(scale, context), peers.HuggingFace),
         GPT2: Entrant(lambda context: _transformer(scale, context, **gpt2), peers.HuggingFace),
+        MAMBA2: Entrant(ours(scale)[mamba2_name(scale)].config, peers.HuggingFace),
         mambapy_name(scale.layers): Entrant(lambda context: _mamba(scale, scale.layers, context), peers.MambaPy),
     }
 

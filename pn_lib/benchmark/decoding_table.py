@@ -6,7 +6,7 @@ import time
 import pandas as pd
 import torch
 
-from pn_lib.benchmark.contenders import Scale, build_ours, mamba_name, ours, random_ids
+from pn_lib.benchmark.contenders import Scale, build_ours, mamba_name, mixer_names, ours, random_ids
 from pn_lib.benchmark.peak_memory import forget_peak, fresh_peak_mb
 from pn_lib.benchmark.tables import Pair
 from pn_lib.models.base import LanguageModel
@@ -74,9 +74,8 @@ def measure_decoding(scale: Scale) -> pd.DataFrame:
 
 def decoding_pairs(scale: Scale) -> list[Pair]:
     """Which rows of the table are set beside which."""
-    return [
-        Pair(mamba_name(layers), "Transformer", ("batch", "context")) for layers in (scale.equal_layers, scale.layers)
-    ]
+    mambas = [mamba_name(layers) for layers in (scale.equal_layers, scale.layers)]
+    return [Pair(name, "Transformer", ("batch", "context")) for name in (*mambas, *mixer_names(scale))]
 
 
 def decode_briefly(scale: Scale, name: str, context: int, batch: int) -> None:

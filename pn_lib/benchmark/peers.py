@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from pn_lib.errors import InputError
+from pn_lib.models.architectures import build_model
+from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.huggingface import to_transformers
 from pn_lib.models.loss import linear_cross_entropy
 from pn_lib.models.mamba import MambaConfig
-from pn_lib.models.transformer import Transformer, TransformerConfig
 
 PACKAGES = ("transformers", "mambapy")
 
@@ -32,11 +33,11 @@ logging.set_verbosity_error()
 
 
 class HuggingFace(nn.Module):
-    """transformers' model of a config of ours (Llama or GPT-2, whichever it is), with the weights that ours has."""
+    """transformers' model of a config of ours (Llama, GPT-2 or Mamba-2), with the weights that ours has."""
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, config: NeuralConfig):
         super().__init__()
-        settings, weights = to_transformers(Transformer(config))
+        settings, weights = to_transformers(build_model(config))
         self.model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings))
         self.model.load_state_dict(weights)
 

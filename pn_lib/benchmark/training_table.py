@@ -12,7 +12,17 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pn_lib.benchmark.contenders import Scale, find, mamba_name, mambapy_name, ours, random_ids
+from pn_lib.benchmark.contenders import (
+    MAMBA2,
+    Scale,
+    find,
+    mamba2_name,
+    mamba_name,
+    mambapy_name,
+    mixer_names,
+    ours,
+    random_ids,
+)
 from pn_lib.benchmark.contenders import others as other_models
 from pn_lib.benchmark.peak_memory import fresh_peak_mb
 from pn_lib.benchmark.tables import Pair
@@ -50,7 +60,9 @@ def training_pairs(scale: Scale) -> list[Pair]:
     keys, mamba = ("precision", "length", "batch"), mamba_name(scale.layers)
     pairs = [
         (mamba_name(scale.equal_layers), "Transformer"),
+        *((name, "Transformer") for name in mixer_names(scale)),
         (mamba, mambapy_name(scale.layers)),
+        (mamba2_name(scale), MAMBA2),
         *(("Transformer", name) for name in ("transformers Llama", "transformers GPT-2")),
         (COMPILED, "Transformer"),
     ]

@@ -1,4 +1,4 @@
-"""Weights to and from the ``transformers`` library: Llama, Qwen3, GPT-2, GPT-Neo and Mamba.
+"""Weights to and from the ``transformers`` library: Llama, Qwen3, GPT-2, GPT-Neo, Mamba and Mamba-2.
 
 Works on that library's config dictionaries and state dicts and does not import it. In and out:
 
@@ -9,6 +9,7 @@ Works on that library's config dictionaries and state dicts and does not import 
 The logits are the same up to rounding. Dropout, which no weight depends on, is not carried over: it is 0 on arrival.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,8 +19,10 @@ from torch import Tensor
 
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.mamba import Mamba, MambaConfig
-from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.models.mamba2 import Mamba2, Mamba2Config
+from pn_lib.models.transformer import Transformer
 
 # Our name of a weight, and the names there of the matrices whose rows it stacks. {i} is the layer. A prefix "model.",
 # "transformer." or "backbone." is the part of their model that carries all but the output layer.
@@ -76,6 +79,24 @@ MAMBA = {
             ("x_proj.weight", "x_proj.weight"),
             ("dt_proj.weight", "dt_proj.weight"),
             ("dt_proj.bias", "dt_proj.bias"),
+            ("out_proj.weight", "out_proj.weight"),
+        )
+    },
+    "norm.weight": ("backbone.norm_f.weight",),
+}
+MAMBA2 = {
+    "embedding.weight": ("backbone.embeddings.weight",),
+    "norms.{i}.weight": ("backbone.layers.{i}.norm.weight",),
+    **{
+        f"blocks.{{i}}.{ours}": (f"backbone.layers.{{i}}.mixer.{theirs}",)
+        for ours, theirs in (
+            ("A_log", "A_log"),
+            ("D", "D"),
+            ("dt_bias", "dt_bias"),
+            ("in_proj.weight", "in_proj.weight"),
+            ("conv.weight", "conv1d.weight"),
+            ("conv.bias", "conv1d.bias"),
+            ("norm.weight", "norm.weight"),
             ("out_proj.weight", "out_proj.weight"),
         )
     },
@@ -198,6 +219,26 @@ FAMILIES = {
         {"tie_word_embeddings": True},
         MAMBA,
     ),
+    "mamba2": Family(
+        Mamba2,
+        "Mamba2ForCausalLM",
+        COMMON
+        | {
+            "d_model": "hidden_size",
+            "n_layers": "num_hidden_layers",
+            "d_state": "state_size",
+            "head_dim": "head_dim",
+            "expand": "expand",
+            "d_conv": "conv_kernel",
+            "dt_min": "time_step_min",
+            "dt_max": "time_step_max",
+            "norm_eps": "layer_norm_epsilon",
+        },
+        {},
+        {"hidden_act": "silu", "n_groups": 1, "use_bias": False, "use_conv_bias": True},
+        {"tie_word_embeddings": False},
+        MAMBA2,
+    ),
 }
 
 
@@ -218,7 +259,7 @@ def to_transformers(model: LanguageModel) -> tuple[dict[str, Any], dict[str, Ten
 
 
 def from_transformers(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> LanguageModel:
-    """A Transformer or Mamba with these weights, in evaluation mode.
+    """A Transformer, Mamba or Mamba-2 with these weights, in evaluation mode.
 
     ``config`` is what ``config.to_dict()`` gives or config.json holds; ``state`` the state dict, its names with or
     without the prefix of the inner model.
@@ -269,21 +310,25 @@ def _kind(model: LanguageModel) -> str:
     raise InputError(f"transformers has no class for this {model.name}" + "".join(f"; {r}" for r in reasons))
 
 
-def _resolved(config: TransformerConfig | MambaConfig) -> dict[str, Any]:
+def _resolved(config: NeuralConfig) -> dict[str, Any]:
     """Our options, with what None stands for in its place."""
     if isinstance(config, MambaConfig):
         return asdict(config) | {"dt_rank": config.rank}
+    if isinstance(config, Mamba2Config):
+        return asdict(config)
     meant = {"n_kv_heads": config.kv_heads, "d_ff": config.ff_width, "qkv_bias": config.has_qkv_bias}
     return asdict(config) | meant
 
 
-def _their_config(kind: str, config: TransformerConfig | MambaConfig) -> dict[str, Any]:
+def _their_config(kind: str, config: NeuralConfig) -> dict[str, Any]:
     ours = _resolved(config)
     theirs = {key: ours[field] for field, key in FAMILIES[kind].fields.items()} | FAMILIES[kind].fixed
     if kind in ("llama", "qwen3"):  # version 4 of transformers looks for rope_theta outside
         theirs["rope_parameters"] = {"rope_type": theirs.pop("rope_type"), "rope_theta": theirs["rope_theta"]}
     if kind == "qwen3":  # its own default is 128 whatever the width
         theirs["head_dim"] = config.head_dim
+    if kind == "mamba2":
+        theirs["num_heads"] = config.n_heads
     if kind == "gpt2":  # its own default is 0.1
         theirs |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
     if kind == "gpt_neo":
@@ -302,6 +347,8 @@ def _our_config(kind: str, config: Mapping[str, Any]) -> Any:
     if missing:
         raise InputError(f"the config of this {kind} lacks {', '.join(missing)}")
     fixed = dict(family.fixed)
+    if kind == "mamba2" and list(theirs.get("time_step_limit", (0.0, math.inf))) != [0.0, math.inf]:
+        raise InputError(f"mamba2 with time_step_limit={theirs['time_step_limit']!r} has no equal here, only with none")
     if kind in ("llama", "qwen3") and theirs.get("head_dim") is not None:
         fixed["head_dim"] = theirs["hidden_size"] // theirs["num_attention_heads"]
     for key, value in fixed.items():

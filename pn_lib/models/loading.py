@@ -25,15 +25,13 @@ from pn_lib.data.other_tokenizer import OtherTokenizer, find_separator
 from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer, is_byte_level, read_backend
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
+from pn_lib.models.architectures import MODELS
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.foreign import check_table, describe_folder
 from pn_lib.models.huggingface import from_transformers
 from pn_lib.models.llama2c import load_llama2c
 from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
-from pn_lib.models.mamba import Mamba
 from pn_lib.models.mamba_ssm import is_mamba_ssm, to_transformers_format
-from pn_lib.models.ngram import NGram
-from pn_lib.models.transformer import Transformer
 from pn_lib.models.weights import load_weights
 from pn_lib.network import unreachable
 
@@ -107,10 +105,9 @@ def load_model(folder: Path | str) -> LanguageModel:
 
 
 def _model_class(name: str | None, where: Path) -> type[LanguageModel]:
-    classes = {cls.name: cls for cls in (Transformer, Mamba, NGram)}
-    if name not in classes:
-        raise InputError(f"{where}: unknown model {name!r}; known are {', '.join(sorted(classes))}")
-    return classes[name]
+    if name not in MODELS:
+        raise InputError(f"{where}: unknown model {name!r}; known are {', '.join(sorted(MODELS))}")
+    return MODELS[name]
 
 
 def _load_theirs(config: dict[str, Any], folder: Path) -> LanguageModel:

@@ -14,11 +14,11 @@ from pn_lib.data.tokens import TokenFile, token_paths
 from pn_lib.errors import DivergenceError
 from pn_lib.files import read_json, write_json
 from pn_lib.key import code, digest, make_key
+from pn_lib.models.architectures import build_model
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.generation import generate
 from pn_lib.models.likelihood import Likelihood, likelihood
-from pn_lib.models.mamba import Mamba, MambaConfig
-from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.training.checkpoint import checkpoints
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.loop import Training, train
@@ -39,7 +39,7 @@ class Experiment:
     """
 
     name: str
-    model: TransformerConfig | MambaConfig
+    model: NeuralConfig
     training: TrainingConfig
     train: str
     validation: str
@@ -75,7 +75,7 @@ def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]
         return known
     config = experiment.training
     torch.manual_seed(config.seed)
-    model = (Mamba if isinstance(experiment.model, MambaConfig) else Transformer)(experiment.model)
+    model = build_model(experiment.model)
     glance = experiment.stories if experiment.curve else GLANCE
     try:
         training = train(

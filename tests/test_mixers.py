@@ -1,0 +1,195 @@
+"""Every promise of a stack, for each of its mixers: causal, the same with and without its state, saved, counted."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pn_lib.errors import InputError
+from pn_lib.models.delta import DeltaNet, DeltaNetConfig
+from pn_lib.models.generation import generate
+from pn_lib.models.hybrid import Hybrid, HybridConfig
+from pn_lib.models.loading import load_model
+from pn_lib.models.mamba2 import Mamba2, Mamba2Config
+from pn_lib.models.stack import LayerState
+
+SIZES = {"vocab_size": 50, "d_model": 32}
+HYBRID = {"d_state": 8, "head_dim": 16, "scan_state": 4, "delta_heads": 2, "delta_dim": 8, **SIZES}
+CONFIGS = {
+    "mamba2": Mamba2Config(**SIZES, n_layers=2, d_state=8, head_dim=16),
+    "mamba2, other widths": Mamba2Config(**SIZES, n_layers=2, d_state=5, head_dim=8, expand=1, d_conv=1),
+    "mamba2, untied": Mamba2Config(**SIZES, n_layers=1, d_conv=6, tied_embeddings=False),
+    "deltanet": DeltaNetConfig(**SIZES, n_layers=2, n_heads=2, head_dim=8),
+    "deltanet, other widths": DeltaNetConfig(**SIZES, n_layers=2, n_heads=3, head_dim=5, expand=1, d_conv=1),
+    "hybrid": HybridConfig(**HYBRID, n_layers=3, pattern="MMA"),
+    "hybrid of all": HybridConfig(**HYBRID, n_layers=6, pattern="SMDAF", n_kv_heads=2),
+    "hybrid, window": HybridConfig(**HYBRID, n_layers=3, pattern="AFM", window=3, tied_embeddings=False),
+}
+CLASSES = {Mamba2Config: Mamba2, DeltaNetConfig: DeltaNet, HybridConfig: Hybrid}
+configs = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+
+
+def make(config, scale=0.3):
+    """Every parameter random, so that each of them counts."""
+    torch.manual_seed(0)
+    model = CLASSES[type(config)](config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * scale)
+    return model
+
+
+def random_ids(batch, length, seed=1):
+    return torch.randint(0, SIZES["vocab_size"], (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+@configs
+@pytest.mark.parametrize("position", [0, 3, 10])
+def test_no_position_sees_the_future(config, position):
+    model, ids = make(config), random_ids(1, 12)
+    changed = ids.clone()
+    changed[:, position + 1 :] = (changed[:, position + 1 :] + 1) % SIZES["vocab_size"]
+    before, after = model(ids), model(changed)
+    torch.testing.assert_close(before[:, : position + 1], after[:, : position + 1], rtol=0, atol=1e-5)
+    assert not torch.allclose(before[:, position + 1 :], after[:, position + 1 :])
+
+
+@configs
+@torch.no_grad()
+def test_with_the_state_kept_equals_without(config):
+    """Prefill of every length, the ones shorter than the convolution too, then token by token."""
+    model, ids = make(config), random_ids(3, 14)
+    expected = model(ids)
+    for k in range(1, ids.shape[1] + 1):
+        logits, state = model.prefill(ids[:, :k])
+        torch.testing.assert_close(logits, expected[:, k - 1], rtol=1e-4, atol=1e-4)
+        for t in range(k, ids.shape[1]):
+            logits, state = model.step(ids[:, t], state)
+            torch.testing.assert_close(logits, expected[:, t], rtol=1e-4, atol=1e-4)
+
+
+@configs
+@torch.no_grad()
+def test_rows_may_leave_the_batch(config):
+    model, x = make(config), random_ids(5, 12)
+    kept, (_, state) = torch.tensor([3, 1]), model.prefill(x[:, :3])
+    for t in range(3, 12):
+        if t == 7:
+            x, state = x[kept], model.select(state, kept)
+        logits, state = model.step(x[:, t], state)
+        torch.testing.assert_close(logits, model(x[:, : t + 1])[:, -1], rtol=1e-4, atol=1e-4)
+
+
+@configs
+def test_batched_generation_equals_one_by_one(config):
+    model, prompts = make(config), [[1, 2, 3, 4], [5], [6, 7]]
+    together = generate(model, prompts, 9, seed=3)
+    assert together == [generate(model, [p], 9, seed=3, first_row=r)[0] for r, p in enumerate(prompts)]
+
+
+@torch.no_grad()
+def test_a_recurrent_state_has_the_same_size_whatever_the_length():
+    model = make(CONFIGS["mamba2"])
+    E, N, K = 64, 8, 4
+    for length in (1, 2, 100):
+        _, state = model.prefill(random_ids(3, length))
+        assert model.state_bytes(state) == 4 * 2 * 3 * ((E + 2 * N) * (K - 1) + E * N)
+        assert all(v.untyped_storage().nbytes() == v.nbytes for layer in state.layers for v in (layer.conv, layer.ssm))
+
+
+@torch.no_grad()
+def test_a_window_bounds_what_a_hybrid_keeps():
+    full, window = (make(HybridConfig(**HYBRID, n_layers=1, pattern="A", window=w)) for w in (None, 4))
+    kept = []
+    for model in (full, window):
+        _, state = model.prefill(random_ids(1, 30))
+        for t in range(40):
+            _, state = model.step(random_ids(1, 40)[:, t], state)
+        kept.append(model.state_bytes(state))
+    one = 2 * 4 * SIZES["d_model"]  # key and value of a token, in bytes
+    assert kept == [120 * one, 8 * one]  # of 70 tokens, in room for 120; of a window, in room for two
+
+
+@configs
+def test_saved_and_loaded_it_is_the_same(config, tmp_path):
+    model, ids = make(config), random_ids(2, 9)
+    model.save(tmp_path)
+    loaded = load_model(tmp_path)
+    assert type(loaded) is type(model) and loaded.config == config
+    assert torch.equal(loaded(ids), model(ids))
+
+
+@pytest.mark.parametrize("name", ["mamba2", "deltanet", "hybrid"])
+def test_it_learns_to_recall_the_token_before_last(name):
+    """60 steps on a task that needs memory: y_t = x_{t-1}."""
+    torch.manual_seed(0)
+    model = CLASSES[type(CONFIGS[name])](CONFIGS[name])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(60):
+        ids = torch.randint(0, 8, (16, 32), generator=generator)
+        loss = F.cross_entropy(model(ids)[:, 1:].flatten(0, 1), ids[:, :-1].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] > 3.5  # ln 50 = 3.9
+    assert losses[-1] < 0.6
+
+
+@configs
+def test_under_autocast_recurrences_stay_in_float32(config):
+    model, ids = make(config, scale=0.02), random_ids(2, 20)
+    expected = model(ids)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, loss = model(ids), model(ids, ids)
+        state = model.prefill(ids)[1]
+    assert logits.dtype == torch.bfloat16
+    assert all(layer.ssm.dtype == torch.float32 for layer in state.layers if isinstance(layer, LayerState))
+    torch.testing.assert_close(logits.float(), expected, rtol=0.05, atol=0.02)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_mamba2_begins_as_the_paper_says():
+    """Step sizes in [dt_min, dt_max], spread log-uniformly; -A in [1, 16]."""
+    model = Mamba2(Mamba2Config(50, d_model=512, n_layers=3, head_dim=4))
+    for block in model.blocks:
+        dt = F.softplus(block.dt_bias)
+        assert dt.min() > 0.999e-3 and dt.max() < 1.001e-1
+        assert 0.35 < (dt < 1e-2).float().mean() < 0.65  # half below the geometric mean
+        A = block.A_log.exp()
+        assert A.min() >= 1 and A.max() <= 16 and abs(A.mean() - 8.5) < 1
+        assert torch.equal(block.D, torch.ones(256))
+        assert block.out_proj.weight.abs().max() <= 1024**-0.5 / 3**0.5
+    assert abs(float(model.embedding.weight.detach().std()) - 0.02) < 1e-3
+
+
+def test_a_pattern_is_repeated_until_there_are_enough_layers():
+    config = HybridConfig(**HYBRID, n_layers=5, pattern="MMA")
+    assert config.layers == "MMAMM"
+    names = [type(block).__name__ for block in Hybrid(config).blocks]
+    assert names == ["Mamba2Block", "Mamba2Block", "AttentionMixer", "Mamba2Block", "Mamba2Block"]
+
+
+@pytest.mark.parametrize(
+    ("cls", "changes", "message"),
+    [
+        (Mamba2Config, {"head_dim": 7}, r"head_dim \(7\) must divide expand \* d_model \(64\)"),
+        (Mamba2Config, {"dt_min": 0.2}, r"dt_min \(0.2\) must not exceed"),
+        (Mamba2Config, {"d_state": 0}, "d_state must be greater than 0"),
+        (DeltaNetConfig, {"n_heads": 0}, "n_heads must be greater than 0"),
+        (HybridConfig, {"pattern": "MXA"}, "pattern"),
+        (HybridConfig, {"pattern": "MA", "n_heads": 3}, r"n_heads \(3\) must divide d_model \(32\)"),
+    ],
+)
+def test_impossible_configs_are_named(cls, changes, message):
+    with pytest.raises(InputError, match=message):
+        cls(**SIZES | changes)
+
+
+@configs
+@pytest.mark.parametrize("ids", [torch.tensor([[50]]), torch.zeros(1, 0, dtype=torch.int64)], ids=["id", "empty"])
+def test_bad_ids_are_refused(config, ids):
+    with pytest.raises(InputError):
+        make(config)(ids)
