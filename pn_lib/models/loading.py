@@ -1,4 +1,5 @@
-"""Any saved model with its tokenizer: ours, a ``transformers`` folder, llama2.c's file, or a published one on the Hub.
+"""Any saved model with its tokenizer: ours, quantized or not, a ``transformers`` folder, llama2.c's file, or one on the
+Hub.
 
 Nothing of what is opened is executed: weights come from safetensors or with ``weights_only``, tokenizers from their
 tables.
@@ -28,6 +29,7 @@ from pn_lib.models.huggingface import from_transformers
 from pn_lib.models.llama2c import Llama2cTokenizer, load_llama2c
 from pn_lib.models.mamba import Mamba
 from pn_lib.models.ngram import NGram
+from pn_lib.models.packed import load_packed
 from pn_lib.models.transformer import Transformer
 from pn_lib.models.weights import load_weights
 
@@ -43,8 +45,8 @@ HUB_FILES = [
 
 
 def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
-    """The model and tokenizer at ``source``: a folder of ours or of ``transformers``, a llama2.c ``.bin`` with its
-    tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
+    """The model and tokenizer at ``source``: a folder of ours or of ``transformers``, a quantized model's file, a
+    llama2.c ``.bin`` with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
 
     Raises:
         InputError: nothing is there, or it is damaged, or of an architecture that has no equal here.
@@ -52,13 +54,15 @@ def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
     path = Path(source)
     if path.suffix == ".bin" and path.is_file():
         return _llama2c(path)
+    if path.suffix == ".safetensors" and path.is_file():
+        return load_packed(path)
     if not path.is_dir():
         if str(source).count("/") == 1 and not path.exists() and not path.parent.exists():
             path = _from_hub(str(source))
         else:
             raise InputError(
-                f"there is no model at {source}: give the folder of a saved model, a llama2.c .bin file, "
-                "RUN/NAME of a run, or owner/name on the Hub"
+                f"there is no model at {source}: give the folder of a saved model, the file of a quantized one, "
+                "a llama2.c .bin file, RUN/NAME of a run, or owner/name on the Hub"
             )
     config = read_json(path / "config.json")
     model = load_model(path) if "model" in config else from_transformers(config, load_weights(path))

@@ -36,7 +36,7 @@ def _is_model(target: str) -> bool:
     path = Path(target)
     if path.is_dir():
         return (path / "config.json").is_file()
-    return path.suffix == ".bin" or not (path.exists() or ending(path) in ENDINGS)
+    return path.suffix in (".bin", ".safetensors") or not (path.exists() or ending(path) in ENDINGS)
 
 
 # --- a corpus -----------------------------------------------------------------------------------------------------
