@@ -1,7 +1,10 @@
 """Weights on a grid: rounding, error compensation against the paper's formula, and the straight-through gradient."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from training_example import CONFIG, make_model, scorer
 
 from pn_lib.errors import InputError
 from pn_lib.models.gptq import DAMPING, compensate, gram
@@ -10,6 +13,7 @@ from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.ngram import NGram, NGramConfig
 from pn_lib.models.quantize import matrices, quantize, quantized_of, rounded
 from pn_lib.models.transformer import Transformer, TransformerConfig
+from pn_lib.training.loop import train
 
 GRIDS = [Grid(kind, group) for kind in ("int8", "int4", "ternary") for group in (None, 8)]
 STORIES = [[1, 5, 9, 2, 7, 7, 3], [4, 4, 8, 1]]
@@ -105,13 +109,13 @@ def test_the_inputs_of_every_matrix_are_seen(model):
 
 
 def test_the_inputs_are_those_of_the_layer():
-    model = transformer()
+    model = mamba()
     seen = []
-    model.blocks[1].mlp.down.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(0, 1).double()))
+    model.blocks[1].x_proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(0, 1).double()))
     with torch.no_grad():
         model(torch.tensor([STORIES[0]]))
     expected = torch.cat(seen)
-    assert torch.allclose(gram(model, model.blocks[1].mlp.down.weight, STORIES[:1]), expected.T @ expected)
+    assert torch.allclose(gram(model, model.blocks[1].x_proj.weight, STORIES[:1]), expected.T @ expected)
 
 
 @pytest.mark.parametrize("stories", [(), STORIES], ids=["rounded", "compensated"])
@@ -145,6 +149,22 @@ def test_integers_are_forgotten_when_the_weight_changes():
 def test_a_model_without_weights_is_refused():
     with pytest.raises(InputError, match="no weights to quantize"):
         quantize(NGram(NGramConfig(23)), Grid("int8"))
+
+
+def test_training_for_the_grid(tokens, straight):
+    """From the middle on, losses are those of rounded weights, and the real ones are what is trained and left."""
+    grid = Grid("ternary", 8)
+    config = replace(CONFIG, quantize=grid, quantize_from=0.5)
+    model = make_model()
+    history = train(model, tokens, config, validate=scorer(tokens)).history
+    plain = straight[1]
+    assert history["nats_per_token"][:2].equals(plain["nats_per_token"][:2])
+    assert history["step"][2] == config.steps / 2 and history["nats_per_token"][2] != plain["nats_per_token"][2]
+    assert scorer(tokens)(model).nats_per_token != history["nats_per_token"].iloc[-1]
+    with rounded(model, grid):
+        assert scorer(tokens)(model).nats_per_token == history["nats_per_token"].iloc[-1]
+    small = scorer(tokens)(quantize(model, grid)).nats_per_token
+    assert abs(small - history["nats_per_token"].iloc[-1]) < 1e-2  # the gains are float16
 
 
 def test_the_straight_through_gradient():
