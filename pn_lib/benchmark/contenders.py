@@ -20,6 +20,8 @@ class Scale:
     d_model: int = 128
     layers: int = 4
     equal_layers: int = 7  # with which a Mamba has as many parameters as a Transformer of ``layers``
+    large_width: int = 512  # of a Transformer of 30 million parameters, and its layers
+    large_layers: int = 9
     tokens: int = 4096  # of a batch, whatever the length of its sequences
     lengths: tuple[int, ...] = (128, 256, 512, 1024, 2048)
     peer_length: int = 256  # at which others train
@@ -43,6 +45,8 @@ QUICK = Scale(
     d_model=32,
     layers=1,
     equal_layers=2,
+    large_width=64,
+    large_layers=1,
     tokens=64,
     lengths=(16, 32),
     peer_length=32,
