@@ -41,8 +41,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="RUN/NAME, such as quick-pocket/transformer; a model's folder, ours or of transformers; a llama2.c .bin "
-        "file beside its tokenizer; or owner/name on the Hub",
+        help="RUN/NAME, such as quick-pocket/transformer; a model's folder, ours or of transformers; the file of a "
+        "quantized model; a llama2.c .bin file beside its tokenizer; or owner/name on the Hub",
         show_default=False,
     ),
 ]
@@ -244,6 +244,29 @@ def evaluate(
 
     extent = evaluate_command.Extent(stories, train_stories, completions, repeats, max_new_tokens, temperature, seed)
     print(evaluate_command.evaluate(model, corpus_argument(corpus), extent, out))
+
+
+@app.command()
+def quantize(
+    model: Model,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="the file to write, such as small.safetensors")],
+    bits: Annotated[str, typer.Option(metavar="8|4|1.58", help="of each weight; 1.58 is -1, 0 or 1")] = "8",
+    group: Annotated[int, typer.Option(metavar="N", help="weights of a row that share a scale; 0: all")] = 32,
+    stories: Annotated[
+        int, typer.Option(metavar="N", help="let weights make up for the rounding of others, on N training stories")
+    ] = 0,
+    corpus: Annotated[
+        str | None, typer.Option(metavar="NAME", help="measure bits per byte on it; a corpus as for run")
+    ] = None,
+) -> None:
+    """Write a saved model as one small file, its tokenizer included.
+
+    The other commands take that file for the model.
+    """
+    from pn_lib.run.quantize_command import quantize_model
+
+    named = None if corpus is None else corpus_argument(corpus)
+    print(quantize_model(model, out, bits, group, stories, named))
 
 
 @app.command()

@@ -23,6 +23,7 @@ from pn_lib.benchmark.decoding_table import (
 )
 from pn_lib.benchmark.generation_table import STORIES, generation_pairs, measure_generation, stories_contenders
 from pn_lib.benchmark.peak_memory import fresh_peak_mb
+from pn_lib.benchmark.quantized_table import measure_quantized, quantized_pairs
 from pn_lib.benchmark.scan_table import measure_scan, scan_inputs, scan_methods, scan_pairs
 from pn_lib.benchmark.tables import Pair, as_text, ratios, save_table
 from pn_lib.benchmark.training_table import measure_training, training_pairs
@@ -215,6 +216,17 @@ def test_peers_compute_what_ours_do():
     torch.testing.assert_close(y["mambapy pscan"], y["reference"], rtol=1e-3, atol=1e-4)
 
 
+def test_the_table_of_decoding_from_integers():
+    table = measure_quantized(TINY)
+    check_numbers(table, "tokens_per_second", "ms", "weights_mb", "parameters")
+    assert set(table["precision"]) == {"float32", "int8", "int4", "ternary"} and len(table) == 3 * 4
+    compared = ratios(table, quantized_pairs(TINY))
+    assert len(compared) == 3 * 3 and compared["theirs"].str.endswith("float32").all()
+    memory = table.set_index(["model"])["weights_mb"]
+    large = f"Transformer, width {TINY.large_width}"
+    assert memory[f"{large}, int4"] < memory[f"{large}, int8"] < memory[f"{large}, float32"] / 3
+
+
 def test_each_table_is_saved_as_soon_as_it_is_there(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PN_ROOT", str(tmp_path))
     folder = tmp_path / "results" / "benchmark"
@@ -236,6 +248,7 @@ def test_each_table_is_saved_as_soon_as_it_is_there(tmp_path, monkeypatch, capsy
     assert captured.err.endswith("error: stopped; the tables finished so far are saved\n")
     assert main(["publish", "benchmark"]) == 2
     monkeypatch.setattr(command, "measure_decoding", lambda scale: table)
+    monkeypatch.setattr(command, "measure_quantized", lambda scale: table)
     monkeypatch.setattr(command, "measure_generation", lambda scale, peers: table)
     assert main(["benchmark"]) == 0 and main(["publish", "benchmark"]) == 0
     published = tmp_path / "results" / "published" / "benchmark" / hardware.instructions()

@@ -11,6 +11,8 @@ from pn_lib.models.cpu.simd import (
     fma,
     highest,
     load,
+    load_high,
+    load_low,
     maximum,
     sigmoid,
     softplus,
@@ -29,6 +31,13 @@ def apply_all(x, results):
         store(results, (0, i), exp2(v))
         store(results, (1, i), sigmoid(v))
         store(results, (2, i), softplus(v))
+
+
+@njit
+def halves(x, low, high):
+    for i in range(0, len(x), WIDTH):
+        store(low, (i,), load_low(x, (i,)))
+        store(high, (i,), load_high(x, (i,)))
 
 
 @njit
@@ -98,3 +107,14 @@ def test_bfloat16_as_pytorch_rounds_it():
     wide = torch.empty(len(x))
     copy(short.view(torch.uint16).numpy(), wide.numpy())
     assert torch.equal(wide, short.float())
+
+
+def test_integers_of_eight_and_of_four_bits():
+    every = np.arange(256).astype(np.uint8)
+    found, low, high = (np.empty(256, np.float32) for _ in range(3))
+    copy(every.view(np.int8), found)
+    assert found.tolist() == every.view(np.int8).tolist()
+    halves(every, low, high)
+    signed = [*range(8), *range(-8, 0)]
+    assert low.tolist() == signed * 16
+    assert high.tolist() == [number for number in signed for _ in range(16)]

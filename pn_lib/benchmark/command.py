@@ -13,6 +13,7 @@ from pn_lib.benchmark.contenders import FULL, QUICK, Scale
 from pn_lib.benchmark.copies_table import measure_copies
 from pn_lib.benchmark.decoding_table import against_context, decoding_pairs, measure_decoding
 from pn_lib.benchmark.generation_table import generation_pairs, measure_generation
+from pn_lib.benchmark.quantized_table import measure_quantized, quantized_pairs
 from pn_lib.benchmark.scan_table import measure_scan, scan_pairs
 from pn_lib.benchmark.tables import Pair, as_text, ratios, save_table
 from pn_lib.benchmark.training_table import measure_training, training_pairs
@@ -94,6 +95,7 @@ def _tables(scale: Scale, peers: bool, copies: int | None) -> list[Table]:
         ("training", lambda: measure_training(scale, peers), training_pairs(scale)),
         ("scan", lambda: measure_scan(scale, peers), scan_pairs()),
         ("decoding", lambda: measure_decoding(scale), decoding_pairs(scale)),
+        ("quantized", lambda: measure_quantized(scale), quantized_pairs(scale)),
         ("generation", lambda: measure_generation(scale, peers), generation_pairs(scale)),
     ]
     return tables if copies is None else [*tables, ("copies", lambda: measure_copies(copies), [])]

@@ -26,6 +26,8 @@ class Scale:
     equal_layers: int = 7  # with which a Mamba or Mamba-2 has as many parameters as a Transformer of ``layers``
     delta_layers: int = 6  # the same for a Gated DeltaNet
     hybrid_layers: int = 8  # and for three of Mamba-2 and one of attention, repeated
+    large_width: int = 512  # of a Transformer of 30 million parameters, and its layers
+    large_layers: int = 9
     tokens: int = 4096  # of a batch, whatever the length of its sequences
     lengths: tuple[int, ...] = (128, 256, 512, 1024, 2048)
     peer_length: int = 256  # at which others train
@@ -51,6 +53,8 @@ QUICK = Scale(
     equal_layers=2,
     delta_layers=2,
     hybrid_layers=4,
+    large_width=64,
+    large_layers=1,
     tokens=64,
     lengths=(16, 32),
     peer_length=32,

@@ -124,7 +124,11 @@ class Tokenizer:
 
     def save(self, folder: Path | str) -> None:
         """Write ``folder``/tokenizer.json, which ``tokenizers`` and ``transformers`` read too."""
-        files.write_text(Path(folder) / "tokenizer.json", self._backend.to_str(pretty=True) + "\n")
+        files.write_text(Path(folder) / "tokenizer.json", self.to_json() + "\n")
+
+    def to_json(self) -> str:
+        """The text of ``tokenizer.json``."""
+        return self._backend.to_str(pretty=True)
 
     @classmethod
     def load(cls, folder: Path | str) -> "Tokenizer":
@@ -136,23 +140,28 @@ class Tokenizer:
         path = Path(folder) / "tokenizer.json"
         if not path.is_file():
             raise InputError(f"{path} does not exist; train a tokenizer first (notebook 02)")
-        backend = read_backend(path)
+        return cls.from_json(path.read_bytes(), str(path))
+
+    @classmethod
+    def from_json(cls, text: bytes, where: str) -> "Tokenizer":
+        """From what ``to_json`` gives, in UTF-8; ``where`` names its source in errors, which are those of ``load``."""
+        backend = read_backend(text, where)
         try:
             return cls(backend)
         except InputError as error:
-            raise InputError(f"{path} cannot be used: {error}") from None
+            raise InputError(f"{where} cannot be used: {error}") from None
 
 
-def read_backend(path: Path) -> tokenizers.Tokenizer:
-    """A tokenizer.json of any kind.
+def read_backend(text: bytes, where: str) -> tokenizers.Tokenizer:
+    """A tokenizer.json of any kind, given its ``text``; ``where`` names its source in errors.
 
     Raises:
         InputError: it is damaged.
     """
     try:
-        return tokenizers.Tokenizer.from_file(str(path))
+        return tokenizers.Tokenizer.from_buffer(text)
     except Exception as error:  # tokenizers raises bare Exception
-        raise InputError(f"{path} is damaged ({error}); fetch it again, or train it again (notebook 02)") from error
+        raise InputError(f"{where} is damaged ({error}); fetch it again, or train it again (notebook 02)") from error
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -169,9 +178,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
             f"a vocabulary of {vocab_size:,} tokens is too small: 256 bytes and the separator need "
             f"{SMALLEST_VOCABULARY}"
         )
-    backend = tokenizers.Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    backend.decoder = decoders.ByteLevel()
+    backend = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[SEPARATOR],
@@ -192,6 +199,33 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     if not seen:
         raise InputError("there are no stories to train a tokenizer on")
     return Tokenizer(backend)
+
+
+def tokenizer_of(merges: list[tuple[int, int]]) -> Tokenizer:
+    """The one that ``train_tokenizer`` made, from the pairs of ids that it merges: the separator is 0, the bytes follow
+    in the order of their spelling, and each merge makes the next id.
+
+    Raises:
+        InputError: a merge of tokens that are not there yet, or one that makes a token that is.
+    """
+    spelled = [SEPARATOR, *sorted(_BYTES)]
+    for left, right in merges:
+        if not (0 < left < len(spelled) and 0 < right < len(spelled)):
+            raise InputError(f"a merge joins tokens {left} and {right} when there are only {len(spelled)}")
+        spelled.append(spelled[left] + spelled[right])
+    numbers = {token: number for number, token in enumerate(spelled)}
+    if len(numbers) < len(spelled):
+        raise InputError("two merges make the same token")
+    backend = _byte_level(models.BPE(numbers, [(spelled[left], spelled[right]) for left, right in merges]))
+    backend.add_special_tokens([SEPARATOR])
+    return Tokenizer(backend)
+
+
+def _byte_level(model: models.BPE) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(model)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    backend.decoder = decoders.ByteLevel()
+    return backend
 
 
 def pre_tokens(text: str) -> list[str]:

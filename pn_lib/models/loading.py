@@ -1,4 +1,5 @@
-"""Any saved model with its tokenizer: ours, a ``transformers`` folder, llama2.c's file, or a published one on the Hub.
+"""Any saved model with its tokenizer: ours, quantized or not, a ``transformers`` folder, llama2.c's file, or one on the
+Hub.
 
 Nothing of what is opened is executed: weights come from safetensors or with ``weights_only``, tokenizers from their
 tables.
@@ -32,6 +33,7 @@ from pn_lib.models.huggingface import from_transformers
 from pn_lib.models.llama2c import load_llama2c
 from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 from pn_lib.models.mamba_ssm import is_mamba_ssm, to_transformers_format
+from pn_lib.models.packed import load_packed
 from pn_lib.models.weights import load_weights
 from pn_lib.network import unreachable
 
@@ -50,13 +52,15 @@ HUB_FILES = [
 
 
 def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
-    """The model and tokenizer at ``source``: a folder of ours, of ``transformers`` or of mamba_ssm, a llama2.c ``.bin``
-    with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
+    """The model and tokenizer at ``source``: a folder of ours, of ``transformers`` or of mamba_ssm, a quantized model's
+    file, a llama2.c ``.bin`` with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
 
     Raises:
         InputError: nothing is there, or it is damaged, or of an architecture that has no equal here.
     """
     path = Path(source)
+    if path.suffix == ".safetensors" and path.is_file():
+        return load_packed(path)
     if path.is_file():
         return _llama2c(path)
     if not path.is_dir():
@@ -64,8 +68,8 @@ def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
             path = _from_hub(str(source))
         else:
             raise InputError(
-                f"there is no model at {source}: give the folder of a saved model, a llama2.c .bin file, "
-                "RUN/NAME of a run, or owner/name on the Hub"
+                f"there is no model at {source}: give the folder of a saved model, the file of a quantized one, "
+                "a llama2.c .bin file, RUN/NAME of a run, or owner/name on the Hub"
             )
     if not (path / "config.json").exists():
         raise InputError(describe_folder(path) or f"{path} holds no model: it has no config.json")
@@ -171,7 +175,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
 def _read_tokenizer(place: Path, model: Path) -> Tokenizer:
     """tokenizer.json in ``place``, of any kind, and what its own files or those of the ``model`` say ends a text."""
     path = place / "tokenizer.json"
-    backend = read_backend(path)
+    backend = read_backend(path.read_bytes(), str(path))
     kind = Tokenizer if is_byte_level(backend) else OtherTokenizer
     try:
         return kind(backend, find_separator(backend, place, model))

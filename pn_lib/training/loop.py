@@ -9,6 +9,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
@@ -23,6 +24,7 @@ from pn_lib.errors import DivergenceError, InputError
 from pn_lib.hardware import autocast, resolve_precision
 from pn_lib.key import code, make_key
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.quantize import rounded
 from pn_lib.progress import progress
 from pn_lib.training import distributed
 from pn_lib.training.checkpoint import load_checkpoint, save_checkpoint, weights_hash
@@ -189,7 +191,8 @@ class _Run:
     def update(self, interrupt: Event) -> float:
         """One step of the optimizers on one batch; the loss before it."""
         self.optimizer.zero_grad()
-        loss = self.loss(backward=True)
+        with self.rounding():
+            loss = self.loss(backward=True)
         with self.clock("bookkeeping"):
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
             # one exchange for both: all processes must stop at the same step
@@ -210,6 +213,10 @@ class _Run:
         self.step += 1
         self.loss_sum += value
         return value
+
+    def rounding(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that it is trained to do with."""
+        return rounded(self.model, self.config.grid_at(self.step))
 
     def loss(self, backward: bool = False) -> torch.Tensor:
         """Mean cross-entropy, nats per token, of this process's share of the batch that belongs to this step."""
@@ -265,15 +272,15 @@ class _Run:
         with torch.no_grad():
             with self.clock("validation"):
                 if distributed.rank() == 0:
-                    with self.average.in_place():
+                    with self.average.in_place(), self.rounding():
                         found = validate(self.model)
                     score = float(found.nats_per_token), float(found.bits_per_byte)
                 nats_per_token, bits_per_byte = distributed.from_first(score)
-            train_loss = (
-                self.loss_sum / (self.step - self.history[-1]["step"])
-                if self.history
-                else distributed.mean(self.clock.unheard(self.loss)).item()
-            )
+            if self.history:
+                train_loss = self.loss_sum / (self.step - self.history[-1]["step"])
+            else:
+                with self.rounding():
+                    train_loss = distributed.mean(self.clock.unheard(self.loss)).item()
         if not math.isfinite(nats_per_token):
             raise DivergenceError(
                 f"training diverged by step {self.step}: the validation loss is "

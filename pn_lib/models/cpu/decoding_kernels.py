@@ -5,7 +5,7 @@ by one, and then reading its weights is what costs. So a step is one call here; 
 in parallel, each through all layers, and never wait for one another.
 
 The W lanes of a register hold neighbouring outputs of a matrix product, channels of a state, or, in attention, moments
-of time (see ``simd``). Matrices are "blocked" for that: (out / W, in, W), read in the order in which they lie.
+of time (see ``simd``). Matrices are float32 or small integers, blocked for that (see ``products``).
 """
 
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from pn_lib.models.cpu.products import product
 from pn_lib.models.cpu.simd import ONE, WIDTH, ZERO, exp2, fma, load, maximum, sigmoid, softplus, splat, store, total
 
 LOG2_E = np.float32(np.log2(np.e))
@@ -20,52 +21,6 @@ ROWS = 8  # sequences that one task takes through all layers
 LOWEST = np.float32(-1e30)  # a score that no softmax sees, and that arithmetic survives
 GELU_1, GELU_3 = np.float32(2 * np.sqrt(2 / np.pi)), np.float32(2 * np.sqrt(2 / np.pi) * 0.044715)
 SWIGLU, GELU, RELU, RELU2 = 0, 1, 2, 3
-
-
-@njit
-def product(x, rows, W, bias, y, add):
-    """y = x W + bias for ``rows`` rows of x (., in), or y += that; W blocked, bias (out,) padded to whole registers."""
-    for block in range(len(W)):
-        o, r = block * WIDTH, 0
-        while r + 4 <= rows:
-            four_rows(x, r, W, block, bias, y, add)
-            r += 4
-        for r in range(rows - rows % 4, rows):
-            out = load(bias, (o,)) + one_row(x, r, W, block)
-            store(y, (r, o), out + load(y, (r, o)) if add else out)
-
-
-@njit
-def four_rows(x, r, W, block, bias, y, add):
-    """A register of weights, once loaded, serves four sequences."""
-    o = block * WIDTH
-    s0 = s1 = s2 = s3 = load(bias, (o,))
-    for i in range(W.shape[1]):
-        w = load(W, (block, i, 0))
-        s0, s1 = fma(splat(x[r, i]), w, s0), fma(splat(x[r + 1, i]), w, s1)
-        s2, s3 = fma(splat(x[r + 2, i]), w, s2), fma(splat(x[r + 3, i]), w, s3)
-    if add:
-        s0, s1 = s0 + load(y, (r, o)), s1 + load(y, (r + 1, o))
-        s2, s3 = s2 + load(y, (r + 2, o)), s3 + load(y, (r + 3, o))
-    store(y, (r, o), s0)
-    store(y, (r + 1, o), s1)
-    store(y, (r + 2, o), s2)
-    store(y, (r + 3, o), s3)
-
-
-@njit
-def one_row(x, r, W, block):
-    """Four sums side by side, since each addition to one sum waits for the addition before."""
-    s0 = s1 = s2 = s3 = splat(ZERO)
-    inputs = W.shape[1]
-    for i in range(0, inputs - 3, 4):
-        s0 = fma(splat(x[r, i]), load(W, (block, i, 0)), s0)
-        s1 = fma(splat(x[r, i + 1]), load(W, (block, i + 1, 0)), s1)
-        s2 = fma(splat(x[r, i + 2]), load(W, (block, i + 2, 0)), s2)
-        s3 = fma(splat(x[r, i + 3]), load(W, (block, i + 3, 0)), s3)
-    for i in range(inputs - inputs % 4, inputs):
-        s0 = fma(splat(x[r, i]), load(W, (block, i, 0)), s0)
-    return (s0 + s1) + (s2 + s3)
 
 
 @njit
@@ -90,22 +45,28 @@ def normalise(x, rows, gain, eps, centred, y):
 
 
 class TransformerWeights(NamedTuple):
-    """All layers stacked. Matrices blocked; swiglu's gate and value are padded to whole registers each."""
+    """All layers stacked, matrices blocked (see ``products``); swiglu's gate and value padded to whole registers."""
 
     attention_norm: np.ndarray  # (L, 2, D)
     qkv: np.ndarray
+    qkv_scales: np.ndarray
     qkv_bias: np.ndarray
     qk_norm: np.ndarray  # (L, 2, d), the gains for query and key heads
     out: np.ndarray
+    out_scales: np.ndarray
     out_bias: np.ndarray
     mlp_norm: np.ndarray  # (L, 2, D)
     up: np.ndarray
+    up_scales: np.ndarray
     up_bias: np.ndarray
     down: np.ndarray
+    down_scales: np.ndarray
     down_bias: np.ndarray
     norm: np.ndarray  # (2, D)
     head: np.ndarray
+    head_scales: np.ndarray
     head_bias: np.ndarray  # zeros
+    group: int  # inputs that share a scale
 
 
 class TransformerOptions(NamedTuple):
@@ -136,14 +97,14 @@ def transformer_step(x, position, first_seen, cos, sin, keys, values, w, o, logi
         heads = np.empty((rows, len(w.qkv_bias[0])), np.float32)
         hidden = np.empty((rows, len(w.up_bias[0])), np.float32)
         scores = np.empty(keys.shape[3] * WIDTH, np.float32)
-        for layer in range(len(w.qkv)):
+        for layer in range(len(w.qkv_bias)):
             attend_layer(
                 mine, layer, first, position, first_seen[layer], cos, sin, keys, values, w, o, normed, heads, y, scores
             )
             mlp_layer(mine, layer, w, o, normed, hidden)
         if o.pre:
             normalise(mine, rows, w.norm, o.eps, o.centred, mine)
-        product(mine, rows, w.head, w.head_bias, logits[first : first + rows], False)
+        product(mine, rows, w.head, w.head_scales, w.group, 0, w.head_bias, logits[first : first + rows], False)
 
 
 @njit
@@ -151,7 +112,7 @@ def attend_layer(x, layer, first, position, first_seen, cos, sin, keys, values, 
     rows, d = len(x), o.head_dim
     if o.pre:
         normalise(x, rows, w.attention_norm[layer], o.eps, o.centred, normed)
-    product(normed if o.pre else x, rows, w.qkv[layer], w.qkv_bias[layer], heads, False)
+    product(normed if o.pre else x, rows, w.qkv, w.qkv_scales, w.group, layer, w.qkv_bias[layer], heads, False)
     for r in range(rows):
         for h in range(o.heads + o.kv_heads):
             head = heads[r, h * d : (h + 1) * d]
@@ -176,7 +137,7 @@ def attend_layer(x, layer, first, position, first_seen, cos, sin, keys, values, 
                 scores,
                 y[r, h * d : (h + 1) * d],
             )
-    product(y, rows, w.out[layer], w.out_bias[layer], x, True)
+    product(y, rows, w.out, w.out_scales, w.group, layer, w.out_bias[layer], x, True)
     if not o.pre:
         normalise(x, rows, w.attention_norm[layer], o.eps, o.centred, x)
 
@@ -248,10 +209,11 @@ def weigh(weights, values, first, last, scale, y):
 
 @njit
 def mlp_layer(x, layer, w, o, normed, hidden):
-    rows, F = len(x), w.down.shape[2]
+    rows = len(x)
+    F = hidden.shape[1] // 2 if o.activation == SWIGLU else hidden.shape[1]
     if o.pre:
         normalise(x, rows, w.mlp_norm[layer], o.eps, o.centred, normed)
-    product(normed if o.pre else x, rows, w.up[layer], w.up_bias[layer], hidden, False)
+    product(normed if o.pre else x, rows, w.up, w.up_scales, w.group, layer, w.up_bias[layer], hidden, False)
     for r in range(rows):
         for i in range(0, F, WIDTH):
             v = load(hidden, (r, i))
@@ -264,27 +226,33 @@ def mlp_layer(x, layer, w, o, normed, hidden):
                 if o.activation == RELU2:
                     v = v * v
             store(hidden, (r, i), v)
-    product(hidden, rows, w.down[layer], w.down_bias[layer], x, True)
+    product(hidden, rows, w.down, w.down_scales, w.group, layer, w.down_bias[layer], x, True)
     if not o.pre:
         normalise(x, rows, w.mlp_norm[layer], o.eps, o.centred, x)
 
 
 class MambaWeights(NamedTuple):
-    """All layers stacked, matrices blocked."""
+    """All layers stacked, matrices blocked (see ``products``)."""
 
     norms: np.ndarray  # (L, 2, D)
     in_proj: np.ndarray  # to x and the gate z, 2 E
+    in_proj_scales: np.ndarray
     conv: np.ndarray  # (L, K, E)
     conv_bias: np.ndarray  # (L, E)
     x_proj: np.ndarray
+    x_proj_scales: np.ndarray
     dt_proj: np.ndarray
+    dt_proj_scales: np.ndarray
     dt_bias: np.ndarray  # (L, E)
     A: np.ndarray  # (L, E / W, N, W), times log2(e)
     D: np.ndarray  # (L, E)
     out_proj: np.ndarray
+    out_proj_scales: np.ndarray
     norm: np.ndarray  # (2, D)
     head: np.ndarray
+    head_scales: np.ndarray
     zeros: np.ndarray  # a bias for what has none
+    group: int  # inputs that share a scale
 
 
 @njit(cache=True, parallel=True)
@@ -299,20 +267,20 @@ def mamba_step(x, conv, h, w, rank, eps, logits):
         mine = x[first : first + rows]
         E = conv.shape[3]
         normed, xz = np.empty_like(mine), np.empty((rows, 2 * E), np.float32)
-        chosen = np.empty((rows, w.x_proj.shape[1] * WIDTH), np.float32)
+        chosen = np.empty((rows, (rank + 2 * h.shape[3] + WIDTH - 1) // WIDTH * WIDTH), np.float32)
         dt = np.empty((rows, E), np.float32)
-        for layer in range(len(w.in_proj)):
+        for layer in range(len(w.norms)):
             normalise(mine, rows, w.norms[layer], eps, False, normed)
-            product(normed, rows, w.in_proj[layer], w.zeros, xz, False)
+            product(normed, rows, w.in_proj, w.in_proj_scales, w.group, layer, w.zeros, xz, False)
             for r in range(rows):
                 convolve_row(xz[r], conv[layer, first + r], w.conv[layer], w.conv_bias[layer])
-            product(xz, rows, w.x_proj[layer], w.zeros, chosen, False)
-            product(chosen, rows, w.dt_proj[layer], w.dt_bias[layer], dt, False)
+            product(xz, rows, w.x_proj, w.x_proj_scales, w.group, layer, w.zeros, chosen, False)
+            product(chosen, rows, w.dt_proj, w.dt_proj_scales, w.group, layer, w.dt_bias[layer], dt, False)
             for r in range(rows):
                 scan_row(xz[r], dt[r], chosen[r], rank, h[layer, first + r], w.A[layer], w.D[layer])
-            product(xz, rows, w.out_proj[layer], w.zeros, mine, True)
+            product(xz, rows, w.out_proj, w.out_proj_scales, w.group, layer, w.zeros, mine, True)
         normalise(mine, rows, w.norm, eps, False, mine)
-        product(mine, rows, w.head, w.zeros, logits[first : first + rows], False)
+        product(mine, rows, w.head, w.head_scales, w.group, 0, w.zeros, logits[first : first + rows], False)
 
 
 @njit

@@ -1,10 +1,12 @@
-"""Decoders of which a step is one kernel: a model's weights and state, packed for ``decoding_kernels``.
+"""Decoders of which a step is one kernel: a model's weights and state, packed for ``decoding_kernels``. Of a quantized
+model these weights are the integers that its own were made from.
 
 Packing copies the weights once, at the first step of a text (a millisecond for a million parameters). From then on a
 step is one call. What grows with the length are the keys and values, allocated once.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,7 +17,10 @@ from pn_lib.models.base import Decoder
 from pn_lib.models.cpu import decoding_kernels as kernels
 from pn_lib.models.cpu.calling import blocked_channels, use_threads
 from pn_lib.models.cpu.simd import WIDTH
+from pn_lib.models.grid import Grid
+from pn_lib.models.quantize import matrices, quantized_of
 
+WHOLE_ROW = 1 << 30  # more inputs than any layer has
 ACTIVATIONS = {"swiglu": kernels.SWIGLU, "gelu": kernels.GELU, "relu": kernels.RELU, "relu2": kernels.RELU2}
 
 
@@ -53,7 +58,7 @@ class FusedTransformer(Decoder):
         if self.weights is None:
             self.weights = _transformer_weights(self.model)
         seen = np.maximum(0, self.length + 1 - self.windows)
-        logits = x.new_empty(len(x), self.weights.head.shape[0] * WIDTH)
+        logits = x.new_empty(len(x), _padded(self.model.config.vocab_size))
         _set_threads(len(x))
         kernels.transformer_step(
             _array(x),
@@ -109,7 +114,7 @@ class FusedMamba(Decoder):
     def step(self, x: Tensor) -> Tensor:
         if self.weights is None:
             self.weights = _mamba_weights(self.model)
-        logits = x.new_empty(len(x), self.weights.head.shape[0] * WIDTH)
+        logits = x.new_empty(len(x), _padded(self.vocab_size))
         _set_threads(len(x))
         kernels.mamba_step(
             _array(x), self.conv.numpy(), self.h.numpy(), self.weights, self.rank, self.eps, logits.numpy()
@@ -129,49 +134,82 @@ def _set_threads(rows: int) -> None:
 
 
 def _transformer_weights(model) -> kernels.TransformerWeights:
-    blocks, c = list(model.blocks), model.config
+    blocks, c, grid = list(model.blocks), model.config, _grid(model)
     halves = 2 if c.activation == "swiglu" else 1
     inner = _padded(c.ff_width)
 
     def up(weight: Tensor) -> Tensor:  # gate and value, each padded to whole registers
         return torch.cat([_pad_rows(part, inner) for part in weight.chunk(halves)])
 
-    stacked = {
-        "attention_norm": _stack(_gain(b.attention_norm) for b in blocks),
-        "qkv": _stack(_blocked(b.attention.qkv.weight) for b in blocks),
-        "qkv_bias": _stack(_bias(b.attention.qkv) for b in blocks),
-        "qk_norm": _stack(_head_gains(b.attention) for b in blocks),
-        "out": _stack(_blocked(b.attention.out.weight) for b in blocks),
-        "out_bias": _stack(_bias(b.attention.out) for b in blocks),
-        "mlp_norm": _stack(_gain(b.mlp_norm) for b in blocks),
-        "up": _stack(_blocked(up(b.mlp.up.weight)) for b in blocks),
-        "up_bias": _stack(up(_bias(b.mlp.up, padded=False)) for b in blocks),
-        "down": _stack(_blocked(F.pad(b.mlp.down.weight, (0, inner - c.ff_width))) for b in blocks),
-        "down_bias": _stack(_bias(b.mlp.down) for b in blocks),
-        "norm": _array(_gain(model.norm if c.norm_position == "pre" else model.blocks[0].mlp_norm)),
-        "head": _array(_blocked(model.output_weight())),
-        "head_bias": np.zeros(_padded(c.vocab_size), np.float32),
-    }
-    return kernels.TransformerWeights(**stacked)
+    return kernels.TransformerWeights(
+        attention_norm=_stack(_gain(b.attention_norm) for b in blocks),
+        **_matrices("qkv", grid, [b.attention.qkv.weight for b in blocks]),
+        qkv_bias=_stack(_bias(b.attention.qkv) for b in blocks),
+        qk_norm=_stack(_head_gains(b.attention) for b in blocks),
+        **_matrices("out", grid, [b.attention.out.weight for b in blocks]),
+        out_bias=_stack(_bias(b.attention.out) for b in blocks),
+        mlp_norm=_stack(_gain(b.mlp_norm) for b in blocks),
+        **_matrices("up", grid, [b.mlp.up.weight for b in blocks], up),
+        up_bias=_stack(up(_bias(b.mlp.up, padded=False)) for b in blocks),
+        **_matrices("down", grid, [b.mlp.down.weight for b in blocks]),
+        down_bias=_stack(_bias(b.mlp.down) for b in blocks),
+        norm=_array(_gain(model.norm if c.norm_position == "pre" else model.blocks[0].mlp_norm)),
+        **_matrices("head", grid, [model.output_weight()]),
+        head_bias=np.zeros(_padded(c.vocab_size), np.float32),
+        group=_group(grid),
+    )
 
 
 def _mamba_weights(model) -> kernels.MambaWeights:
-    blocks, c = list(model.blocks), model.config
+    blocks, c, grid = list(model.blocks), model.config, _grid(model)
     return kernels.MambaWeights(
         norms=_stack(_gain(norm) for norm in model.norms),
-        in_proj=_stack(_blocked(b.in_proj.weight) for b in blocks),
+        **_matrices("in_proj", grid, [b.in_proj.weight for b in blocks]),
         conv=_stack(b.conv.weight.squeeze(1).mT for b in blocks),
         conv_bias=_stack(b.conv.bias for b in blocks),
-        x_proj=_stack(_blocked(b.x_proj.weight) for b in blocks),
-        dt_proj=_stack(_blocked(b.dt_proj.weight) for b in blocks),
+        **_matrices("x_proj", grid, [b.x_proj.weight for b in blocks]),
+        **_matrices("dt_proj", grid, [b.dt_proj.weight for b in blocks]),
         dt_bias=_stack(b.dt_proj.bias for b in blocks),
         A=_stack(blocked_channels(-torch.exp(b.A_log) * math.log2(math.e)) for b in blocks),
         D=_stack(b.D for b in blocks),
-        out_proj=_stack(_blocked(b.out_proj.weight) for b in blocks),
+        **_matrices("out_proj", grid, [b.out_proj.weight for b in blocks]),
         norm=_array(_gain(model.norm)),
-        head=_array(_blocked(model.output_weight())),
+        **_matrices("head", grid, [model.output_weight()]),
         zeros=np.zeros(max(2 * c.d_inner, _padded(c.vocab_size), _padded(c.rank + 2 * c.d_state)), np.float32),
+        group=_group(grid),
     )
+
+
+def _grid(model) -> Grid | None:
+    """What all matrices of the model were rounded to; None if it is not quantized, or has been changed since."""
+    found = [quantized_of(weight) for weight in matrices(model).values()]
+    return None if None in found else found[0].grid
+
+
+def _group(grid: Grid | None) -> int:
+    return WHOLE_ROW if grid is None or grid.group is None else grid.group
+
+
+def _matrices(
+    name: str, grid: Grid | None, weights: list[Tensor], arrange: Callable[[Tensor], Tensor] = lambda rows: rows
+) -> dict[str, np.ndarray]:
+    """The weight (out, in) of each layer, its rows arranged, blocked; and scales, which mean nothing for float32."""
+    if grid is None:
+        blocked, scales = _stack(_blocked(arrange(weight)) for weight in weights), np.zeros((1,) * 4, np.float32)
+    else:
+        quantized = [quantized_of(weight) for weight in weights]
+        integers = [arrange(matrix.integers) for matrix in quantized]
+        if grid.largest <= 7 and _group(grid) % 2 == 0:  # two to a byte, where no group ends within one
+            integers = [_pairs(each) for each in integers]
+        blocked = _stack(_blocked(each) for each in integers)
+        scales = _stack(_blocked(arrange(matrix.scales.float())) for matrix in quantized)
+    return {name: blocked, f"{name}_scales": scales}
+
+
+def _pairs(integers: Tensor) -> Tensor:
+    """(out, in) int8 of -8..7 -> (out, in / 2, rounded up) uint8: two neighbors each, the first in the low half."""
+    padded = F.pad(integers, (0, integers.shape[1] % 2))
+    return (padded[:, 1::2] * 16 + (padded[:, ::2] & 15)).view(torch.uint8)
 
 
 def _padded(size: int) -> int:

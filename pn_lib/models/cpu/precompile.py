@@ -11,12 +11,18 @@ from pn_lib.hardware import autocast, instructions, resolve_precision
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.cpu.availability import why_no_kernels
 from pn_lib.models.generation import generate
+from pn_lib.models.grid import Grid
 from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.quantize import quantize
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 
 def compile_kernels() -> float:
-    """Call every kernel once, in each precision that training and evaluation take here; returns the seconds it took."""
+    """Call every kernel once, in each precision that training, evaluation and decoding take here.
+
+    Returns:
+        The seconds it took.
+    """
     start, precision = time.perf_counter(), resolve_precision("auto", torch.device("cpu"))
     torch.manual_seed(0)
     for model in (
@@ -25,6 +31,8 @@ def compile_kernels() -> float:
     ):
         for each in dict.fromkeys(("float32", precision)):
             _use(model, each)
+        for integers in ("int8", "int4"):  # ternary weights are decoded as int4
+            _decode(quantize(model, Grid(integers)))
     return time.perf_counter() - start
 
 
@@ -34,10 +42,14 @@ def _use(model: LanguageModel, precision: str) -> None:
         model(tokens[:, :-1], tokens[:, 1:]).backward()
         with torch.no_grad():
             model.nats(tokens[:, :-1], tokens[:, 1:])
+    _decode(model)
+
+
+def _decode(model: LanguageModel) -> None:
     generate(model, [[1, 2]], max_new_tokens=2, temperature=0)
 
 
 if __name__ == "__main__":
     if not why_no_kernels():  # which warns
-        print(f"Compiling the kernels for this processor ({instructions()}), once: about a minute ...", flush=True)
+        print(f"Compiling the kernels for this processor ({instructions()}), once: a minute or two ...", flush=True)
         print(f"... done in {compile_kernels():.0f} s.")

@@ -5,7 +5,8 @@ mean: ``load(array, index)`` takes ``WIDTH`` neighbours along the last axis, ``+
 ``store`` puts them back. There are sixteen lanes where registers hold sixteen numbers (AVX-512), elsewhere eight: one
 register of AVX2, two of NEON.
 
-Arrays are float32, or uint16 holding the bits of bfloat16: ``load`` widens, ``store`` rounds to nearest even.
+Arrays are float32, or uint16 holding the bits of bfloat16: ``load`` widens, ``store`` rounds to nearest even. Integers
+of int8, and uint8 holding two of four bits, are loaded only.
 """
 
 import hashlib
@@ -27,14 +28,15 @@ from pn_lib import hardware
 config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 config.NUMBA_NUM_THREADS = torch.get_num_threads()
 WIDTH = hardware.lanes()
-# Numba keeps compiled kernels until their own file changes; they hold the code of this one too, and its width, so that
-# another version of it looks for them in another folder.
+# Numba keeps compiled kernels until their own file changes; they hold the code of this one and of the products too, and
+# the width, so that another version of these looks for them in another folder.
 if not config.CACHE_DIR:
-    _version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    _files = [Path(__file__), Path(__file__).with_name("products.py")]
+    _version = hashlib.sha256(b"".join(file.read_bytes() for file in _files)).hexdigest()[:12]
     config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernels-{_version}-{WIDTH}")
 
-FLOAT, INT, SHORT = ir.FloatType(), ir.IntType(32), ir.IntType(16)
-FLOATS, INTS, SHORTS = (ir.VectorType(kind, WIDTH) for kind in (FLOAT, INT, SHORT))
+FLOAT, INT, SHORT, BYTE = ir.FloatType(), ir.IntType(32), ir.IntType(16), ir.IntType(8)
+FLOATS, INTS, SHORTS, BYTES = (ir.VectorType(kind, WIDTH) for kind in (FLOAT, INT, SHORT, BYTE))
 
 
 class Lanes(types.Type):
@@ -75,11 +77,40 @@ def load(_, array, index):
     bfloat16 = array.dtype == types.uint16
 
     def generate(context, builder, signature, arguments):
+        if array.dtype == types.int8:
+            return builder.sitofp(_load_bytes(context, builder, signature.args[0], *arguments), FLOATS)
         address = _address(context, builder, signature.args[0], *arguments, SHORTS if bfloat16 else FLOATS)
         value = builder.load(address, align=2 if bfloat16 else 4)
         if not bfloat16:
             return value
         return builder.bitcast(builder.shl(builder.zext(value, INTS), _integers(16)), FLOATS)
+
+    return lanes(array, index), generate
+
+
+def _load_bytes(context, builder, kind, array, index):
+    """Neighboring bytes of an array, as int32."""
+    return builder.sext(builder.load(_address(context, builder, kind, array, index, BYTES), align=1), INTS)
+
+
+@intrinsic
+def load_low(_, array, index):
+    """As ``load``, the integers of -8..7 in the low halves of the bytes of an array of uint8."""
+
+    def generate(context, builder, signature, arguments):
+        pairs = builder.shl(_load_bytes(context, builder, signature.args[0], *arguments), _integers(28))
+        return builder.sitofp(builder.ashr(pairs, _integers(28)), FLOATS)
+
+    return lanes(array, index), generate
+
+
+@intrinsic
+def load_high(_, array, index):
+    """As ``load_low``, those in the high halves."""
+
+    def generate(context, builder, signature, arguments):
+        pairs = _load_bytes(context, builder, signature.args[0], *arguments)
+        return builder.sitofp(builder.ashr(pairs, _integers(4)), FLOATS)
 
     return lanes(array, index), generate
 
