@@ -16,7 +16,8 @@ from pn_lib.data.tokenizer import Tokenizer, tokenizer_of, train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.models.export import export_transformers
 from pn_lib.models.grid import Grid
-from pn_lib.models.llama2c import Llama2cTokenizer, export_llama2c
+from pn_lib.models.llama2c import export_llama2c
+from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 from pn_lib.models.loading import open_model
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.packed import HEADER, load_packed, save_packed

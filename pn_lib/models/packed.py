@@ -26,6 +26,7 @@ from pn_lib.data.tokenizer import Coder
 from pn_lib.errors import InputError
 from pn_lib.files import atomic
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.foreign import check_beginning
 from pn_lib.models.grid import Grid, QuantizedMatrix
 from pn_lib.models.mamba import Mamba
 from pn_lib.models.packed_tokenizer import pack_tokenizer, unpack_tokenizer
@@ -82,6 +83,7 @@ def load_packed(path: Path | str) -> tuple[LanguageModel, Coder]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist; name a file that python -m pn_lib quantize wrote")
+    check_beginning(path)
     try:
         with safe_open(path, "pt") as file:
             header = _header(file.metadata(), path)

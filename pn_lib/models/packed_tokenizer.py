@@ -15,7 +15,7 @@ import numpy as np
 
 from pn_lib.data.tokenizer import Coder, Tokenizer, tokenizer_of
 from pn_lib.errors import InputError
-from pn_lib.models.llama2c import Llama2cTokenizer
+from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 
 LARGEST = 1 << 26  # bytes unpacked: a few damaged ones could otherwise ask for all memory
 
