@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sources import Run, Traced
 from stories import stories
-from wording import compare_speed, order, verdict
+from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
 from pn_lib.run.results.catalogue import CATALOGUE
@@ -37,7 +37,7 @@ def build_context(run: Run) -> dict[str, object]:
         "study_steps": steps(settings.study.tokens, settings.study),
         "tuned": tuned(mamba.rates),
         "training_speed": faster([found["mamba_timings"].models[who].tokens_per_second for who in PAIR]),
-        "reversed": verdict(mamba.difference) * verdict(mamba.full.difference) < 0,
+        "reversed": side_of_zero(mamba.difference) * side_of_zero(mamba.full.difference) < 0,
         "beyond": beyond(mamba.beyond),
         "task_reach": [reach(task) for task in mamba.tasks],
         "scan": max(found["mamba_timings"].scan, key=lambda row: row["T"]),
@@ -77,7 +77,7 @@ def rungs(recipe: Traced, timings: Traced) -> list[Step]:
 
 def branches(recipe: Traced, timings: Traced) -> dict[str, list[str]]:
     """The branches by their verdict at equal tokens, and those whose sign is the other in equal seconds."""
-    judged = {row.change: verdict(row.gap) for row in recipe.branches}
+    judged = {row.change: side_of_zero(row.gap) for row in recipe.branches}
     seconds = {row.change: row.equal_seconds for row in timings.branches}
     return {
         "turned": [change for change, sign in judged.items() if sign * seconds[change] < 0],
@@ -150,7 +150,7 @@ def choices(axis: Traced, costs: dict[tuple[str, str], Traced]) -> list[Choice]:
         key = (axis.axis, variant.variant)
         if key not in costs:
             raise InputError(f"timings/study.csv has no row of {' '.join(key)}, study.json has; run notebook 06 again")
-        found.append(Choice(axis.axis, variant, costs[key], verdict(variant.gap)))
+        found.append(Choice(axis.axis, variant, costs[key], side_of_zero(variant.gap)))
     return found
 
 

@@ -3,7 +3,7 @@
 import math
 
 from sources import Run, Traced
-from wording import exactly, order, verdict
+from wording import exactly, order, side_of_zero
 
 from pn_lib.errors import InputError
 from pn_lib.files import sha256
@@ -84,7 +84,9 @@ def recall(found: Traced) -> dict[str, list[str]]:
 def shown_probes(evaluation: Traced) -> dict[str, bool]:
     """By kind of probe: the Transformer knows more than guessing and, probe by probe, than the n-gram."""
     asked, beyond = evaluation.probes.transformer, evaluation.beyond_ngram
-    return {kind: order(asked[kind], exactly(asked[kind].chance)) > 0 and verdict(beyond[kind]) > 0 for kind in asked}
+    return {
+        kind: order(asked[kind], exactly(asked[kind].chance)) > 0 and side_of_zero(beyond[kind]) > 0 for kind in asked
+    }
 
 
 def closed(pocket: Traced | None) -> float | None:

@@ -30,7 +30,7 @@ def compare(a: Estimate, b: Estimate, lower: str = "lower than", higher: str = "
     return {-1: lower, 0: same, 1: higher}[order(a, b)]
 
 
-def verdict(difference: Estimate | None) -> int:
+def side_of_zero(difference: Estimate | None) -> int:
     """-1 (lower), 0 (zero lies in the interval, or there is no difference) or 1 (higher) for a difference."""
     return 0 if difference is None else order(difference, exactly(0.0))
 

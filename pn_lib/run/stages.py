@@ -1,4 +1,4 @@
-"""The stages of a run: one notebook each, what it reads and writes, and when it has to run again."""
+"""The stages of a run: one notebook each, what it reads and writes, and the key of all that decides it."""
 
 import json
 import os

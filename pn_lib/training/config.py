@@ -64,7 +64,7 @@ class TrainingConfig:
     ema_decay: DecayRate = 0.0  # 0: no average
     quantize: Grid | None = None
     quantize_from: Share = 0.0  # 0.9: in the last tenth
-    skip_spikes: bool = False  # leave out the update of a batch whose loss jumps (see ``faults``)
+    skip_spikes: bool = False  # leave out the update of a batch whose loss jumps (see ``spikes``)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # by torch.compile: a minute's wait, then faster steps; needs a C++ compiler
     evals: Annotated[int, Field(ge=2)] = 10

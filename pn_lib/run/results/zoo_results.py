@@ -11,7 +11,9 @@ class ZooModel(Part):
     label: str = Field(description="its name for readers")
     parameters: int = Field(description="parameters; of an n-gram its counts")
     bits_per_byte: Estimate = Field(description="loss on the validation stories; interval over stories")
-    difference: Estimate | None = Field(description="more than the main Transformer, story by story; null of itself")
+    difference: Estimate | None = Field(
+        description="bits per byte more than the main Transformer, story by story; null of itself"
+    )
     published: bool = Field(description="others trained it")
     config: Settings = Field(description="its configuration")
 
