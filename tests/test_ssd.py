@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from pn_lib.errors import InputError
+from pn_lib.models import ssd
 from pn_lib.models.ssd import chunked_ssd, decay_mask, masked_ssd, recurrent_ssd
 
 
@@ -66,6 +67,13 @@ def test_chunks_equal_the_recurrence_in_values_and_every_gradient(batch, length,
     expected = values_and_gradients(exact(inputs), recurrent_ssd)
     found = values_and_gradients(inputs, lambda **tensors: chunked_ssd(**tensors, chunk=chunk))
     assert_all_close(inputs, found, expected, tolerance=2e-5)
+
+
+def test_segments_change_nothing(monkeypatch):
+    monkeypatch.setattr(ssd, "SEGMENT", 20)  # two rows of two chunks of four steps at a time
+    inputs = random_inputs(2, 37, 2, 3, 4)
+    expected = values_and_gradients(inputs, recurrent_ssd)
+    assert_all_close(inputs, values_and_gradients(inputs, lambda **t: chunked_ssd(**t, chunk=4)), expected, 1e-9)
 
 
 def test_gradients_equal_finite_differences():
