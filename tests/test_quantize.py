@@ -154,7 +154,7 @@ def test_a_model_without_weights_is_refused():
 def test_training_for_the_grid(tokens, straight):
     """From the middle on, losses are those of rounded weights, and the real ones are what is trained and left."""
     grid = Grid("ternary", 8)
-    config = replace(CONFIG, quantize=grid, quantize_from=0.5)
+    config = replace(CONFIG, quantize="ternary", quantize_group=8, quantize_from=0.5)
     model = make_model()
     history = train(model, tokens, config, validate=scorer(tokens)).history
     plain = straight[1]

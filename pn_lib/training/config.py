@@ -7,7 +7,6 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pn_lib.config import config_class
-from pn_lib.models.grid import Grid
 from pn_lib.training.schedule import Schedule, rate_factor
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -38,9 +37,9 @@ class TrainingConfig:
     ``growth``: phases in place of one ``batch_size`` and ``context``, for a batch or a context that grows.
     ``micro_batch``: sequences worked on at once; a batch of several gives the same gradient in less memory, and is what
     processes share among them. ``ema_decay``: validation, and the model at the end, have an average of the weights.
-    ``quantize``: from the share ``quantize_from`` of the updates on, the model reads with its weights rounded to this
-    grid, and the gradient of the rounded weights trains the real ones (see ``rounded``); the model at the end has the
-    real ones, for ``quantize`` to round.
+    ``quantize``: from the share ``quantize_from`` of the updates on, the model reads with its weights rounded to these
+    integers, and the gradient of the rounded weights trains the real ones (see ``rounded``); the model at the end has
+    the real ones, for ``quantize`` to round.
     ``evals`` counts the validations, evenly spaced, before the first update and after the last included.
     ``checkpoint_every`` is in updates; it changes no result.
     """
@@ -62,7 +61,8 @@ class TrainingConfig:
     betas: tuple[DecayRate, DecayRate] = (0.9, 0.95)
     grad_clip: PositiveFloat = 1.0
     ema_decay: DecayRate = 0.0  # 0: no average
-    quantize: Grid | None = None
+    quantize: Literal["int8", "int4", "ternary"] | None = None
+    quantize_group: PositiveInt | None = 32  # weights of a row that share a scale; None: the whole row
     quantize_from: Share = 0.0  # 0.9: in the last tenth
     skip_spikes: bool = False  # leave out the update of a batch whose loss jumps (see ``spikes``)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -121,10 +121,6 @@ class TrainingConfig:
             self.decay_fraction,
             self.min_learning_rate_ratio,
         )
-
-    def grid_at(self, step: int) -> Grid | None:
-        """What the weights are rounded to after ``step`` updates; None: nothing."""
-        return self.quantize if step >= self.quantize_from * self.steps else None
 
     def eval_steps(self) -> list[int]:
         """After how many updates to validate: from 0 to ``steps``."""

@@ -24,6 +24,7 @@ from pn_lib.errors import DivergenceError, InputError
 from pn_lib.hardware import autocast, resolve_precision
 from pn_lib.key import code, make_key
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.grid import Grid
 from pn_lib.models.quantize import rounded
 from pn_lib.progress import progress
 from pn_lib.training import distributed
@@ -216,7 +217,9 @@ class _Run:
 
     def rounding(self) -> AbstractContextManager[None]:
         """Inside, the model has the weights that it is trained to do with."""
-        return rounded(self.model, self.config.grid_at(self.step))
+        c = self.config
+        begun = c.quantize is not None and self.step >= c.quantize_from * c.steps
+        return rounded(self.model, Grid(c.quantize, c.quantize_group) if begun else None)
 
     def loss(self, backward: bool = False) -> torch.Tensor:
         """Mean cross-entropy, nats per token, of this process's share of the batch that belongs to this step."""
