@@ -58,6 +58,8 @@ ROWS = {
     "b.json": lambda t: json.dumps([{"story": x} for x in t], indent=1, ensure_ascii=False),
     "c.json": lambda t: json.dumps({"version": "1", "data": [{"text": x} for x in t]}),
     "d.json": lambda t: json.dumps(t),
+    "g.json": lambda t: json.dumps({f"story {i}": {"text": x} for i, x in enumerate(t)}),
+    "h.json": lambda t: json.dumps({"text": {str(i): x for i, x in enumerate(t)}}),
     "e.json": lambda t: lines({"text": x} for x in t),
     "f.txt": lambda t: lines({"text": x} for x in t),
     "a.csv": table,
@@ -65,6 +67,8 @@ ROWS = {
     "c.txt": table,
     "d.tsv": lambda t: table(t, "\t"),
     "e.csv": lambda t: table(t, quoting=csv.QUOTE_ALL),
+    "f.csv": lambda t: table(t, ";").replace("Text", "Märchen"),
+    "g.csv": lambda t: "sep=;\n" + table(t, ";"),
 }
 
 
@@ -143,6 +147,18 @@ SHAPES = {
     "labels": (TALES, lambda t: "".join(f"=== Story {i} ===\n{x}\n\n" for i, x in enumerate(t))),
     "numbers": (TALES, lambda t: "".join(f"{i}.\n\n{x}\n\n" for i, x in enumerate(t, 1))),
     "headings": (TALES, lambda t: "# Tales\n\n" + "".join(f"## The {i}th\n\n{x}\n\n" for i, x in enumerate(t))),
+    "other signs": (TALES, "\n$$$\n".join),
+    "two dashes": (TALES, "\n--\n".join),
+    "dots": (TALES, "\n· · ·\n".join),
+    "form feeds": (TALES, "\n\f\n".join),
+    "a word in capitals": (TALES, "\nEND\n".join),
+    "titles": (TALES, lambda t: "".join(f"Story {i}: The ball\n\n{x}\n\n" for i, x in enumerate(t))),
+    "Roman chapters": (TALES, lambda t: "".join(f"CHAPTER {'XIV'[i % 3]}\n\n{x}\n\n" for i, x in enumerate(t))),
+    "last lines": ([f"{x}\n\nThe End." for x in TALES], "\n\n".join),
+    "tokens of two kinds": (
+        TALES,
+        lambda t: "".join(f"{x}\n{('</s>', '<|endoftext|>')[i % 2]}\n" for i, x in enumerate(t)),
+    ),
     "mentioned": ([f"{x} He wrote <|endoftext|> on it." for x in FLAT], "\n\n".join),
 }
 
@@ -227,6 +243,35 @@ def test_all_kinds_in_a_folder_are_read_and_what_is_none_is_left_out(tmp_path):
     reader = open_corpus(str(tmp_path), tmp_path, 0).readers["train"]
     assert list(reader(None)) == FLAT
     assert len(reader.left_out) == 2 and "d.csv has no field" in reader.left_out[0] and "empty" in reader.left_out[1]
+
+
+def test_what_lies_behind_links_is_read_once(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "a.txt").write_text("\n\n".join(FLAT), encoding="utf-8")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "inner").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "again").symlink_to(tmp_path / "near")  # a circle
+    assert [path.name for path in find_files(tmp_path / "near").splits["train"]] == ["a.txt"]
+
+
+def test_what_tells_about_stories_is_left_out(tmp_path):
+    about = ["CONTRIBUTING.md", "AUTHORS.txt", "SHA256SUMS.txt", "vocab.txt", "README_de.md"]
+    for name in [*about, "a.txt"]:
+        (tmp_path / name).write_text("x")
+    found = find_files(tmp_path)
+    assert [path.name for path in found.splits["train"]] == ["a.txt"] and len(found.left_out) == len(about)
+
+
+def test_rules_of_two_kinds_are_named(tmp_path):
+    (tmp_path / "a.txt").write_text("".join(f"{x}\n{('---', '***')[i % 2]}\n" for i, x in enumerate(TALES)), "utf-8")
+    assert "lines of '***', 12 to 12, are taken for a part of stories" in open_stories(tmp_path / "a.txt").unit
+
+
+def test_a_chat_has_no_stories(tmp_path):
+    chat = [{"role": "user", "content": "Tell me a story."}, {"role": "assistant", "content": FLAT[0]}]
+    (tmp_path / "a.jsonl").write_text(lines([{"messages": chat}] * 9))
+    with pytest.raises(InputError, match="only messages"):
+        open_stories(tmp_path / "a.jsonl")
 
 
 def test_bad_rows_are_counted_and_shown(tmp_path):

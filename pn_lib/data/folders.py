@@ -1,6 +1,8 @@
 """The story files of a path, by split: which file belongs to which, which are left out, and why."""
 
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,8 @@ _PART_OF_NAME = re.compile(rf"(?:(.*)[-_.])?({'|'.join(_SPLITS)})(?:[-_.](.*?))?
 # What lies beside data, by name, and holds no stories.
 _ABOUT = re.compile(
     r"(readme|license|licence|copying|notice|changelog|requirements|dataset_infos?|dataset_dict|state|config"
-    r"|metadata|package|tokenizer|tokenizer_config|generation_config)(\.\w+)?|cache-.*",
+    r"|metadata|package|tokenizer|tokenizer_config|generation_config|special_tokens_map|added_tokens|vocab|merges"
+    r"|contributing|code_of_conduct|citation|authors|checksums?|(sha|md5)\w*sums?|readme[-_]\w+)(\.\w+)?|cache-.*",
     re.IGNORECASE,
 )
 
@@ -50,7 +53,7 @@ def find_files(path: Path) -> Found:
     if path.is_file():
         return Found({"train": [path]}, [], [])
     declared = _declared(path)
-    everything = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+    everything = sorted(p for p in _walk(path) if p.is_file() and not _is_hidden(p.relative_to(path)))
     files = [p for p in everything if _is_story_file(p)]
     if not files:
         names = ", ".join(p.name for p in everything[:5]) or "it is empty"
@@ -68,6 +71,18 @@ def find_files(path: Path) -> Found:
         f"{p.relative_to(path)} ({reasons.get(p, 'no stories by its name')})" for p in everything if p not in used
     ]
     return Found({part: splits[part] for part in ("train", "validation") if part in splits}, left_out, remarks)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All that lies in a folder at any depth, behind links too, each folder once."""
+    seen: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+        else:
+            seen.add(real)
+            yield from (Path(root) / name for name in names)
 
 
 def _is_hidden(path: Path) -> bool:

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from pn_lib.data.corpus_paths import COLUMNS, FOUND, ROWS, TEXTS, Naming, ending
-from pn_lib.data.records import SAMPLE, Damaged, column_rows, csv_rows, csv_shape, find_field, getter, json_rows
+from pn_lib.data.records import (
+    SAMPLE,
+    Damaged,
+    column_rows,
+    csv_rows,
+    csv_shape,
+    find_field,
+    getter,
+    json_rows,
+    likely_delimiter,
+)
 from pn_lib.data.text_files import find_encoding, is_text, open_text, read_head, told
 from pn_lib.data.units import SAMPLE as TEXT_SAMPLE
 from pn_lib.data.units import are_single_stories, find_unit, named_unit, split_text
@@ -111,7 +121,10 @@ def _open_columns(path: Path, naming: Naming) -> StoryFile:
 def _open_rows(path: Path, naming: Naming, kind: str, encoding: str, sample: str, remarks: list[str]) -> StoryFile:
     read = partial(json_rows, path=path)
     if kind == "CSV":
-        delimiter, quotes = csv_shape(sample) or ("\t" if ending(path) in (".tsv", ".tab") else ",", True)
+        delimiter, quotes = csv_shape(sample) or (
+            "\t" if ending(path) in (".tsv", ".tab") else likely_delimiter(sample),
+            True,
+        )
         read = partial(csv_rows, path=path, delimiter=delimiter, quotes=quotes)
 
     def rows() -> Iterator[Any]:

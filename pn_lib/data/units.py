@@ -16,15 +16,23 @@ SAMPLE = 1_000_000  # characters of a text by which its unit is found
 LONGEST_STORY = 20_000_000  # characters; a longer one means that nothing separates the stories
 IMPLAUSIBLE = 50_000  # characters; so long are no short stories on average
 
-BLANK_LINE = r"\n\s*\n"
+BLANK_LINE = r"[\n\x85\u2029]\s*[\n\x85\u2029]"  # mainframes end lines with U+0085, Unicode paragraphs with U+2029
 _BLANK_LINES = r"\n[^\S\n]*\n[^\S\n]*\n\s*"  # two or more
 _END = r"[^\s\"'`“‘(\[{<«]"  # what a separator may stand right behind: not a space or an opening quote, as in prose
 # <|endoftext|>, </s>, <story>, [SEP]
 _MARKER = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?[A-Za-z][\w-]{0,30}/?>|\[/?[A-Z][A-Z_]{1,20}\]|<</?[\w ]{1,30}>>")
+_ENDS = ("</s>", "<eos>", "<|eos|>", "<|end_of_text|>", "<|im_end|>")  # stand beside <|endoftext|> in joined files
 _HTML = re.compile(r"</?(p|br|b|i|em|strong|u|span|div|a|h\d|li|ul)/?>", re.IGNORECASE)
-_RULE = r"(?:([-=_*~#+•—–⁂◆%§])[^\S\n]?(?:\1[^\S\n]?){2,}|[%⁂§])"  # a line of dashes, stars ...
+# A line of dashes, stars ...: one sign again and again. Signs that end or open speech may stand alone in prose.
+_RULE = r"(?:([^\w\s.!?…\"'‘’“”«»])[^\S\n]?(?:\1[^\S\n]?)+|\"{3,}|[%⁂§\f])"
 _LABEL = r"([-=*#~_+<>])\1+[^\S\n]*[\w .:]{1,40}?[^\S\n]*([-=*#~_+<>])\2+"  # === Story 12 ===
 _NUMBER = r"\W{0,2}(?:(?:[Ss]tory|STORY|[Tt]ale|[Cc]hapter|CHAPTER)\W{0,2})?\d{1,7}\W{0,2}"  # Story 12, or 12.
+# A line that names a story or its end, in capitals or with a number: Story 12: The fox, CHAPTER IV, END.
+_TITLE = (
+    r"(?:(?i:story|tale|chapter)[^\S\n]+(?:\d{1,7}|[IVXLC]{1,7})\b(?:[^\S\n]*[:.–—-].{0,80}|[^\S\n]*)|END|NEXT|STOP)"
+)
+_LAST_LINES = [f"{words}{sign}" for words in ("The End", "The end", "THE END", "the end") for sign in ("", ".", "!")]
+_THE_END = "(?:" + "|".join(rf"(?<=\n{line})" for line in map(re.escape, _LAST_LINES)) + r")[^\S\n]*\n\s*"  # it stays
 _HEADING = re.compile(r"^(#{1,6})[^\S\n]+\S.*$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'”’»」』)\]*_]*\s*$")
 
@@ -86,25 +94,31 @@ def _markers(sample: str) -> Unit | None:
         return None
     used = {token: pattern for token, (count, pattern) in patterns.items() if 2 * count >= most}
     if "<|endoftext|>" in patterns:
-        used = {"<|endoftext|>": patterns["<|endoftext|>"][1]}
+        used = {token: pattern for token, pattern in used.items() if token in _ENDS}
+        used["<|endoftext|>"] = patterns["<|endoftext|>"][1]
     return Unit(f"what stands between {' and '.join(sorted(used))}", "|".join(used.values()))
 
 
 def _separator_lines(sample: str) -> Unit | None:
     """Lines without a word of a story, again and again: rules, labels, numbers."""
     shapes: Counter[tuple[str, str]] = Counter()
-    for match in re.finditer(r"^[^\S\n]*(\S.{0,98})$", sample, re.MULTILINE):
-        line = match[1].rstrip()
+    for match in re.finditer(r"^[^\S\n\f]*([\S\f].{0,98})$", sample, re.MULTILINE):
+        line = match[1].rstrip(" \t")
         if rule := re.fullmatch(_RULE, line):
             sign = re.escape(rule[1] or line)
-            shapes[line[:5], rf"(?:{sign}[^\S\n]?){{{3 if rule[1] else 1},}}"] += 1
+            shapes[line[:5], rf"(?:{sign}[^\S\n]?){{{2 if rule[1] else 1},}}"] += 1
         elif re.fullmatch(_LABEL, line) or re.fullmatch(_NUMBER, line):
             shape = re.sub(r"\d+", "0", line)
             shapes[shape, re.sub("0", r"\\d+", re.escape(shape))] += 1
-    [((shown, pattern), count)] = shapes.most_common(1) or [(("", ""), 0)]
+        elif re.fullmatch(_TITLE, line):
+            shapes[line if line.isupper() and line.isalpha() else "Story 1: a title", _TITLE] += 1
+    [((shown, pattern), count), *others] = shapes.most_common(2) or [(("", ""), 0)]
     if count < 2 or len(sample) < 40 * count:
         return None
-    return Unit(f"what stands between lines of {shown!r}", rf"^[^\S\n]*{pattern}[^\S\n]*$")
+    name = f"what stands between lines of {shown!r}"
+    if others and 2 * others[0][1] >= count:  # scenes, perhaps; a person knows
+        name += f" (lines of {others[0][0][0]!r}, {others[0][1]:,} to {count:,}, are taken for a part of stories)"
+    return Unit(name, rf"^[^\S\n\f]*{pattern}[^\S\n]*$")
 
 
 def _headings(sample: str) -> Unit | None:
@@ -120,6 +134,8 @@ def _lines_or_blocks(sample: str) -> Unit:
     blocks = [block for block in re.split(BLANK_LINE, sample) if block.strip()]
     if len(lines) >= 3 and len(blocks) - 1 <= 0.02 * len(lines) and _are_stories(lines):
         return Unit("a line", r"\n")
+    if 5 <= len(re.findall(_THE_END, sample)) <= len(sample) / 40:
+        return Unit("what ends with a line 'The End'", _THE_END)
     wide = len(re.findall(_BLANK_LINES, sample))
     paragraphs = fmean(map(len, blocks or [""])) < 300
     if paragraphs and wide >= 2 and 0.1 * len(blocks) <= wide <= 0.6 * len(blocks):
