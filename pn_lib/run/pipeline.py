@@ -170,7 +170,8 @@ class Pipeline:
             self.say("report: unchanged")
         else:
             started = time.perf_counter()
-            build_report(self.name)
+            for note in build_report(self.name):
+                self.say(note)
             write_json(self._manifest_path("report"), {"key": key})
             self.say(f"report: done in {time.perf_counter() - started:.0f} s")
         return files[:2]
