@@ -9,23 +9,18 @@ from pathlib import Path
 import yaml
 from huggingface_hub import RepoCard
 
-from pn_lib.data.corpus_paths import COMPRESSED, ENDINGS, ending
+from pn_lib.data.corpus_paths import COMPRESSED, ENDINGS, SPLITS, ending
 from pn_lib.errors import InputError
 
-_SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
-_SPLITS = {name: split for split, names in _SPLIT_NAMES.items() for name in names}
 _SHARD = r"(?:[-_.]?\d+(?:[-_]of[-_]\d+)?)?(?:-[0-9a-f]{8,})?"  # train-00000-of-00004-2d5a1467fff1081b
-_WHOLE_NAME = re.compile(rf"({'|'.join(_SPLITS)}){_SHARD}")
-_PART_OF_NAME = re.compile(rf"(?:(.*)[-_.])?({'|'.join(_SPLITS)})(?:[-_.](.*?))?{_SHARD}")
+_WHOLE_NAME = re.compile(rf"({'|'.join(SPLITS)}){_SHARD}")
+_PART_OF_NAME = re.compile(rf"(?:(.*)[-_.])?({'|'.join(SPLITS)})(?:[-_.](.*?))?{_SHARD}")
 # What lies beside data, by name, and holds no stories.
 _ABOUT = re.compile(
     r"(readme|license|licence|copying|notice|changelog|requirements|dataset_infos?|dataset_dict|state|config"
     r"|metadata|package|tokenizer|tokenizer_config|generation_config|special_tokens_map|added_tokens|vocab|merges"
-    r"|contributing|code_of_conduct|citation|authors|checksums?|(sha|md5)\w*sums?|readme[-_]\w+)(\.\w+)?|cache-.*",
+    r"|contributing|code_of_conduct|citation|authors|checksums?|(sha|md5)\w*sums?|readme[-_]\w+)(\.\w+)?|cache-.*"
+    r"|(notes?|sources?|urls?|links?|credits|todo|manifest)\.(txt|text|md|csv|tsv)",
     re.IGNORECASE,
 )
 
@@ -118,7 +113,7 @@ def _told_by_parts(files: list[Path]) -> dict[Path, str]:
     alike: dict[tuple, dict[Path, str]] = {}
     for file in files:
         if match := _PART_OF_NAME.fullmatch(_stem(file)):
-            alike.setdefault((file.parent, match[1], match[3]), {})[file] = _SPLITS[match[2]]
+            alike.setdefault((file.parent, match[1], match[3]), {})[file] = SPLITS[match[2]]
     told: dict[Path, str] = {}
     for group in alike.values():
         if "train" in group.values() and len(set(group.values())) > 1:
@@ -130,8 +125,8 @@ def _split_of(path: Path) -> str | None:
     """The split that a file's whole name tells, or the name of a folder around it."""
     match = _WHOLE_NAME.fullmatch(_stem(path))
     if match:
-        return _SPLITS[match[1]]
-    return next((_SPLITS[part.lower()] for part in path.parts[-2::-1] if part.lower() in _SPLITS), None)
+        return SPLITS[match[1]]
+    return next((SPLITS[part.lower()] for part in path.parts[-2::-1] if part.lower() in SPLITS), None)
 
 
 def _declared(folder: Path) -> dict[str, list[Path]] | None:
@@ -169,5 +164,5 @@ def _by_split(folder: Path, data_files: object) -> dict[str, list[Path]]:
             found = sorted(p for p in folder.glob(pattern) if p.is_file())
             if not found:
                 raise InputError(f"folder {folder} lacks {pattern}, which its README.md declares")
-            splits.setdefault(_SPLITS.get(str(split).lower(), str(split)), []).extend(found)
+            splits.setdefault(SPLITS.get(str(split).lower(), str(split)), []).extend(found)
     return splits

@@ -16,11 +16,13 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pn_lib.data.corpus_paths import SPLITS
 from pn_lib.errors import InputError, NoStoriesError
 
 BATCH = 1000  # rows of a column file held as Python objects at a time
 SAMPLE = 100  # rows by which the field of the stories is found
 USUAL_FIELDS = ("text", "story", "content", "stories", "body", "document", "article", "passage", "completion")
+CHATS = ("messages", "conversations", "conversation", "chat", "turns")
 LONG = 50  # characters that a column has on average, at least, to be taken for stories
 LONGEST_VALUE = 64_000_000  # characters of one JSON value
 DELIMITERS = ",\t;|"
@@ -50,13 +52,30 @@ def json_rows(file: TextIO, path: Path) -> Iterator[Any]:
     """
     head = list(islice(file, 5))  # a line may be a whole array; it is kept in memory once
     lines = [line for line in head if line.strip()]
-    if lines and lines[0].lstrip()[0] != "[" and any(isinstance(_value(line), dict | str) for line in lines):
+    values = [_value(line) for line in lines]
+    a_line_each = len(values) > 1 and all(isinstance(value, list) for value in values)
+    if a_line_each or (lines and lines[0].lstrip()[0] != "[" and any(isinstance(v, dict | str) for v in values)):
         rows = _json_lines(chain(head, file), path)
     else:
         rows = _json_values("".join(head), file, path)
-    first = list(islice(rows, 2))
-    yield from (_rows_within(first[0]) or first if len(first) == 1 else first)  # only a single value holds rows
-    yield from rows
+    first = list(islice(rows, SAMPLE))
+    if first and all(isinstance(row, list) for row in first):
+        yield from _rows_of_lists(first, rows)
+    else:
+        yield from (_rows_within(first[0]) or first if len(first) == 1 else first)  # only a single value holds rows
+        yield from rows
+
+
+def _rows_of_lists(first: list[list], rows: Iterator[Any]) -> Iterator[Any]:
+    """Lists of one length are rows with columns, by their numbers; those of any length hold a story in each place."""
+    widths = {len(row) for row in first}
+    for row in chain(first, rows):
+        if not isinstance(row, list) or len(widths) > 1:
+            yield from row if isinstance(row, list) else [row]
+        elif widths == {1}:
+            yield row[0] if len(row) == 1 else row
+        else:
+            yield {f"column {number}": cell for number, cell in enumerate(row, 1)}
 
 
 def _value(line: str) -> Any:
@@ -108,9 +127,12 @@ def _json_values(buffer: str, file: TextIO, path: Path) -> Iterator[Any]:
 
 
 def _rows_within(value: Any) -> list | None:
-    """The rows of an object that is no row itself: ``{"data": [row, ...]}``, or ``{"12": row, ...}`` by their names."""
+    """The rows of an object that is no row itself: ``{"data": [row, ...]}``, ``{"12": row, ...}`` by their names,
+    or those of all splits, ``{"train": [row, ...], "validation": [row, ...]}``."""
     if not isinstance(value, dict):
         return None
+    if value and value.keys() <= SPLITS.keys() and all(isinstance(rows, list) for rows in value.values()):
+        return list(chain.from_iterable(value.values()))
     if len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
         return _rows_within(inner)
     named = list(value.values())
@@ -254,6 +276,11 @@ def find_field(rows: list[Any], field: str | None, path: Path) -> str | None:
         return best
     if first is not None and lengths[first] >= LONG and (second is None or 2 * lengths[second] < lengths[first]):
         return first
+    if chats := next((n for n in names if n.rpartition(".")[2] in CHATS), None):
+        raise NoStoriesError(
+            f"{path} holds chats (in its field {chats!r}), not stories; write each story as a row of its own, such "
+            'as {"text": "..."}'
+        )
     raise NoStoriesError(
         f"{path} has no field 'text' or another that is clearly the stories, only {known or 'no fields'}; "
         'name it in [data] of a profile: field = "..."'

@@ -34,6 +34,9 @@ _TITLE = (
 _LAST_LINES = [f"{words}{sign}" for words in ("The End", "The end", "THE END", "the end") for sign in ("", ".", "!")]
 _THE_END = "(?:" + "|".join(rf"(?<=\n{line})" for line in map(re.escape, _LAST_LINES)) + r")[^\S\n]*\n\s*"  # it stays
 _HEADING = re.compile(r"^(#{1,6})[^\S\n]+\S.*$", re.MULTILINE)
+# Lines between two of "---" that say something of a text, as Markdown's tools write them: title: The fox. Names of a
+# play's speakers have capitals.
+_FRONT = r"^---[^\S\n]*\n(?:[a-z][\w-]*[^\S\n]*:(?:[^\S\n].*)?\n(?:[^\S\n]+.*\n|-[^\S\n].*\n)*)+---[^\S\n]*$"
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'”’»」』)\]*_]*\s*$")
 
 
@@ -58,13 +61,20 @@ def named_unit(unit: str | None, separator: str | None, sample: str) -> Unit | N
 def find_unit(path: Path, sample: str, whole: bool) -> Unit:
     """The likely unit of a text by its ``sample``, its beginning or the ``whole`` of it.
 
-    Looked for, in this order: tokens such as ``<|endoftext|>``; repeated lines of dashes and the like, or numbers;
-    Markdown headings; long lines; blank lines.
+    Looked for, in this order: tokens such as ``<|endoftext|>``; front matter; repeated lines of dashes and the like, or
+    numbers; form feeds; Markdown headings; long lines; blank lines.
 
     Raises:
         InputError: nothing in it separates stories.
     """
-    unit = _markers(sample) or _separator_lines(sample) or _headings(sample) or _lines_or_blocks(sample)
+    unit = (
+        _markers(sample)
+        or _front_matters(sample)
+        or _separator_lines(sample)
+        or _form_feeds(sample)
+        or _headings(sample)
+        or _lines_or_blocks(sample)
+    )
     pieces = [piece for piece in re.split(f"(?m:{unit.boundary})", sample) if piece and piece.strip()]
     if fmean(map(len, pieces or [""])) > IMPLAUSIBLE or (len(pieces) == 1 and not whole):
         raise InputError(
@@ -115,10 +125,34 @@ def _separator_lines(sample: str) -> Unit | None:
     [((shown, pattern), count), *others] = shapes.most_common(2) or [(("", ""), 0)]
     if count < 2 or len(sample) < 40 * count:
         return None
+    boundary = rf"^[^\S\n\f]*{pattern}[^\S\n]*$"
+    between = [piece for piece in re.split(f"(?m:{boundary})", sample) if piece.strip()]
+    if 2 * len(between) < count:
+        return None  # these lines are the stories: nothing stands between most of them
     name = f"what stands between lines of {shown!r}"
     if others and 2 * others[0][1] >= count:  # scenes, perhaps; a person knows
         name += f" (lines of {others[0][0][0]!r}, {others[0][1]:,} to {count:,}, are taken for a part of stories)"
-    return Unit(name, rf"^[^\S\n\f]*{pattern}[^\S\n]*$")
+    return Unit(name, boundary)
+
+
+def front_matter(text: str) -> str:
+    """What ``text`` begins with and is about it: lines such as ``title: The fox`` between two lines of ``---``."""
+    match = re.match(rf"\s*{_FRONT}", text, re.MULTILINE)
+    return match[0] if match else ""
+
+
+def _front_matters(sample: str) -> Unit | None:
+    if not re.search(_FRONT, sample, re.MULTILINE):
+        return None
+    return Unit("what follows lines about it between '---' (themselves left out)", _FRONT)
+
+
+def _form_feeds(sample: str) -> Unit | None:
+    """Form feeds behind whole sentences; a page that ends anywhere is no story."""
+    before = sample.split("\f")[:-1]
+    if len(before) < 2 or sum(bool(_SENTENCE_END.search(text[-100:])) for text in before) < 0.8 * len(before):
+        return None
+    return Unit("what stands between form feeds", r"\f")
 
 
 def _headings(sample: str) -> Unit | None:
@@ -156,7 +190,7 @@ def are_single_stories(samples: list[str]) -> bool:
     paragraphs, with nothing in them that separates stories."""
     if len(samples) < 5 or median(map(len, samples)) > 10_000:
         return False
-    if any(_markers(sample) or _separator_lines(sample) for sample in samples):
+    if any(_markers(sample) or _separator_lines(sample) or _form_feeds(sample) for sample in samples):
         return False
     blocks = [[b for b in re.split(BLANK_LINE, sample) if b.strip()] for sample in samples]
     if median(map(len, blocks)) <= 1:
