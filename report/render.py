@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pypandoc
@@ -11,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sources import Figure, Run
 
 from pn_lib.errors import InputError
+from pn_lib.run import fonts
 
 HERE = Path(__file__).resolve().parent
 READER = "markdown+table_attributes"
@@ -99,9 +101,13 @@ def write_pdf(markdown: str, figures: dict[str, Figure], folder: Path) -> Path:
         alt = drawn.alt.replace("\\", "\\\\").replace('"', '\\"')
         text = text.replace(f'image("figures/{name}.svg"', f'image("figures/{name}.svg", alt: "{alt}"')
     source.write_text(text, encoding="utf-8")
-    # Only typst's own fonts, and no date (see the template): the same pages, byte for byte, on every machine.
+    # Only typst's own fonts, and no date (see the template): the same pages, byte for byte, on every machine. Stories
+    # in letters that these lack are set in fonts of the system.
+    characters = fonts.unusual(text, "DejaVu Sans Mono")
+    if sentence := fonts.without_font(characters):
+        print(sentence, file=sys.stderr)
     try:
-        typst.compile(str(source), output=str(target), root=str(folder), ignore_system_fonts=True)
+        typst.compile(str(source), output=str(target), root=str(folder), ignore_system_fonts=not characters)
     except typst.TypstError as error:
         raise InputError(f"typst could not set the report ({error}); if it names a figure, draw it again") from error
     return target

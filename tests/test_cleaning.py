@@ -153,8 +153,10 @@ def test_near_copies_in_scripts_without_spaces_are_found_by_characters():
 
 
 def test_line_ends_of_all_kinds_and_form_feeds_are_no_damage():
-    kept, report = clean(to_dataset([f"{GOOD}\x85Then\fthey\r\nran\vhome\rZoë."]), min_characters=5)
-    assert kept["text"][:] == [f"{GOOD}\nThen\nthey\nran\nhome\nZoë."]
+    kept, report = clean(
+        to_dataset([f"\ufeff{GOOD}\x85Then\fthey\r\nran\vhome\rZoë.\u2028She\u2029ate."]), min_characters=5
+    )
+    assert kept["text"][:] == [f"{GOOD}\nThen\nthey\nran\nhome\nZoë.\nShe\nate."]
     assert report.changed["line endings"] == 1 and report.changed["damaged encoding"] == 0
     damaged = "It\x92s late\x85 said the café owl."  # code page 1252 read as Latin-1: here U+0085 is an ellipsis
     assert clean(to_dataset([damaged]), min_characters=5)[0]["text"][:] == ["It’s late… said the café owl."]

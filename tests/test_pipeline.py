@@ -76,9 +76,9 @@ def world(tmp_path, monkeypatch):
     write_notebook(notebooks, "02_second", SECOND, ["a.json"], ["b.json"])
     said: list[str] = []
 
-    def make() -> Pipeline:
+    def make(corpus: str = "pocket") -> Pipeline:
         said.clear()
-        made = Pipeline("smoke", "pocket", said.append)
+        made = Pipeline("smoke", corpus, said.append)
         made.stages = load_stages(notebooks)
         return made
 
@@ -125,6 +125,30 @@ def test_a_changed_notebook_reruns_with_what_depends_on_it(world, tmp_path):
     write_notebook(tmp_path / "notebooks", "01_first", FIRST.replace('"value": 1', '"value": 1 + 2'), [], ["a.json"])
     make().run()
     assert ran(said)[0] == "01_first" and "02_second" not in ran(said)
+
+
+def test_a_run_says_which_run_of_its_name_it_replaces(world, tmp_path):
+    make, said = world
+    write_notebook(tmp_path / "notebooks", "01_first", FIRST.replace("pocket", "tales"), [], ["a.json"])
+    write_notebook(tmp_path / "notebooks", "02_second", SECOND.replace("pocket", "tales"), ["a.json"], ["b.json"])
+    texts = [f"Tale {i}: one day, Tim found {i} red balls. " + "He gave them all to the owl. " * 4 for i in range(60)]
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tales.txt").write_text("\n\n".join(texts))
+
+    def replaced(corpus: str) -> list[str]:
+        make(corpus).run()
+        return [line.partition(":")[0] for line in said if "replaces" in line]
+
+    assert replaced("one/tales.txt") == replaced("one/tales.txt") == []
+    assert replaced("two/tales.txt") == [
+        "run smoke-tales was made from one/tales.txt and is now made from two/tales.txt"
+    ]
+    (tmp_path / "two" / "tales.txt").write_text("\n\n".join(texts[1:]))
+    assert replaced("two/tales.txt") == [
+        "run smoke-tales was made from two/tales.txt as it was before; it has changed since"
+    ]
+    assert replaced("two/tales.txt") == []
 
 
 def test_a_missing_or_changed_artifact_is_noticed(world, tmp_path):

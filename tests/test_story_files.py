@@ -58,13 +58,25 @@ ROWS = {
     "b.json": lambda t: json.dumps([{"story": x} for x in t], indent=1, ensure_ascii=False),
     "c.json": lambda t: json.dumps({"version": "1", "data": [{"text": x} for x in t]}),
     "d.json": lambda t: json.dumps(t),
+    "g.json": lambda t: json.dumps({f"story {i}": {"text": x} for i, x in enumerate(t)}),
+    "h.json": lambda t: json.dumps({"text": {str(i): x for i, x in enumerate(t)}}),
     "e.json": lambda t: lines({"text": x} for x in t),
+    "i.json": lambda t: json.dumps(
+        {"train": [{"text": x} for x in t[:20]], "validation": [{"text": x} for x in t[20:]]}
+    ),
+    "j.json": lambda t: json.dumps({"train": t[:20], "test": t[20:]}),
+    "k.json": lambda t: json.dumps([[x] for x in t]),
+    "i.jsonl": lambda t: lines([x] for x in t),
+    "j.jsonl": lambda t: lines([i, "a title", x] for i, x in enumerate(t)),
+    "k.jsonl": lambda t: lines([t[:2], t[2:3], t[3:9], t[9:]]),
     "f.txt": lambda t: lines({"text": x} for x in t),
     "a.csv": table,
     "b.csv": lambda t: table(t, ";"),
     "c.txt": table,
     "d.tsv": lambda t: table(t, "\t"),
     "e.csv": lambda t: table(t, quoting=csv.QUOTE_ALL),
+    "f.csv": lambda t: table(t, ";").replace("Text", "Märchen"),
+    "g.csv": lambda t: "sep=;\n" + table(t, ";"),
 }
 
 
@@ -143,6 +155,25 @@ SHAPES = {
     "labels": (TALES, lambda t: "".join(f"=== Story {i} ===\n{x}\n\n" for i, x in enumerate(t))),
     "numbers": (TALES, lambda t: "".join(f"{i}.\n\n{x}\n\n" for i, x in enumerate(t, 1))),
     "headings": (TALES, lambda t: "# Tales\n\n" + "".join(f"## The {i}th\n\n{x}\n\n" for i, x in enumerate(t))),
+    "other signs": (TALES, "\n$$$\n".join),
+    "two dashes": (TALES, "\n--\n".join),
+    "dots": (TALES, "\n· · ·\n".join),
+    "form feeds": (TALES, "\n\f\n".join),
+    "form feeds before stories": (TALES, "\n\f".join),
+    "form feeds in lines": (TALES, "\f".join),
+    "front matter": (TALES, lambda t: "---\ntitle: The owl\n---\n" + "\n-----\n".join(t)),
+    "front matters": (
+        TALES,
+        lambda t: "".join(f"---\ntitle: {i}\ntags:\n  - owl\nlang: en\n---\n{x}\n" for i, x in enumerate(t)),
+    ),
+    "a word in capitals": (TALES, "\nEND\n".join),
+    "titles": (TALES, lambda t: "".join(f"Story {i}: The ball\n\n{x}\n\n" for i, x in enumerate(t))),
+    "Roman chapters": (TALES, lambda t: "".join(f"CHAPTER {'XIV'[i % 3]}\n\n{x}\n\n" for i, x in enumerate(t))),
+    "last lines": ([f"{x}\n\nThe End." for x in TALES], "\n\n".join),
+    "tokens of two kinds": (
+        TALES,
+        lambda t: "".join(f"{x}\n{('</s>', '<|endoftext|>')[i % 2]}\n" for i, x in enumerate(t)),
+    ),
     "mentioned": ([f"{x} He wrote <|endoftext|> on it." for x in FLAT], "\n\n".join),
 }
 
@@ -229,6 +260,63 @@ def test_all_kinds_in_a_folder_are_read_and_what_is_none_is_left_out(tmp_path):
     assert len(reader.left_out) == 2 and "d.csv has no field" in reader.left_out[0] and "empty" in reader.left_out[1]
 
 
+def test_what_lies_behind_links_is_read_once(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "a.txt").write_text("\n\n".join(FLAT), encoding="utf-8")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "inner").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "again").symlink_to(tmp_path / "near")  # a circle
+    assert [path.name for path in find_files(tmp_path / "near").splits["train"]] == ["a.txt"]
+
+
+def test_what_tells_about_stories_is_left_out(tmp_path):
+    about = ["CONTRIBUTING.md", "AUTHORS.txt", "SHA256SUMS.txt", "vocab.txt", "README_de.md"]
+    about += ["notes.txt", "sources.csv", "urls.txt"]
+    for name in [*about, "a.txt"]:
+        (tmp_path / name).write_text("x")
+    found = find_files(tmp_path)
+    assert [path.name for path in found.splits["train"]] == ["a.txt"] and len(found.left_out) == len(about)
+
+
+def test_lines_that_look_like_titles_may_be_stories(tmp_path):
+    texts = [f"Story {i}: One day, Tim found a red ball under the old tree and ran home." for i in range(24)]
+    (tmp_path / "a.txt").write_text("\n".join(texts), encoding="utf-8")
+    assert read(tmp_path / "a.txt") in (texts, ["\n".join(texts)])  # nothing of them is lost
+
+
+def test_a_file_each_with_front_matter(tmp_path):
+    for number, tale in enumerate(TALES):
+        (tmp_path / f"{number:04}.md").write_text(f"---\ntitle: Tale {number}\n---\n\n{tale}\n", encoding="utf-8")
+    assert sorted(everything(tmp_path)) == sorted(TALES)
+
+
+def test_splits_in_one_file_and_front_matter_are_named(tmp_path):
+    (tmp_path / "a.json").write_text(ROWS["j.json"](TALES))
+    (tmp_path / "b.txt").write_text(SHAPES["front matter"][1](TALES), encoding="utf-8")
+    (tmp_path / "c.txt").write_text("---\nTom: Good day, owl, and thank you!\n---\n" * 9)  # a play has no front matter
+    remarks = [" ".join(open_stories(tmp_path / name).remarks) for name in ("a.json", "b.txt", "c.txt")]
+    assert "holds splits, which are read as one" in remarks[0] and "'---' that tell about it" in remarks[1]
+    assert remarks[2] == ""
+
+
+def test_pages_that_end_within_sentences_are_no_stories(tmp_path):
+    text = "\n\n".join(FLAT)
+    (tmp_path / "a.txt").write_text("\f".join(text[i : i + 300] for i in range(0, len(text), 300)), encoding="utf-8")
+    assert len(read(tmp_path / "a.txt")) == len(FLAT)
+
+
+def test_rules_of_two_kinds_are_named(tmp_path):
+    (tmp_path / "a.txt").write_text("".join(f"{x}\n{('---', '***')[i % 2]}\n" for i, x in enumerate(TALES)), "utf-8")
+    assert "lines of '***', 12 to 12, are taken for a part of stories" in open_stories(tmp_path / "a.txt").unit
+
+
+def test_a_chat_has_no_stories(tmp_path):
+    chat = [{"role": "user", "content": "Tell me a story."}, {"role": "assistant", "content": FLAT[0]}]
+    (tmp_path / "a.jsonl").write_text(lines([{"messages": chat}] * 9))
+    with pytest.raises(InputError, match="holds chats \\(in its field 'messages'\\), not stories; write each"):
+        open_stories(tmp_path / "a.jsonl")
+
+
 def test_bad_rows_are_counted_and_shown(tmp_path):
     good = [json.dumps({"text": x}).encode() for x in FLAT]
     bad = [b'{"text": "half \\ud83d"}', b'{"text": 7}', b'{"txt": "x"}', b"{text: x}", b'{"text": "caf\xe9"}', b"[1]"]
@@ -268,3 +356,43 @@ def test_any_text_comes_back_between_named_separators(tmp_path, texts, encoding,
     texts = [text.replace(separator, "") for text in texts]
     (tmp_path / "a.txt").write_bytes(separator.join(texts).encode(encoding))
     assert read(tmp_path / "a.txt", separator=separator) == [t for t in map(str.strip, texts) if t]
+
+
+WORDS_TOLD = """
+    the owl ran home Zoë's naïve 3 — and, “Yes!” said (perhaps) ёлка 猫が 「はい」 กระต่าย 🐢 x<y 50% A
+"""
+SENTENCE = st.lists(st.sampled_from(WORDS_TOLD.split()), min_size=6, max_size=14).map(
+    lambda words: f"Then {' '.join(words)} slept."
+)
+PARAGRAPH = st.lists(SENTENCE, min_size=2, max_size=4).map(" ".join)
+TOLD = st.lists(st.lists(PARAGRAPH, min_size=1, max_size=3), min_size=6, max_size=16).map(
+    lambda tales: ["\n\n".join(tale) + f" It was tale {number}." for number, tale in enumerate(tales)]
+)
+LAID_OUT = st.tuples(
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from([*PACKERS, ""]),
+)
+GUESSED = ("many blank lines", "last lines", "mentioned")  # by how often a thing comes, which is fixed there
+
+
+def lay_out(path, text, layout):
+    encoding, line_end, packer = layout
+    data = text.replace("\n", line_end).encode(encoding)
+    path.write_bytes(PACKERS[packer](data) if packer else data)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TOLD, st.sampled_from(sorted(ROWS)), LAID_OUT)
+def test_any_tales_come_back_from_rows_of_any_kind(tmp_path, tales, name, layout):
+    lay_out(tmp_path / name, ROWS[name](tales), layout)
+    assert read(tmp_path / name) == tales
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TOLD, st.sampled_from(sorted(SHAPES.keys() - set(GUESSED))), LAID_OUT)
+def test_any_tales_come_back_from_texts_of_any_shape(tmp_path, tales, shape, layout):
+    texts, write = SHAPES[shape]
+    tales = [" ".join(tale.split()) for tale in tales] if texts is FLAT else tales
+    lay_out(tmp_path / "a.txt", write(tales), layout)
+    assert read(tmp_path / "a.txt") == tales

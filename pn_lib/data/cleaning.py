@@ -38,7 +38,8 @@ _ENCODING_ONLY = ftfy.TextFixerConfig(
 _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
 
 _OTHER_CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")  # beside U+0085, by which a text was read as the wrong code page
-_LINE_ENDS = re.compile("\r\n|[\r\v\f\x85]")
+_LINE_ENDS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+_OUTER = re.compile(r"\A[\s\ufeff]+|[\s\ufeff]+\Z")  # a byte order mark is left where files were joined
 
 
 def _mend_encoding(text: str) -> str:
@@ -55,7 +56,7 @@ MENDERS = {
     "damaged encoding": _mend_encoding,
     "composed characters": partial(unicodedata.normalize, "NFC"),
     "line endings": partial(_LINE_ENDS.sub, "\n"),
-    "outer whitespace": str.strip,
+    "outer whitespace": partial(_OUTER.sub, ""),
 }
 
 

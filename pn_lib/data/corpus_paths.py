@@ -22,6 +22,13 @@ TEXTS = (".txt", ".text", ".md")
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 ENDINGS = (*COLUMNS, *ROWS, *TEXTS)
 
+_SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+SPLITS = {name: split for split, names in _SPLIT_NAMES.items() for name in names}  # a split's name by its usual names
+
 
 @dataclass(frozen=True)
 class Naming:

@@ -1,28 +1,26 @@
 """The story files of a path, by split: which file belongs to which, which are left out, and why."""
 
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from huggingface_hub import RepoCard
 
-from pn_lib.data.corpus_paths import COMPRESSED, ENDINGS, ending
+from pn_lib.data.corpus_paths import COMPRESSED, ENDINGS, SPLITS, ending
 from pn_lib.errors import InputError
 
-_SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
-_SPLITS = {name: split for split, names in _SPLIT_NAMES.items() for name in names}
 _SHARD = r"(?:[-_.]?\d+(?:[-_]of[-_]\d+)?)?(?:-[0-9a-f]{8,})?"  # train-00000-of-00004-2d5a1467fff1081b
-_WHOLE_NAME = re.compile(rf"({'|'.join(_SPLITS)}){_SHARD}")
-_PART_OF_NAME = re.compile(rf"(?:(.*)[-_.])?({'|'.join(_SPLITS)})(?:[-_.](.*?))?{_SHARD}")
+_WHOLE_NAME = re.compile(rf"({'|'.join(SPLITS)}){_SHARD}")
+_PART_OF_NAME = re.compile(rf"(?:(.*)[-_.])?({'|'.join(SPLITS)})(?:[-_.](.*?))?{_SHARD}")
 # What lies beside data, by name, and holds no stories.
 _ABOUT = re.compile(
     r"(readme|license|licence|copying|notice|changelog|requirements|dataset_infos?|dataset_dict|state|config"
-    r"|metadata|package|tokenizer|tokenizer_config|generation_config)(\.\w+)?|cache-.*",
+    r"|metadata|package|tokenizer|tokenizer_config|generation_config|special_tokens_map|added_tokens|vocab|merges"
+    r"|contributing|code_of_conduct|citation|authors|checksums?|(sha|md5)\w*sums?|readme[-_]\w+)(\.\w+)?|cache-.*"
+    r"|(notes?|sources?|urls?|links?|credits|todo|manifest)\.(txt|text|md|csv|tsv)",
     re.IGNORECASE,
 )
 
@@ -50,7 +48,7 @@ def find_files(path: Path) -> Found:
     if path.is_file():
         return Found({"train": [path]}, [], [])
     declared = _declared(path)
-    everything = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+    everything = sorted(p for p in _walk(path) if p.is_file() and not _is_hidden(p.relative_to(path)))
     files = [p for p in everything if _is_story_file(p)]
     if not files:
         names = ", ".join(p.name for p in everything[:5]) or "it is empty"
@@ -68,6 +66,18 @@ def find_files(path: Path) -> Found:
         f"{p.relative_to(path)} ({reasons.get(p, 'no stories by its name')})" for p in everything if p not in used
     ]
     return Found({part: splits[part] for part in ("train", "validation") if part in splits}, left_out, remarks)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All that lies in a folder at any depth, behind links too, each folder once."""
+    seen: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+        else:
+            seen.add(real)
+            yield from (Path(root) / name for name in names)
 
 
 def _is_hidden(path: Path) -> bool:
@@ -103,7 +113,7 @@ def _told_by_parts(files: list[Path]) -> dict[Path, str]:
     alike: dict[tuple, dict[Path, str]] = {}
     for file in files:
         if match := _PART_OF_NAME.fullmatch(_stem(file)):
-            alike.setdefault((file.parent, match[1], match[3]), {})[file] = _SPLITS[match[2]]
+            alike.setdefault((file.parent, match[1], match[3]), {})[file] = SPLITS[match[2]]
     told: dict[Path, str] = {}
     for group in alike.values():
         if "train" in group.values() and len(set(group.values())) > 1:
@@ -115,8 +125,8 @@ def _split_of(path: Path) -> str | None:
     """The split that a file's whole name tells, or the name of a folder around it."""
     match = _WHOLE_NAME.fullmatch(_stem(path))
     if match:
-        return _SPLITS[match[1]]
-    return next((_SPLITS[part.lower()] for part in path.parts[-2::-1] if part.lower() in _SPLITS), None)
+        return SPLITS[match[1]]
+    return next((SPLITS[part.lower()] for part in path.parts[-2::-1] if part.lower() in SPLITS), None)
 
 
 def _declared(folder: Path) -> dict[str, list[Path]] | None:
@@ -154,5 +164,5 @@ def _by_split(folder: Path, data_files: object) -> dict[str, list[Path]]:
             found = sorted(p for p in folder.glob(pattern) if p.is_file())
             if not found:
                 raise InputError(f"folder {folder} lacks {pattern}, which its README.md declares")
-            splits.setdefault(_SPLITS.get(str(split).lower(), str(split)), []).extend(found)
+            splits.setdefault(SPLITS.get(str(split).lower(), str(split)), []).extend(found)
     return splits

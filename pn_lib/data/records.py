@@ -16,14 +16,17 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pn_lib.data.corpus_paths import SPLITS
 from pn_lib.errors import InputError, NoStoriesError
 
 BATCH = 1000  # rows of a column file held as Python objects at a time
 SAMPLE = 100  # rows by which the field of the stories is found
 USUAL_FIELDS = ("text", "story", "content", "stories", "body", "document", "article", "passage", "completion")
+CHATS = ("messages", "conversations", "conversation", "chat", "turns")
 LONG = 50  # characters that a column has on average, at least, to be taken for stories
 LONGEST_VALUE = 64_000_000  # characters of one JSON value
 DELIMITERS = ",\t;|"
+_EXCEL_LINE = r"\Asep=.\s*"  # by which Excel is told the delimiter
 
 # Integers of thousands of digits, in fields that nobody reads, are no fault.
 _decoder = json.JSONDecoder(parse_int=float)
@@ -49,13 +52,30 @@ def json_rows(file: TextIO, path: Path) -> Iterator[Any]:
     """
     head = list(islice(file, 5))  # a line may be a whole array; it is kept in memory once
     lines = [line for line in head if line.strip()]
-    if lines and lines[0].lstrip()[0] != "[" and any(isinstance(_value(line), dict | str) for line in lines):
+    values = [_value(line) for line in lines]
+    a_line_each = len(values) > 1 and all(isinstance(value, list) for value in values)
+    if a_line_each or (lines and lines[0].lstrip()[0] != "[" and any(isinstance(v, dict | str) for v in values)):
         rows = _json_lines(chain(head, file), path)
     else:
         rows = _json_values("".join(head), file, path)
-    first = next(rows, None)
-    yield from (_rows_within(first) or ([] if first is None else [first]))
-    yield from rows
+    first = list(islice(rows, SAMPLE))
+    if first and all(isinstance(row, list) for row in first):
+        yield from _rows_of_lists(first, rows)
+    else:
+        yield from (_rows_within(first[0]) or first if len(first) == 1 else first)  # only a single value holds rows
+        yield from rows
+
+
+def _rows_of_lists(first: list[list], rows: Iterator[Any]) -> Iterator[Any]:
+    """Lists of one length are rows with columns, by their numbers; those of any length hold a story in each place."""
+    widths = {len(row) for row in first}
+    for row in chain(first, rows):
+        if not isinstance(row, list) or len(widths) > 1:
+            yield from row if isinstance(row, list) else [row]
+        elif widths == {1}:
+            yield row[0] if len(row) == 1 else row
+        else:
+            yield {f"column {number}": cell for number, cell in enumerate(row, 1)}
 
 
 def _value(line: str) -> Any:
@@ -107,8 +127,21 @@ def _json_values(buffer: str, file: TextIO, path: Path) -> Iterator[Any]:
 
 
 def _rows_within(value: Any) -> list | None:
-    """The rows of an object that is no row itself: ``{"data": [row, ...]}``."""
-    if not isinstance(value, dict) or any(isinstance(v, str) and len(v) >= LONG for v in value.values()):
+    """The rows of an object that is no row itself: ``{"data": [row, ...]}``, ``{"12": row, ...}`` by their names,
+    or those of all splits, ``{"train": [row, ...], "validation": [row, ...]}``."""
+    if not isinstance(value, dict):
+        return None
+    if value and value.keys() <= SPLITS.keys() and all(isinstance(rows, list) for rows in value.values()):
+        return list(chain.from_iterable(value.values()))
+    if len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
+        return _rows_within(inner)
+    named = list(value.values())
+    if len(named) > 2 and (
+        all(isinstance(v, str) and len(v) >= LONG for v in named)
+        or (all(isinstance(v, dict) for v in named) and len({tuple(v) for v in named}) == 1)
+    ):
+        return named
+    if any(isinstance(v, str) and len(v) >= LONG for v in named):
         return None
     lists = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict | str)]
     return lists[0] if len(lists) == 1 and (isinstance(lists[0][0], dict) or len(lists[0][0]) >= LONG) else None
@@ -120,7 +153,7 @@ def _rows_within(value: Any) -> list | None:
 def csv_shape(sample: str) -> tuple[str, bool] | None:
     """The delimiter of a table as text, and whether quotation marks enclose cells; None if it is no table whose first
     line names a usual field."""
-    header = sample.split("\n", 1)[0]
+    header = re.sub(_EXCEL_LINE, "", sample).split("\n", 1)[0]
     for delimiter in sorted(DELIMITERS, key=header.count, reverse=True):
         names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
         if any(name in USUAL_FIELDS for name in names) and all(len(name) <= 40 for name in names):
@@ -128,11 +161,17 @@ def csv_shape(sample: str) -> tuple[str, bool] | None:
     return None
 
 
+def likely_delimiter(sample: str) -> str:
+    """The delimiter of a table by its first line, cells in quotation marks apart: a comma where nothing tells."""
+    header = re.sub('"[^"]*"', "", re.sub(_EXCEL_LINE, "", sample).split("\n", 1)[0])
+    return max(DELIMITERS, key=header.count)
+
+
 def _quotes(sample: str, delimiter: str, columns: int) -> bool:
     """Whether quotation marks enclose cells: not if every line is a row as it stands, and the marks are a story's."""
     lines = [line for line in sample.split("\n")[:-1] if line]
     plain = all(line.count(delimiter) == columns - 1 for line in lines)
-    enclosed = any(re.search(rf'(^|{re.escape(delimiter)})"(?!").*[^"]"({re.escape(delimiter)}|$)', x) for x in lines)
+    enclosed = any(re.search(rf'(^|{re.escape(delimiter)})"(?:[^"]|"")+"({re.escape(delimiter)}|$)', x) for x in lines)
     return not plain or enclosed
 
 
@@ -145,6 +184,8 @@ def csv_rows(file: TextIO, path: Path, delimiter: str, quotes: bool) -> Iterator
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     reader = csv.reader((line.replace("\0", "\ufffd") for line in file), delimiter=delimiter, quoting=quoting)
     names: list[str] = next(reader, [])
+    if re.fullmatch(_EXCEL_LINE, delimiter.join(names)):
+        names = next(reader, [])
     if any(len(name) > 60 for name in names):  # no header: a story
         reader = chain([names], reader)
         names = [f"column {number}" for number in range(1, len(names) + 1)]
@@ -222,7 +263,8 @@ def find_field(rows: list[Any], field: str | None, path: Path) -> str | None:
             raise NoStoriesError(f"{path}, {bad.where} {bad.why}; give an object a line, or .txt")
         return None
     lengths = _text_lengths(rows)
-    known = ", ".join(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in _flat(row)))
+    names = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in _flat(row)))
+    known = ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
     if field is not None:
         if field not in lengths:
             raise InputError(f"{path} has no text in a field {field!r}; it has {known or 'no fields'}")
@@ -234,6 +276,11 @@ def find_field(rows: list[Any], field: str | None, path: Path) -> str | None:
         return best
     if first is not None and lengths[first] >= LONG and (second is None or 2 * lengths[second] < lengths[first]):
         return first
+    if chats := next((n for n in names if n.rpartition(".")[2] in CHATS), None):
+        raise NoStoriesError(
+            f"{path} holds chats (in its field {chats!r}), not stories; write each story as a row of its own, such "
+            'as {"text": "..."}'
+        )
     raise NoStoriesError(
         f"{path} has no field 'text' or another that is clearly the stories, only {known or 'no fields'}; "
         'name it in [data] of a profile: field = "..."'

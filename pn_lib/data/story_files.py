@@ -1,5 +1,6 @@
 """One file of stories, whatever its kind: what it holds, how that was found, and the stories themselves."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,13 +9,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pn_lib.data.corpus_paths import COLUMNS, FOUND, ROWS, TEXTS, Naming, ending
-from pn_lib.data.records import SAMPLE, Damaged, column_rows, csv_rows, csv_shape, find_field, getter, json_rows
+from pn_lib.data.corpus_paths import COLUMNS, FOUND, ROWS, SPLITS, TEXTS, Naming, ending
+from pn_lib.data.records import (
+    SAMPLE,
+    Damaged,
+    column_rows,
+    csv_rows,
+    csv_shape,
+    find_field,
+    getter,
+    json_rows,
+    likely_delimiter,
+)
 from pn_lib.data.text_files import find_encoding, is_text, open_text, read_head, told
 from pn_lib.data.units import SAMPLE as TEXT_SAMPLE
-from pn_lib.data.units import are_single_stories, find_unit, named_unit, split_text
+from pn_lib.data.units import are_single_stories, find_unit, front_matter, named_unit, split_text
 from pn_lib.errors import NoStoriesError
 
+_FIRST_NAME = re.compile(r'\s*\{\s*"(\w+)"\s*:\s*\[')  # of an object around rows
 EXAMPLES = 3  # bad rows that are shown
 
 
@@ -92,10 +104,14 @@ def open_stories(path: Path, naming: Naming = FOUND) -> StoryFile:
     kind, remarks = _kind(path, sample), [remark] if remark else []
     if kind != "text":
         return _open_rows(path, naming, kind, encoding, sample, remarks)
+    if front := front_matter(sample):
+        remarks.append(f"{path.name} begins with lines between '---' that tell about it; they are left out")
+    sample = sample[len(front) :]
     unit = named_unit(naming.unit, naming.separator, sample) or find_unit(path, sample, whole)
 
     def pieces() -> Iterator[str]:
         with open_text(path, encoding) as file:
+            file.read(len(front))
             yield from split_text(file, unit, path)
 
     return StoryFile(path, kind, unit.name, remarks, _rows=pieces, _get=getter(None))
@@ -111,7 +127,10 @@ def _open_columns(path: Path, naming: Naming) -> StoryFile:
 def _open_rows(path: Path, naming: Naming, kind: str, encoding: str, sample: str, remarks: list[str]) -> StoryFile:
     read = partial(json_rows, path=path)
     if kind == "CSV":
-        delimiter, quotes = csv_shape(sample) or ("\t" if ending(path) in (".tsv", ".tab") else ",", True)
+        delimiter, quotes = csv_shape(sample) or (
+            "\t" if ending(path) in (".tsv", ".tab") else likely_delimiter(sample),
+            True,
+        )
         read = partial(csv_rows, path=path, delimiter=delimiter, quotes=quotes)
 
     def rows() -> Iterator[Any]:
@@ -120,6 +139,11 @@ def _open_rows(path: Path, naming: Naming, kind: str, encoding: str, sample: str
 
     if ROWS.get(ending(path)) != kind:
         remarks = [*remarks, f"{path.name} holds {kind}, read as such"]
+    if kind == "JSON" and (match := _FIRST_NAME.match(sample)) and match[1] in SPLITS:
+        remarks = [
+            *remarks,
+            f"{path.name} holds splits, which are read as one; save each in a file of its own to keep them",
+        ]
     name = _field(path, rows(), naming)
     return StoryFile(
         path, kind, "a row" if name is None else f"a row's {name!r}", remarks, _rows=rows, _get=getter(name)
@@ -149,7 +173,8 @@ def holds_single_stories(files: list[Path]) -> bool:
         except NoStoriesError:
             continue
         with told(path), open_text(path, find_encoding(path, head)[0]) as file:
-            samples.append(file.read(TEXT_SAMPLE))
+            sample = file.read(TEXT_SAMPLE)
+            samples.append(sample[len(front_matter(sample)) :])
     return are_single_stories(samples)
 
 

@@ -16,16 +16,27 @@ SAMPLE = 1_000_000  # characters of a text by which its unit is found
 LONGEST_STORY = 20_000_000  # characters; a longer one means that nothing separates the stories
 IMPLAUSIBLE = 50_000  # characters; so long are no short stories on average
 
-BLANK_LINE = r"\n\s*\n"
+BLANK_LINE = r"[\n\x85\u2029]\s*[\n\x85\u2029]"  # mainframes end lines with U+0085, Unicode paragraphs with U+2029
 _BLANK_LINES = r"\n[^\S\n]*\n[^\S\n]*\n\s*"  # two or more
 _END = r"[^\s\"'`“‘(\[{<«]"  # what a separator may stand right behind: not a space or an opening quote, as in prose
 # <|endoftext|>, </s>, <story>, [SEP]
 _MARKER = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?[A-Za-z][\w-]{0,30}/?>|\[/?[A-Z][A-Z_]{1,20}\]|<</?[\w ]{1,30}>>")
+_ENDS = ("</s>", "<eos>", "<|eos|>", "<|end_of_text|>", "<|im_end|>")  # stand beside <|endoftext|> in joined files
 _HTML = re.compile(r"</?(p|br|b|i|em|strong|u|span|div|a|h\d|li|ul)/?>", re.IGNORECASE)
-_RULE = r"(?:([-=_*~#+•—–⁂◆%§])[^\S\n]?(?:\1[^\S\n]?){2,}|[%⁂§])"  # a line of dashes, stars ...
+# A line of dashes, stars ...: one sign again and again. Signs that end or open speech may stand alone in prose.
+_RULE = r"(?:([^\w\s.!?…\"'‘’“”«»])[^\S\n]?(?:\1[^\S\n]?)+|\"{3,}|[%⁂§\f])"
 _LABEL = r"([-=*#~_+<>])\1+[^\S\n]*[\w .:]{1,40}?[^\S\n]*([-=*#~_+<>])\2+"  # === Story 12 ===
 _NUMBER = r"\W{0,2}(?:(?:[Ss]tory|STORY|[Tt]ale|[Cc]hapter|CHAPTER)\W{0,2})?\d{1,7}\W{0,2}"  # Story 12, or 12.
+# A line that names a story or its end, in capitals or with a number: Story 12: The fox, CHAPTER IV, END.
+_TITLE = (
+    r"(?:(?i:story|tale|chapter)[^\S\n]+(?:\d{1,7}|[IVXLC]{1,7})\b(?:[^\S\n]*[:.–—-].{0,80}|[^\S\n]*)|END|NEXT|STOP)"
+)
+_LAST_LINES = [f"{words}{sign}" for words in ("The End", "The end", "THE END", "the end") for sign in ("", ".", "!")]
+_THE_END = "(?:" + "|".join(rf"(?<=\n{line})" for line in map(re.escape, _LAST_LINES)) + r")[^\S\n]*\n\s*"  # it stays
 _HEADING = re.compile(r"^(#{1,6})[^\S\n]+\S.*$", re.MULTILINE)
+# Lines between two of "---" that say something of a text, as Markdown's tools write them: title: The fox. Names of a
+# play's speakers have capitals.
+_FRONT = r"^---[^\S\n]*\n(?:[a-z][\w-]*[^\S\n]*:(?:[^\S\n].*)?\n(?:[^\S\n]+.*\n|-[^\S\n].*\n)*)+---[^\S\n]*$"
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'”’»」』)\]*_]*\s*$")
 
 
@@ -50,13 +61,20 @@ def named_unit(unit: str | None, separator: str | None, sample: str) -> Unit | N
 def find_unit(path: Path, sample: str, whole: bool) -> Unit:
     """The likely unit of a text by its ``sample``, its beginning or the ``whole`` of it.
 
-    Looked for, in this order: tokens such as ``<|endoftext|>``; repeated lines of dashes and the like, or numbers;
-    Markdown headings; long lines; blank lines.
+    Looked for, in this order: tokens such as ``<|endoftext|>``; front matter; repeated lines of dashes and the like, or
+    numbers; form feeds; Markdown headings; long lines; blank lines.
 
     Raises:
         InputError: nothing in it separates stories.
     """
-    unit = _markers(sample) or _separator_lines(sample) or _headings(sample) or _lines_or_blocks(sample)
+    unit = (
+        _markers(sample)
+        or _front_matters(sample)
+        or _separator_lines(sample)
+        or _form_feeds(sample)
+        or _headings(sample)
+        or _lines_or_blocks(sample)
+    )
     pieces = [piece for piece in re.split(f"(?m:{unit.boundary})", sample) if piece and piece.strip()]
     if fmean(map(len, pieces or [""])) > IMPLAUSIBLE or (len(pieces) == 1 and not whole):
         raise InputError(
@@ -86,25 +104,55 @@ def _markers(sample: str) -> Unit | None:
         return None
     used = {token: pattern for token, (count, pattern) in patterns.items() if 2 * count >= most}
     if "<|endoftext|>" in patterns:
-        used = {"<|endoftext|>": patterns["<|endoftext|>"][1]}
+        used = {token: pattern for token, pattern in used.items() if token in _ENDS}
+        used["<|endoftext|>"] = patterns["<|endoftext|>"][1]
     return Unit(f"what stands between {' and '.join(sorted(used))}", "|".join(used.values()))
 
 
 def _separator_lines(sample: str) -> Unit | None:
     """Lines without a word of a story, again and again: rules, labels, numbers."""
     shapes: Counter[tuple[str, str]] = Counter()
-    for match in re.finditer(r"^[^\S\n]*(\S.{0,98})$", sample, re.MULTILINE):
-        line = match[1].rstrip()
+    for match in re.finditer(r"^[^\S\n\f]*([\S\f].{0,98})$", sample, re.MULTILINE):
+        line = match[1].rstrip(" \t")
         if rule := re.fullmatch(_RULE, line):
             sign = re.escape(rule[1] or line)
-            shapes[line[:5], rf"(?:{sign}[^\S\n]?){{{3 if rule[1] else 1},}}"] += 1
+            shapes[line[:5], rf"(?:{sign}[^\S\n]?){{{2 if rule[1] else 1},}}"] += 1
         elif re.fullmatch(_LABEL, line) or re.fullmatch(_NUMBER, line):
             shape = re.sub(r"\d+", "0", line)
             shapes[shape, re.sub("0", r"\\d+", re.escape(shape))] += 1
-    [((shown, pattern), count)] = shapes.most_common(1) or [(("", ""), 0)]
+        elif re.fullmatch(_TITLE, line):
+            shapes[line if line.isupper() and line.isalpha() else "Story 1: a title", _TITLE] += 1
+    [((shown, pattern), count), *others] = shapes.most_common(2) or [(("", ""), 0)]
     if count < 2 or len(sample) < 40 * count:
         return None
-    return Unit(f"what stands between lines of {shown!r}", rf"^[^\S\n]*{pattern}[^\S\n]*$")
+    boundary = rf"^[^\S\n\f]*{pattern}[^\S\n]*$"
+    between = [piece for piece in re.split(f"(?m:{boundary})", sample) if piece.strip()]
+    if 2 * len(between) < count:
+        return None  # these lines are the stories: nothing stands between most of them
+    name = f"what stands between lines of {shown!r}"
+    if others and 2 * others[0][1] >= count:  # scenes, perhaps; a person knows
+        name += f" (lines of {others[0][0][0]!r}, {others[0][1]:,} to {count:,}, are taken for a part of stories)"
+    return Unit(name, boundary)
+
+
+def front_matter(text: str) -> str:
+    """What ``text`` begins with and is about it: lines such as ``title: The fox`` between two lines of ``---``."""
+    match = re.match(rf"\s*{_FRONT}", text, re.MULTILINE)
+    return match[0] if match else ""
+
+
+def _front_matters(sample: str) -> Unit | None:
+    if not re.search(_FRONT, sample, re.MULTILINE):
+        return None
+    return Unit("what follows lines about it between '---' (themselves left out)", _FRONT)
+
+
+def _form_feeds(sample: str) -> Unit | None:
+    """Form feeds behind whole sentences; a page that ends anywhere is no story."""
+    before = sample.split("\f")[:-1]
+    if len(before) < 2 or sum(bool(_SENTENCE_END.search(text[-100:])) for text in before) < 0.8 * len(before):
+        return None
+    return Unit("what stands between form feeds", r"\f")
 
 
 def _headings(sample: str) -> Unit | None:
@@ -120,6 +168,8 @@ def _lines_or_blocks(sample: str) -> Unit:
     blocks = [block for block in re.split(BLANK_LINE, sample) if block.strip()]
     if len(lines) >= 3 and len(blocks) - 1 <= 0.02 * len(lines) and _are_stories(lines):
         return Unit("a line", r"\n")
+    if 5 <= len(re.findall(_THE_END, sample)) <= len(sample) / 40:
+        return Unit("what ends with a line 'The End'", _THE_END)
     wide = len(re.findall(_BLANK_LINES, sample))
     paragraphs = fmean(map(len, blocks or [""])) < 300
     if paragraphs and wide >= 2 and 0.1 * len(blocks) <= wide <= 0.6 * len(blocks):
@@ -140,7 +190,7 @@ def are_single_stories(samples: list[str]) -> bool:
     paragraphs, with nothing in them that separates stories."""
     if len(samples) < 5 or median(map(len, samples)) > 10_000:
         return False
-    if any(_markers(sample) or _separator_lines(sample) for sample in samples):
+    if any(_markers(sample) or _separator_lines(sample) or _form_feeds(sample) for sample in samples):
         return False
     blocks = [[b for b in re.split(BLANK_LINE, sample) if b.strip()] for sample in samples]
     if median(map(len, blocks)) <= 1:

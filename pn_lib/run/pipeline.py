@@ -20,7 +20,7 @@ from pn_lib.run.report import REPORT_FILES, build_report, report_key
 from pn_lib.run.room import check_room
 from pn_lib.run.run import run_name, work_folder
 from pn_lib.run.stage_times import StageTimes
-from pn_lib.run.stages import Stage, load_stages, maker, output_root, stage_key
+from pn_lib.run.stages import Stage, corpus_state, load_stages, maker, output_root, stage_key
 from pn_lib.training.distributed import best_device
 
 FIGURE_ENDINGS = ("svg", "png", "json")
@@ -62,6 +62,7 @@ class Pipeline:
         with self._locked(wait=False):
             self.say(inspect_corpus(self.corpus, self.profile, AT_START))
             self.say(hardware.summary(best_device()))
+            self._begin()
             self._bring_stages_up_to_date(self.stages)
             return self._bring_report_up_to_date()
 
@@ -73,6 +74,7 @@ class Pipeline:
         """
         last = self.stages.index(maker(artifact, self.stages))
         with self._locked(wait=True):
+            self._begin()
             self._bring_stages_up_to_date(self.stages[: last + 1])
 
     @contextmanager
@@ -90,16 +92,33 @@ class Pipeline:
         try:
             for folder in (self.results, self.figures, self.report):
                 remove_unfinished(folder)
-            card = {
-                "run": self.name,
-                "profile": self.profile.name,
-                "corpus": self.corpus,
-                "settings": self.profile.settings(),
-            }
-            write_json(self.results / "run.json", card)
             yield
         finally:
             lock.release()
+
+    def _begin(self) -> None:
+        """Write down what the run is made from, and say if an earlier one of its name was made from something else."""
+        path = self.results / "run.json"
+        card = {
+            "run": self.name,
+            "profile": self.profile.name,
+            "corpus": self.corpus,
+            "content": corpus_state(self.corpus),
+            "settings": self.profile.settings(),
+        }
+        if path.exists() and any((self.results / "stages").glob("*.json")):
+            was = read_json(path)
+            if was["corpus"] != self.corpus:
+                self._say_replaced(f"was made from {was['corpus']} and is now made from {self.corpus}")
+            elif was.get("content", card["content"]) != card["content"]:
+                self._say_replaced(f"was made from {self.corpus} as it was before; it has changed since")
+        write_json(path, card)
+
+    def _say_replaced(self, why: str) -> None:
+        self.say(
+            f"run {self.name} {why}: this replaces its results, figures and report; only experiments that the stories "
+            f"do not enter are kept (to keep all, copy results/{self.name}, figures/{self.name} and report/{self.name})"
+        )
 
     def _bring_stages_up_to_date(self, stages: list[Stage]) -> None:
         if self.corpus == "tinystories" and self._must_fetch(stages[0]):
@@ -166,7 +185,8 @@ class Pipeline:
             self.say("report: unchanged")
         else:
             started = time.perf_counter()
-            build_report(self.name)
+            for note in build_report(self.name):
+                self.say(note)
             write_json(self._manifest_path("report"), {"key": key})
             self.say(f"report: done in {time.perf_counter() - started:.0f} s")
         return files[:2]

@@ -1,7 +1,9 @@
 """How figures look: one style, colours that the colour-blind tell apart, words for those who cannot see them."""
 
 import os
+import warnings
 from io import BytesIO
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,6 +13,8 @@ from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageChops, ImageOps
+
+from pn_lib.run.fonts import USUAL, fit_fonts
 
 # Okabe & Ito (2008), in an order whose neighbours also differ in lightness, so that grey print keeps them apart
 COLOURS = {
@@ -46,7 +50,7 @@ def use_style() -> None:
             "figure.dpi": 100,
             "figure.constrained_layout.use": True,
             "font.family": "sans-serif",
-            "font.sans-serif": ["DejaVu Sans"],
+            "font.sans-serif": [USUAL],
             "font.size": 10,
             "axes.titlesize": 11,
             "axes.titlelocation": "left",
@@ -73,12 +77,24 @@ def use_style() -> None:
         formatters["text/plain"].for_type(Figure, _words)
 
 
+def draw(figure: Figure, **options: Any) -> bytes:
+    """A figure as ``savefig`` saves it with ``options``; letters that the usual font lacks come from other fonts."""
+    drawn = _drawn(figure, options)
+    return _drawn(figure, options) if fit_fonts(figure) else drawn
+
+
+def _drawn(figure: Figure, options: dict[str, Any]) -> bytes:
+    drawn = BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # fit_fonts tells of them, once
+        figure.savefig(drawn, **options)
+    return drawn.getvalue()
+
+
 def draw_png(figure: Figure) -> bytes:
     """The PNG of a figure, drawn when it is asked for first or has changed since: drawing takes the most time."""
     if figure.stale or not hasattr(figure, "drawn_png"):
-        drawn = BytesIO()
-        figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
-        figure.drawn_png = drawn.getvalue()
+        figure.drawn_png = draw(figure, format="png", dpi=DPI, metadata={"Software": None})
         figure.stale = False  # savefig has only changed the resolution, and changed it back
     return figure.drawn_png
 

@@ -31,8 +31,8 @@ def report_key(results: Path, figures: Path) -> str:
     return make_key(parts)
 
 
-def build_report(run: str) -> None:
-    """Make the report of ``run`` in a process of its own.
+def build_report(run: str) -> list[str]:
+    """Make the report of ``run`` in a process of its own, and return what its builder notes.
 
     Raises:
         InputError: something that the report is made of is missing or damaged.
@@ -43,3 +43,4 @@ def build_report(run: str) -> None:
     if done.returncode:
         message = (done.stderr.strip() or done.stdout.strip()).removeprefix("error: ")
         raise InputError(message) if done.returncode == 2 else StageError(f"the report failed:\n{message}")
+    return [line for line in done.stderr.splitlines() if line.startswith("note: ")]

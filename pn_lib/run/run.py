@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from pn_lib.data.corpus_paths import corpus_name
 from pn_lib.errors import InputError, suggestion
 from pn_lib.files import atomic, check_writable, read_json, write_json, write_text
-from pn_lib.run.plotting import draw_png
+from pn_lib.run.plotting import draw, draw_png
 from pn_lib.run.profile import load_profile
 from pn_lib.run.results.result import Result, Row
 from pn_lib.run.sections import Sections
@@ -116,7 +116,7 @@ class Run:
         }
         write_json(folder / f"{name}.json", sidecar)  # first: whatever lies beside it then has an owner
         with atomic(folder / f"{name}.svg") as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
+            temporary.write_bytes(draw(figure, format="svg", metadata={"Date": None}))
         figure.set_layout_engine("none")  # it is laid out now, which takes as long as to draw it
         with atomic(folder / f"{name}.png") as temporary:
             temporary.write_bytes(draw_png(figure))

@@ -96,13 +96,13 @@ def stage_key(stage: Stage, profile: Profile, corpus: str, results: Path, *, wit
         "profile": declared_values(profile, stage.profile, stage.name),
         "corpus": corpus,
         # Only the first stage looks at the corpus itself; the others see it through what that one wrote.
-        "data": None if stage.reads else _corpus_state(corpus),
+        "data": None if stage.reads else corpus_state(corpus),
         "reads": {name: digest(results / name) for name in stage.reads if (results / name).exists()},
     }
     return make_key(parts)
 
 
-def _corpus_state(corpus: str) -> str | None:
+def corpus_state(corpus: str) -> str | None:
     """What can change about a corpus while its name stays: the files of a path. The others are set by pn_lib's code."""
     return None if corpus in NAMED_CORPORA else digest(corpus_path(corpus, output_root()))
 
