@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib.font_manager import fontManager
 from report_example import FIGURES, NAME, REPORT, Example
 
 from pn_lib.errors import InputError
@@ -33,6 +34,18 @@ def test_text_of_stories_cannot_break_the_markup(example: Example) -> None:
     paths = build(example.write().root, NAME)
     html = paths[0].read_text(encoding="utf-8")
     assert "*a* [b](c) $d$ | {{ e }} @@fig-x@@ # &quot;f&quot; &lt;g&gt;" in html
+
+
+def test_stories_in_letters_that_no_font_here_has_are_set_and_told_of(
+    example: Example, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    own = [font for font in fontManager.ttflist if font.name.startswith("DejaVu")]
+    monkeypatch.setattr(fontManager, "ttflist", own)
+    example.jsons["evaluation"]["gallery"][0]["endings"]["transformer"] = "ある朝、りすは Zoë に会いました。"
+    pdf = build(example.write().root, NAME)[1]
+    assert pdf.read_bytes().startswith(b"%PDF")
+    notes = capsys.readouterr().err.splitlines()
+    assert len(notes) == 1 and notes[0].startswith("note: no font on this machine has Japanese")
 
 
 def test_a_missing_key_stops_the_build_with_one_sentence(example: Example) -> None:

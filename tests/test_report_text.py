@@ -142,6 +142,16 @@ def test_natural_stories_make_no_exact_claim(example: Example) -> None:
     assert "Exact entropy" not in text and "Inside the language" not in text and "places |" not in text
 
 
+def test_measures_of_other_scripts_and_languages_say_what_they_are(example: Example) -> None:
+    assert "counted as a word" not in example.text() and "of the stories open with" in example.text()
+    data = example.jsons["data"]
+    data["splits"]["train"]["characters"] = data["splits"]["train"]["words"] + 10
+    data["openings"] |= {"once_upon_a_time": 0.0, "most_common": [["ある朝、りくは", 0.2]]}
+    text = example.text()
+    assert "each of its letters is counted as a word" in text and "of the stories open with" not in text
+    assert "The most common opening words are “ある朝、りくは”" in text
+
+
 def test_timings_closer_than_ten_percent_are_called_the_same(example: Example) -> None:
     assert "the Transformer trains 2.0 times as fast as the Mamba" in example.text()
     example.jsons["timings/mamba"]["models"]["mamba"]["tokens_per_second"] = 7800
