@@ -17,6 +17,7 @@ from pn_lib.run.inspect_command import AT_START, inspect_corpus
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.report import REPORT_FILES, build_report, report_key
+from pn_lib.run.results.provenance import RunCard
 from pn_lib.run.room import check_room
 from pn_lib.run.run import run_name, work_folder
 from pn_lib.run.stage_times import StageTimes
@@ -99,20 +100,20 @@ class Pipeline:
     def _begin(self) -> None:
         """Write down what the run is made from, and say if an earlier one of its name was made from something else."""
         path = self.results / "run.json"
-        card = {
-            "run": self.name,
-            "profile": self.profile.name,
-            "corpus": self.corpus,
-            "content": corpus_state(self.corpus),
-            "settings": self.profile.settings(),
-        }
+        card = RunCard(
+            run=self.name,
+            profile=self.profile.name,
+            corpus=self.corpus,
+            content=corpus_state(self.corpus),
+            settings=self.profile.settings(),
+        )
         if path.exists() and any((self.results / "stages").glob("*.json")):
             was = read_json(path)
-            if was["corpus"] != self.corpus:
+            if was.get("corpus", self.corpus) != self.corpus:
                 self._say_replaced(f"was made from {was['corpus']} and is now made from {self.corpus}")
-            elif was.get("content", card["content"]) != card["content"]:
+            elif was.get("content", card.content) != card.content:
                 self._say_replaced(f"was made from {self.corpus} as it was before; it has changed since")
-        write_json(path, card)
+        card.write(path)
 
     def _say_replaced(self, why: str) -> None:
         self.say(

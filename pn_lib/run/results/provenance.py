@@ -14,6 +14,8 @@ class RunCard(Result):
     run: str = Field(description="its name")
     profile: str = Field(description="the profile")
     corpus: str = Field(description="the corpus, as the command line names it")
+    # Not in the files of earlier runs
+    content: str | None = Field(None, description="digest of the corpus' files; null if pn_lib makes or fetches them")
     settings: Settings = Field(description="all settings of the profile")
 
 
