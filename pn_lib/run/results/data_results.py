@@ -57,10 +57,10 @@ class Openings(Part):
 
 
 class Entropy(Part):
-    bits_per_story: float = Field(description="bits a story, estimated from stories that the source told")
+    bits_per_story: float = Field(description="bits a story, estimated from stories of the source")
     bits_per_byte: float = Field(description="bits per byte, of the same stories")
     standard_error: float = Field(description="standard error of bits_per_byte")
-    stories: int = Field(description="how many the source told")
+    stories: int = Field(description="how many stories of the source")
     validation_bits_per_byte: float = Field(description="bits per byte of the validation stories by the source itself")
 
 

@@ -49,7 +49,7 @@ class JudgePair(Part):
 
 
 class Leaning(Part):
-    correlation: float | None = Field(description="of grade and length within tellers; null where undefined")
+    correlation: float | None = Field(description="of grade and length within models; null where undefined")
     points_per_word: Estimate | None = Field(description="slope of the same; null where all lengths are equal")
 
 
@@ -61,7 +61,7 @@ class LengthBias(Part):
 
 
 class TellerPair(Part):
-    tellers: tuple[str, str] = Field(description="the two tellers")
+    tellers: tuple[str, str] = Field(description="the two models")
     pairs: int = Field(description="beginnings compared in both orders")
     flips: Estimate = Field(description="share of pairs whose verdict changed with the order")
     first_wins: float = Field(description="share of verdicts for whichever stood first")
@@ -85,10 +85,10 @@ class JudgeGrades(Part):
     tokens_in: int = Field(description="tokens read")
     tokens_out: int = Field(description="tokens written")
     cost: float | None = Field(description="in the currency of its prices; null without prices")
-    tellers: dict[str, GradedTeller] = Field(description="by teller")
+    tellers: dict[str, GradedTeller] = Field(description="by model")
     between_repeats: Agreements | None = Field(description="agreement of the judge with itself; null with one repeat")
     length_bias: LengthBias = Field(description="how grades go with length")
-    pairs: list[TellerPair] = Field(description="tellers compared in pairs")
+    pairs: list[TellerPair] = Field(description="models compared in pairs")
 
 
 class JudgeResult(Result):
@@ -97,6 +97,6 @@ class JudgeResult(Result):
     FILE: ClassVar = "judge.json"
     completions: str | None = Field(description="SHA-256 of the endings that were judged; null if they are gone")
     protocol: Protocol = Field(description="how it was graded")
-    stories: dict[str, int] = Field(description="by teller, endings judged")
+    stories: dict[str, int] = Field(description="by model, endings judged")
     judges: dict[str, JudgeGrades] = Field(description="by judge")
     between_judges: list[JudgePair] = Field(description="agreement of every two judges")

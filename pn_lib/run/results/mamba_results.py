@@ -15,7 +15,7 @@ class MatchedModel(Part):
     bits_per_byte_mean: float = Field(description="loss on the validation stories, mean over seeds")
     low: float | None = Field(description="lower end of its 95 % interval over seeds; null with one")
     high: float | None = Field(description="upper end")
-    seeds: int = Field(description="trainings")
+    seeds: int = Field(description="runs")
     standard_deviation: float | None = Field(description="of the loss over seeds, bits per byte; null with one")
     config: Settings = Field(description="the model's configuration")
 
@@ -57,8 +57,8 @@ class TaskRow(Part):
 class Task(Part):
     task: str = Field(description="selective copying or induction heads")
     trained: int = Field(description="longest trained length, tokens")
-    seeds: int = Field(description="trainings of each model")
-    plan: Settings = Field(description="models and trainings")
+    seeds: int = Field(description="runs of each model")
+    plan: Settings = Field(description="models and budgets")
     rows: list[TaskRow] = Field(description="right answers by length, means over seeds")
 
 

@@ -19,7 +19,7 @@ class CompletionsResult(Result):
     FILE: ClassVar = "completions.json"
     beginnings: list[str] = Field(description="beginnings of held-out stories")
     temperature: float = Field(description="temperature of sampling")
-    tellers: dict[str, list[list[Ending]]] = Field(description="by teller, for each beginning, its endings")
+    tellers: dict[str, list[list[Ending]]] = Field(description="by model, for each beginning, its endings")
 
 
 class Sampling(Part):
@@ -38,11 +38,11 @@ Measures = create_model(
 
 
 class Completions(Part):
-    beginnings: int = Field(description="beginnings that every teller was given")
-    repeats: int = Field(description="endings of each, by each teller")
+    beginnings: int = Field(description="beginnings given to every model")
+    repeats: int = Field(description="endings of each, by each model")
     temperature: float = Field(description="temperature of sampling")
     training_stories: int = Field(description="training stories that endings were compared with")
-    tellers: dict[str, Measures] = Field(description="by teller, the real endings among them")
+    tellers: dict[str, Measures] = Field(description="by model, with the real endings")
 
 
 class Longest(Part):
@@ -78,7 +78,7 @@ class Pocket(Part):
 
     excess_bits_per_byte: dict[str, Estimate] = Field(description="by model, bits per byte above the source's own")
     valid_share: dict[str, Estimate] = Field(description="by model, share of stories that the source could have told")
-    tried: int = Field(description="stories that each model told")
+    tried: int = Field(description="stories sampled from each model")
     reasons: list[tuple[str, int]] = Field(description="first faults of the Transformer's stories, with their number")
     broken_facts: dict[str, dict[str, int]] = Field(description="by model, stories by the fact that they break first")
     next_words: dict[str, dict[str, NextWords]] = Field(
@@ -117,7 +117,7 @@ class Inside(Part):
 
 class Example(Part):
     beginning: str = Field(description="the beginning")
-    endings: dict[str, str] = Field(description="by teller, an ending")
+    endings: dict[str, str] = Field(description="by model, an ending")
 
 
 class Failure(Part):
@@ -130,15 +130,15 @@ class EvaluationResult(Result):
     """Stories without a judge: measures, copies, sampling, probes, the exact source, and what is inside."""
 
     FILE: ClassVar = "evaluation.json"
-    names: dict[str, str] = Field(description="tellers, with their names for readers")
+    names: dict[str, str] = Field(description="models, with their names for readers")
     recall: dict[str, tuple[int, int]] = Field(description="faults made on purpose: noticed by the checker, and tried")
     sampling: dict[str, Sampling] = Field(description="by setting, and of real stories")
     completions: Completions = Field(description="endings of held-out beginnings")
     copies: Copies = Field(description="runs of words copied from training stories")
     probes: dict[str, dict[str, ProbeScore]] = Field(description="by model and kind of probe")
-    ahead: dict[str, Measures] = Field(description="the main Transformer minus another teller, by beginning")
+    ahead: dict[str, Measures] = Field(description="the main Transformer minus another model, by beginning")
     beyond_ngram: dict[str, Estimate] = Field(description="by kind of probe, right answers more than the n-gram's")
     pocket: Pocket | None = Field(description="against the exact source; null for any other corpus")
     inside: Inside = Field(description="inside the models")
-    gallery: list[Example] = Field(description="beginnings with an ending by each teller, not selected")
+    gallery: list[Example] = Field(description="beginnings with an ending by each model, not selected")
     failures: list[Failure] = Field(description="endings selected as the worst, each by a measure")

@@ -12,7 +12,7 @@ class Baseline(Part):
     mean: float = Field(description="bits per byte, mean over seeds")
     low: float | None = Field(description="lower end of its 95 % interval over seeds; null with one")
     high: float | None = Field(description="upper end")
-    seeds: int = Field(description="trainings")
+    seeds: int = Field(description="runs")
     tokens: int = Field(description="tokens of each")
     stories: int = Field(description="validation stories that judged")
 
@@ -23,7 +23,7 @@ class Variant(Part):
     mean: float = Field(description="bits per byte, mean over seeds")
     low: float | None = Field(description="lower end of its 95 % interval over seeds; null with one")
     high: float | None = Field(description="upper end")
-    seeds: int = Field(description="trainings")
+    seeds: int = Field(description="runs")
     difference: float | None = Field(description="bits per byte more than the baseline, by seed; null of the baseline")
     difference_low: float | None = Field(description="lower end of the difference's 95 % interval")
     difference_high: float | None = Field(description="upper end")
@@ -79,7 +79,7 @@ class StudyCost(Row):
 class BestSize(Part):
     flops: float = Field(description="the budget, floating-point operations of training")
     parameters: float = Field(description="the best size by the law")
-    low: float = Field(description="lower end of its 95 % bootstrap interval over trainings")
+    low: float = Field(description="lower end of its 95 % bootstrap interval over runs")
     high: float = Field(description="upper end")
     tokens: float = Field(description="tokens that the budget then pays for")
     bits_per_byte: float = Field(description="loss by the law")
@@ -117,13 +117,13 @@ class ScalingResult(Result):
     best: list[BestSize] = Field(description="the size to choose for a budget")
     promise: Promise | None = Field(description="the law held to the main model; null without a law")
     mamba_rates: dict[str, float] = Field(description="bits per byte of the smallest Mamba by optimizer and rate")
-    points: list[ScalingPoint] = Field(description="the trainings")
+    points: list[ScalingPoint] = Field(description="the runs")
 
 
 class LanguageSize(Part):
     parameters: int = Field(description="parameters")
     excess: Estimate = Field(description="bits per byte above the source's own")
-    words: Estimate = Field(description="words told before the first fault, mean")
+    words: Estimate = Field(description="mean number of words before the first fault")
     valid: Estimate = Field(description="share of its stories that the source could have told")
 
 
@@ -134,8 +134,8 @@ class LanguageResult(Result):
     tokens: int = Field(description="tokens of each training")
     stories: int = Field(description="training stories")
     vocab_size: int = Field(description="entries of the vocabulary")
-    seeds: int = Field(description="trainings of each size")
-    told: int = Field(description="stories that each training told")
+    seeds: int = Field(description="runs of each size")
+    told: int = Field(description="stories sampled from each run's model")
     source: float = Field(description="bits per byte of the source itself")
     words_of_a_story: float = Field(description="words of one of its stories, mean")
     sizes: list[LanguageSize] = Field(description="by size, smallest first")

@@ -55,7 +55,7 @@ class TransformerLoss(Part):
 
 class Sample(Part):
     tokens: int = Field(description="tokens read until then")
-    text: str = Field(description="what the model told")
+    text: str = Field(description="what the model wrote")
 
 
 class TrainingResult(Result):
@@ -67,7 +67,7 @@ class TrainingResult(Result):
     ngram: NgramLoss = Field(description="the Kneser–Ney n-gram")
     uniform: UniformLoss = Field(description="guessing")
     transformer: TransformerLoss = Field(description="the Transformer")
-    samples: list[Sample] = Field(description="stories told as training went on")
+    samples: list[Sample] = Field(description="stories sampled during training")
 
     @property
     def even_guess(self) -> float:
@@ -111,7 +111,7 @@ class TrainingTimings(Result):
     peak_memory_mb: float = Field(description="most memory of the process, 10^6 bytes")
     peak_gflops: PeakGflops = Field(description="10^9 operations a second in a plain matrix product")
     utilisation: float = Field(description="share of that peak which training used")
-    joules: float | None = Field(description="energy of the processor; null where it is not told")
+    joules: float | None = Field(description="energy of the processor; null where it is not reported")
     overhead: float = Field(description="share of the seconds outside forward, backward and optimizer")
     phases: Phases = Field(description="where the seconds went")
 
@@ -177,7 +177,7 @@ class RecipeResult(Result):
 
     FILE: ClassVar = "recipe.json"
     tokens: int = Field(description="tokens of each training")
-    seeds: int = Field(description="trainings of each rung and branch")
+    seeds: int = Field(description="runs of each rung and branch")
     stories: int = Field(description="validation stories that judged")
     ladder: list[Rung] = Field(description="the rungs, each with one change more than the one before")
     sprints: list[Sprint] = Field(description="budgets, the main model's last")

@@ -19,8 +19,8 @@ class ZooModel(Part):
 
 
 class ZooResult(Result):
-    """The tellers: models of several sizes and kinds."""
+    """Models of several sizes and kinds."""
 
     FILE: ClassVar = "zoo.json"
     tokens: int = Field(description="tokens that each of our networks read")
-    models: dict[str, ZooModel] = Field(description="by teller")
+    models: dict[str, ZooModel] = Field(description="by model")
