@@ -143,8 +143,9 @@ def test_natural_stories_make_no_exact_claim(example: Example) -> None:
 
 
 def test_measures_of_other_scripts_and_languages_say_what_they_are(example: Example) -> None:
-    assert "counted as a word" not in example.text() and "of the stories open with" in example.text()
     data = example.jsons["data"]
+    data["splits"]["train"]["characters"] = 5 * data["splits"]["train"]["words"]
+    assert "counted as a word" not in example.text() and "of the stories open with" in example.text()
     data["splits"]["train"]["characters"] = data["splits"]["train"]["words"] + 10
     data["openings"] |= {"once_upon_a_time": 0.0, "most_common": [["ある朝、りくは", 0.2]]}
     text = example.text()
