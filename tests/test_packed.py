@@ -14,8 +14,10 @@ from transformers import AutoModelForCausalLM
 
 from pn_lib.data.tokenizer import Tokenizer, tokenizer_of, train_tokenizer
 from pn_lib.errors import InputError
+from pn_lib.models.base import LanguageModel
 from pn_lib.models.export import export_transformers
 from pn_lib.models.grid import Grid
+from pn_lib.models.hybrid import Hybrid, HybridConfig
 from pn_lib.models.llama2c import export_llama2c
 from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 from pn_lib.models.loading import open_model
@@ -35,8 +37,10 @@ def tokenizer():
     return train_tokenizer(STORIES, 300)
 
 
-def make(kind: str) -> Transformer | Mamba:
+def make(kind: str) -> LanguageModel:
     torch.manual_seed(3)
+    if kind == "hybrid":  # a layer of every mixer
+        return Hybrid(HybridConfig(300, d_model=16, n_layers=5, pattern="SMDAF", head_dim=8, delta_dim=4)).eval()
     if kind == "mamba":
         return Mamba(MambaConfig(300, d_model=16, n_layers=2, d_state=4)).eval()
     untied = {"tied_embeddings": False, "position": "learned", "norm": "layernorm", "bias": True}
@@ -64,7 +68,7 @@ def damaged(tokenizer, tmp_path_factory):
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
-@pytest.mark.parametrize("kind", ["transformer", "untied", "mamba"])
+@pytest.mark.parametrize("kind", ["transformer", "untied", "mamba", "hybrid"])
 def test_what_was_written_comes_back(kind, grid, tokenizer, tmp_path):
     model = quantize(make(kind), grid)
     save_packed(model, tokenizer, tmp_path / "a.safetensors")

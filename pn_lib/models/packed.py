@@ -25,19 +25,19 @@ from pn_lib.config import config_class, parse_config
 from pn_lib.data.tokenizer import Coder
 from pn_lib.errors import InputError
 from pn_lib.files import atomic
+from pn_lib.models.architectures import MODELS
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.foreign import check_beginning
 from pn_lib.models.grid import Grid, QuantizedMatrix
-from pn_lib.models.mamba import Mamba
+from pn_lib.models.ngram import NGram
 from pn_lib.models.packed_tokenizer import pack_tokenizer, unpack_tokenizer
 from pn_lib.models.quantize import fill, matrices, quantized_of
-from pn_lib.models.transformer import Transformer
 
 VERSION = 1
 HEADER = "pocketnarrator"
 DTYPES = {"integers": torch.uint8, "scales": torch.float16, "others": torch.float16, "tokenizer": torch.uint8}
 PER_BYTE = {"int8": 1, "int4": 2, "ternary": 5}
-MODELS = {cls.name: cls for cls in (Transformer, Mamba)}
+NEURAL = {name: cls for name, cls in MODELS.items() if cls is not NGram}  # what has weights
 # What a file's length does not bound: a layer costs time before its weights are missed, a position costs memory.
 MOST = {"n_layers": 1000, "context": 1 << 20}
 
@@ -128,9 +128,9 @@ def _header(metadata: dict[str, str] | None, path: Path) -> Header:
 
 def _model(header: Header, tensors: dict[str, Tensor], path: Path) -> LanguageModel:
     """The model that the config describes, once it is certain that its weights are there: none is made before."""
-    if header.model not in MODELS:
-        raise _Damaged(f"it has a model of an unknown kind, {header.model!r}; known are {', '.join(MODELS)}")
-    cls = MODELS[header.model]
+    if header.model not in NEURAL:
+        raise _Damaged(f"it has a model of an unknown kind, {header.model!r}; known are {', '.join(NEURAL)}")
+    cls = NEURAL[header.model]
     config = parse_config(cls.Config, header.config, f"the header of {path}")
     stored = PER_BYTE[header.grid.integers] * len(tensors["integers"]) + len(tensors["others"])
     for name, value in asdict(config).items():
