@@ -1,5 +1,7 @@
 """Our models and the transformers library's compute the same, with the same weights, in both directions."""
 
+import json
+
 import pytest
 import torch
 import transformers
@@ -180,6 +182,16 @@ def test_what_we_have_not_is_refused(change, message):
     config, state = to_transformers(Transformer(MODELS["llama"]))
     with pytest.raises(InputError, match=message):
         from_transformers({**config, **change}, state)
+
+
+def test_mamba2_as_transformers_saves_it(tmp_path):
+    ours, other = pair(MODELS["mamba2"])
+    other.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))  # which spells infinity as an object
+    again = from_transformers(config, other.state_dict())
+    assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in ours.state_dict().items())
+    with pytest.raises(InputError, match="time_step_limit"):
+        from_transformers(config | {"time_step_limit": [0.0, 0.1]}, other.state_dict())
 
 
 def test_weights_that_do_not_fit_are_refused():

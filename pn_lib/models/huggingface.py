@@ -25,6 +25,8 @@ from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.mamba2 import Mamba2Config
 
 PREFIXES = ("model.", "transformer.", "backbone.")
+# Mamba-2's time_step_limit where it limits nothing: left out, as transformers has it, and as its config.json spells it
+UNLIMITED = (None, (0.0, math.inf), [0.0, math.inf], [0.0, {"__float__": "Infinity"}])
 # Parts that names have of a model saved inside DistributedDataParallel, compiled, sharded (FSDP) or checkpointed.
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
@@ -134,7 +136,7 @@ def _our_config(kind: str, config: Mapping[str, Any]) -> Any:
     if missing:
         raise InputError(f"the config of this {kind} lacks {', '.join(missing)}")
     fixed = dict(family.fixed)
-    if kind == "mamba2" and list(theirs.get("time_step_limit", (0.0, math.inf))) != [0.0, math.inf]:
+    if kind == "mamba2" and theirs.get("time_step_limit") not in UNLIMITED:
         raise InputError(f"mamba2 with time_step_limit={theirs['time_step_limit']!r} has no equal here, only with none")
     if kind in ("llama", "qwen3") and theirs.get("head_dim") is not None:
         fixed["head_dim"] = theirs["hidden_size"] // theirs["num_attention_heads"]
