@@ -76,6 +76,24 @@ def test_what_has_no_scale_is_refused(value):
         round_matrix(torch.tensor([[1.0, value]]), Grid("int4"))
 
 
+def test_what_computes_no_number_is_refused_by_compensation_too():
+    model = transformer()
+    with torch.no_grad():
+        model.embedding.weight[5, 0] = torch.nan
+    with pytest.raises(InputError, match="NaN or infinity"):
+        quantize(model, Grid("int4"), STORIES)
+
+
+def test_inputs_that_are_all_zero_leave_nothing_to_compensate():
+    model = transformer()
+    with torch.no_grad():
+        model.blocks[1].mlp.up.weight.zero_()
+    down = model.blocks[1].mlp.down.weight
+    assert torch.equal(
+        quantize(model, Grid("int4"), STORIES).blocks[1].mlp.down.weight, round_matrix(down, Grid("int4")).dequantized()
+    )
+
+
 @pytest.mark.parametrize("grid", [Grid("int4", 3), Grid("ternary", None)], ids=str)
 def test_compensation_equals_the_formula(grid):
     """Equation 3 of Frantar et al., with the inverse of what is left of H taken anew for each column."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.grid import Grid, QuantizedMatrix, fit_scale, nearest
 from pn_lib.models.hooks import ids_for, reading
@@ -22,11 +23,19 @@ DAMPING = 0.01  # of the mean of H's diagonal, added to the diagonal: some input
 
 def gram(model: LanguageModel, weight: Tensor, stories: Sequence[Sequence[int]]) -> Tensor | None:
     """H (in, in) of the inputs x that the model multiplies ``weight`` by, float64; None if it never does so (as with
-    an embedding that is looked up only). Each story (token ids) is read up to the model's context."""
+    an embedding that is looked up only), or if all of them are 0, when no error has an effect. Each story (token ids)
+    is read up to the model's context.
+
+    Raises:
+        InputError: an input is NaN or infinite.
+    """
     with reading(model), _Inputs(weight) as inputs:
         for story in stories:
             model(ids_for(model, story[: model.max_length]))
-    return inputs.gram
+    H = inputs.gram
+    if H is not None and not H.isfinite().all():
+        raise InputError("on these stories the model computes NaN or infinity: it cannot be quantized")
+    return None if H is None or not H.any() else H
 
 
 class _Inputs(TorchFunctionMode):
