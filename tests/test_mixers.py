@@ -69,6 +69,15 @@ def test_with_the_state_kept_equals_without(config):
 
 @configs
 @torch.no_grad()
+def test_in_bfloat16_a_step_follows_a_beginning(config):
+    model, ids = make(config, 0.05).bfloat16(), random_ids(2, 9)
+    _, state = model.prefill(ids[:, :8])
+    logits, _ = model.step(ids[:, 8], state)
+    torch.testing.assert_close(logits, model(ids)[:, 8], rtol=0.05, atol=0.05)
+
+
+@configs
+@torch.no_grad()
 def test_rows_may_leave_the_batch(config):
     model, x = make(config), random_ids(5, 12)
     kept, (_, state) = torch.tensor([3, 1]), model.prefill(x[:, :3])

@@ -108,7 +108,7 @@ class Mamba2Block(nn.Module):
         E, N, P = self.config.d_inner, self.config.d_state, self.config.head_dim
         z, xBC, dt = F.linear(x, self.in_proj.weight).split((E, E + 2 * N, self.config.n_heads), dim=-1)
         xBC, history = convolution_step(xBC, state.conv, self.conv.weight, self.conv.bias)
-        x, B, C = xBC.split((E, N, N), dim=-1)
+        x, B, C = xBC.to(state.ssm.dtype).split((E, N, N), dim=-1)
         dt, A, D = self._rates(dt, state.ssm.dtype)
         y, h = ssd_step(x.unflatten(-1, (-1, P)), dt, A, B, C, D, state.ssm)
         return F.linear(self._gated(y.flatten(1), z), self.out_proj.weight), LayerState(history, h)
