@@ -20,9 +20,9 @@ from pn_lib.models.foreign import check_beginning, looks_like_model, read_llama2
 from pn_lib.models.loading import open_model
 
 
-def _saved(value):
+def _saved(value, **options):
     file = io.BytesIO()
-    torch.save(value, file)
+    torch.save(value, file, **options)
     return file.getvalue()
 
 
@@ -42,6 +42,7 @@ WEIGHTS = {"weight": torch.ones(2, 2)}
 LLAMA2C = {"model": WEIGHTS, "model_args": {"dim": 8, "n_layers": 1}, "iter_num": 3}
 NANOGPT = {"model": WEIGHTS, "model_args": {"n_embd": 8, "n_layer": 1}, "config": {"dataset": "shakespeare"}}
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+OLD = _saved(LLAMA2C, _use_new_zipfile_serialization=False)
 PAGE = b"\n<!DOCTYPE html>\n<html><title>model.bin at main</title></html>"
 KINDS = {  # name of the file, its bytes, what the sentence says
     "GGUF": ("stories.gguf", b"GGUF\x03\0\0\0" + bytes(60), r"GGUF.*gguf_file='stories\.gguf'.*save_pretrained"),
@@ -62,6 +63,9 @@ KINDS = {  # name of the file, its bytes, what the sentence says
     "llama2.c's checkpoint": ("ckpt.pt", _saved(LLAMA2C), r"llama2\.c.*export\.py model\.bin --checkpoint ckpt\.pt"),
     "nanoGPT's checkpoint": ("ckpt.pt", _saved(NANOGPT), "nanoGPT.*GPT2LMHeadModel"),
     "half a checkpoint": ("ckpt.pt", _saved(LLAMA2C)[:200], r"only its beginning.*--checkpoint ckpt\.pt"),
+    "half a checkpoint of before": ("ckpt.pt", OLD[: len(OLD) // 2], "could be opened only by.*or it is damaged"),
+    "a damaged table of contents": ("ckpt.pt", _saved(LLAMA2C).replace(b"PK\1\2", b"PK\0\0", 1), "or it is damaged"),
+    "one byte": ("model.bin", b"\x80", "too few|no config"),
     "weights alone": ("pytorch_model.bin", _saved(WEIGHTS), r"alone.*config\.json"),
     "code": ("model.bin", _saved({"weight": _Code()}), "only by running the code"),
     "safetensors": ("model.safetensors", save({"w": torch.zeros(1)}), r"weights.*alone"),

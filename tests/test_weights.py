@@ -103,6 +103,11 @@ def _quantized(folder, state):
     _whole(folder, state)
 
 
+def _cut_short(path, state):
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:500])
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -112,6 +117,7 @@ def _quantized(folder, state):
         (_emptied, "lack the weight"),
         (lambda f, s: torch.save({"model": s, "step": 3}, f / "pytorch_model.bin"), "more than a table of weights"),
         (lambda f, s: torch.save(s["lm_head.weight"], f / "pytorch_model.bin"), "more than a table of weights"),
+        (lambda f, s: _cut_short(f / "pytorch_model.bin", s), "are damaged"),
         (lambda f, s: (f / "pytorch_model.bin").write_text("<html></html>"), "web page"),
         (
             lambda f, s: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1"),

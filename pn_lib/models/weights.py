@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -41,8 +39,8 @@ def _read(path: Path, read: Callable[[Path], State]) -> State:
     check_beginning(path)
     try:
         state = read(path)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # on damaged bytes torch.load raises whatever its parts do: IndexError, struct.error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"the weights in {path} are damaged ({reason}); fetch them again") from None
     if not (isinstance(state, dict) and all(isinstance(weight, Tensor) for weight in state.values())):
         raise InputError(f"{path} holds more than a table of weights; save the model's state_dict() alone")
