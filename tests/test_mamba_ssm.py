@@ -50,6 +50,7 @@ WAYS = {
         False,
     ),
     "sizes said": ({"ssm_cfg": {"d_state": 4, "d_conv": 4, "expand": 2, "dt_rank": 3, "layer": "Mamba1"}}, dict, False),
+    "no settings said": ({"ssm_cfg": None}, dict, False),
     "wrapped": ({}, lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()}, True),
     "as newer versions say it": ({"attn_layer_idx": [], "attn_cfg": {}, "d_intermediate": 0}, dict, False),
 }

@@ -43,7 +43,7 @@ def to_transformers_format(
     given["embeddings.weight"] = table
     sizes = {"d_state": d_state, "d_conv": d_conv, "expand": channels // config["d_model"], "dt_rank": rank}
     for name, found in sizes.items():
-        said = config.get("ssm_cfg", {}).get(name, found)
+        said = (config.get("ssm_cfg") or {}).get(name, found)
         if said not in (found, "auto"):
             raise InputError(f"the config of this mamba_ssm model says {name}={said}, its weights have {found}")
     head = given.get("lm_head.weight")
@@ -62,7 +62,7 @@ def to_transformers_format(
 
 
 def _check(config: Mapping[str, Any]) -> None:
-    options = config.get("ssm_cfg", {})
+    options = config.get("ssm_cfg") or {}
     wrong = [
         what
         for what, found in (
