@@ -24,6 +24,7 @@ from pn_lib.process import usable_cores
 from pn_lib.run import report as report_module
 from pn_lib.run.execution import OwnKernelManager, StageError
 from pn_lib.run.pipeline import Pipeline
+from pn_lib.run.results.provenance import RunCard
 from pn_lib.run.stages import REPOSITORY, load_stages
 
 FIRST = """
@@ -149,6 +150,7 @@ def test_a_run_says_which_run_of_its_name_it_replaces(world, tmp_path):
         "run smoke-tales was made from two/tales.txt as it was before; it has changed since"
     ]
     assert replaced("two/tales.txt") == []
+    assert RunCard.read(tmp_path / "results" / "smoke-tales").content is not None  # the report reads it
 
 
 def test_a_missing_or_changed_artifact_is_noticed(world, tmp_path):

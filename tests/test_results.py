@@ -11,7 +11,7 @@ from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.data_results import DataResult
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.mamba_results import DecodingStep
-from pn_lib.run.results.provenance import Machine
+from pn_lib.run.results.provenance import Machine, RunCard
 from pn_lib.run.results.result import Estimate, Result
 from pn_lib.run.results.stories_results import CompletionsResult
 from pn_lib.run.results.training_results import Construction, ConstructionResult
@@ -42,6 +42,8 @@ def test_every_published_file_is_read_and_written_again_to_the_byte(tmp_path, ru
         kind.write(found, copy)
     if kind is Machine and found.instructions is None:
         pytest.skip("a machine noted before its kind was")
+    if kind is RunCard and "content" not in found.model_fields_set:
+        pytest.skip("a run noted before the content of its corpus was")
     assert copy.read_bytes() == (PUBLISHED / run / kind.FILE).read_bytes()
 
 
