@@ -79,6 +79,8 @@ def test_a_head_of_its_own(saved, tmp_path):
         ({"attn_layer_idx": [1]}, "attention layers"),
         ({"rms_norm": False}, "LayerNorm"),
         ({"ssm_cfg": {"d_state": 16}}, "says d_state=16, its weights have 4"),
+        ({"d_model": 0}, "says d_model=0"),
+        ({"n_layer": "2"}, "says n_layer=.2."),
         ({"n_layer": 3}, "lacks backbone.layers.2"),
         ({"n_layer": 1}, "no place for the weight layers.1"),
     ],

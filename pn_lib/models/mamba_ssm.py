@@ -32,6 +32,9 @@ def to_transformers_format(
             other sizes than the weights have.
     """
     _check(config)
+    for name in ("d_model", "n_layer"):
+        if not (isinstance(config[name], int) and config[name] > 0):
+            raise InputError(f"the config of this mamba_ssm model says {name}={config[name]!r}; fetch the model again")
     given = {bare(name): weight for name, weight in state.items()}
     try:
         table = given.pop("embedding.weight")

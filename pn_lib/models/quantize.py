@@ -33,7 +33,7 @@ def quantize(model: LanguageModel, grid: Grid, stories: Sequence[Sequence[int]] 
     """
     copy = deepcopy(model).eval()
     if not matrices(copy):
-        raise InputError(f"a {model.name} has no weights to quantize: give a Transformer or a Mamba")
+        raise InputError(f"a {model.name} has no weights to quantize: give a neural model")
     found = {}
     with torch.no_grad():
         for name, weight in matrices(copy).items():
