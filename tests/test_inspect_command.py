@@ -1,6 +1,7 @@
 """What a run would see of a corpus is said before it begins, and whatever is too little for one is refused."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -63,6 +64,15 @@ def test_paragraphs_and_scripts_are_warned_of(tmp_path):
 def test_too_few_stories(tmp_path, texts, message):
     with pytest.raises(InputError, match=message):
         inspect_corpus(write(tmp_path / "a.jsonl", texts), profile())
+
+
+def test_a_message_has_the_whole_path(tmp_path, monkeypatch):
+    """A run keeps paths from its root, which need not be the folder where its messages are read."""
+    (tmp_path / "root").mkdir()
+    monkeypatch.setenv("PN_ROOT", str(tmp_path / "root"))
+    path = write(tmp_path / "a.jsonl", TALES[:8])
+    with pytest.raises(InputError, match=f"^corpus {re.escape(path)}: 5 validation stories cannot be taken from 8"):
+        inspect_corpus("../a.jsonl", profile())
 
 
 def test_a_small_validation_split(tmp_path):

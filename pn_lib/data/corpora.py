@@ -13,7 +13,15 @@ from huggingface_hub import HfApi, RepoCard
 
 from pn_lib.data import pocket
 from pn_lib.data.cleaning import split
-from pn_lib.data.corpus_paths import FOUND, TINYSTORIES, TINYSTORIES_REVISION, Naming, corpus_name, corpus_path
+from pn_lib.data.corpus_paths import (
+    FOUND,
+    TINYSTORIES,
+    TINYSTORIES_REVISION,
+    Naming,
+    corpus_name,
+    corpus_path,
+    corpus_place,
+)
 from pn_lib.data.folders import find_files
 from pn_lib.data.stories import fingerprint, to_dataset
 from pn_lib.data.story_files import StoryFile, holds_single_stories, open_stories
@@ -105,7 +113,7 @@ def load_corpus(
     Raises:
         InputError: there is no such corpus, it cannot be read or reached, it is empty, or it has too few stories.
     """
-    source = open_corpus(spec, root, seed, naming)
+    source, place = open_corpus(spec, root, seed, naming), corpus_place(spec, root)
     card, readers = source.card, source.readers
     stem = f"tinystories-{TINYSTORIES_REVISION[:8]}" if spec == "tinystories" else card.name
 
@@ -116,12 +124,12 @@ def load_corpus(
         stream = progress(readers[part](stories), f"Reading {card.name} ({part})", total=stories, unit="story")
         dataset = to_dataset(islice(stream, stories), file)
         if not len(dataset):
-            raise InputError(f"corpus {spec} holds no stories")
+            raise InputError(f"corpus {place} holds no stories")
         return dataset
 
     if "validation" in readers:
         train, validation = load("train", train_stories), load("validation", validation_stories)
-        check_validation(spec, len(validation), validation_stories)
+        check_validation(place, len(validation), validation_stories)
     else:
         everything = load("train", None if train_stories is None else train_stories + (validation_stories or 0))
         wanted = validation_stories or min(10_000, max(1, len(everything) // 20))
@@ -129,15 +137,15 @@ def load_corpus(
     return Corpus(card, train, validation, fingerprint(train, validation))
 
 
-def check_validation(spec: str, stories: int, wanted: int | None) -> None:
-    """See that a corpus' own validation split has as many ``stories`` as are ``wanted``.
+def check_validation(place: str, stories: int, wanted: int | None) -> None:
+    """See that the own validation split of the corpus at ``place`` has as many ``stories`` as are ``wanted``.
 
     Raises:
         InputError: it has fewer.
     """
     if wanted and stories < wanted:
         raise InputError(
-            f"corpus {spec} has {stories:,} validation stories, fewer than the {wanted:,} asked for; ask for fewer "
+            f"corpus {place} has {stories:,} validation stories, fewer than the {wanted:,} asked for; ask for fewer "
             "([data] validation_stories in a profile of your own), or leave only the training files in the folder, "
             "of which some are then held back"
         )
@@ -154,7 +162,7 @@ def check_corpus(spec: str, root: Path, naming: Naming = FOUND) -> None:
     elif spec != "pocket":
         for part, reader in open_corpus(spec, root, seed=0, naming=naming).readers.items():
             if not list(islice(reader(1), 1)):
-                raise InputError(f"corpus {spec} holds no {part} stories")
+                raise InputError(f"corpus {corpus_place(spec, root)} holds no {part} stories")
 
 
 def open_corpus(spec: str, root: Path, seed: int, naming: Naming = FOUND) -> Source:

@@ -84,6 +84,11 @@ def corpus_path(spec: str, root: Path) -> Path:
     return path
 
 
+def corpus_place(spec: str, root: Path) -> str:
+    """How messages name a corpus: by its name, or its whole path, as ``root`` need not be where they are read."""
+    return spec if spec in NAMED_CORPORA else str(corpus_path(spec, root))
+
+
 def ending(path: Path) -> str:
     """What says the kind of a file: its ending, that of a compression apart."""
     name = path.name.lower()

@@ -8,7 +8,7 @@ from statistics import median
 
 from pn_lib.data.cleaning import Cleaner, check_split, nothing_left
 from pn_lib.data.corpora import FileReader, Source, check_validation, open_corpus
-from pn_lib.data.corpus_paths import ENDINGS, NAMED_CORPORA, ending
+from pn_lib.data.corpus_paths import ENDINGS, NAMED_CORPORA, corpus_place, ending
 from pn_lib.data.scripts import UNSPACED_LETTER
 from pn_lib.data.story_files import StoryFile
 from pn_lib.errors import InputError
@@ -70,7 +70,7 @@ def inspect_corpus(spec: str, profile: Profile, most: int | None = None) -> str:
     if spec == "pocket":
         return "\n".join([head, *_first_stories(source.readers["train"](2))])
     parts, cleaner, first = _read(source, data, most)
-    _check(spec, parts, cleaner, data)
+    _check(corpus_place(spec, output_root()), parts, cleaner, data)
     lines = [head, *_files(source), *_counts(parts, data), *_cleaning(cleaner, parts)]
     return "\n".join([*lines, *_oddities(source, parts, cleaner), *_first_stories(first)])
 
@@ -98,22 +98,22 @@ def _read(source: Source, data: DataSettings, most: int | None) -> tuple[dict[st
     return parts, cleaner, first
 
 
-def _check(spec: str, parts: dict[str, _Part], cleaner: Cleaner, data: DataSettings) -> None:
+def _check(place: str, parts: dict[str, _Part], cleaner: Cleaner, data: DataSettings) -> None:
     for name, part in parts.items():
         if not part.read:
-            raise InputError(f"corpus {spec} holds no {name} stories")
+            raise InputError(f"corpus {place} holds no {name} stories")
     kept = sum(part.kept for part in parts.values())
     if not kept:
-        raise InputError(f"corpus {spec}: {nothing_left(sum(part.read for part in parts.values()), cleaner)}")
+        raise InputError(f"corpus {place}: {nothing_left(sum(part.read for part in parts.values()), cleaner)}")
     if "validation" in parts:
         if not parts["validation"].more:
-            check_validation(spec, parts["validation"].read, data.validation_stories)
+            check_validation(place, parts["validation"].read, data.validation_stories)
     elif not parts["train"].more:
-        check_split(parts["train"].read, data.validation_stories, f"corpus {spec}: ")
+        check_split(parts["train"].read, data.validation_stories, f"corpus {place}: ")
     if kept <= data.validation_stories and not any(part.more for part in parts.values()):
         dropped = ", ".join(f"{n:,} {reason}" for reason, n in cleaner.dropped.items() if n)
         raise InputError(
-            f"corpus {spec} has {kept:,} stories after cleaning ({dropped} left out), and {data.validation_stories:,} "
+            f"corpus {place} has {kept:,} stories after cleaning ({dropped} left out), and {data.validation_stories:,} "
             "are to be held back for validation; give more different stories of at least "
             f"{data.min_characters} characters, or ask for fewer ([data] validation_stories and min_characters in a "
             "profile of your own)"
