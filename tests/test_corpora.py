@@ -144,7 +144,7 @@ BAD = {
     "only text": _file("a.jsonl", b'{"text": 3}\n'),
     "no Parquet file": _file("a.parquet", b"PAR1 nonsense"),
     "no field 'text' .*, only n": _parquet(pa.table({"n": ["x"]})),
-    "clearly the stories, only text": _parquet(pa.table({"text": [1]})),
+    r"clearly the stories, only text \(no strings\)": _parquet(pa.table({"text": [["Once"]]})),
     "it has no rows": _parquet(pa.table({"text": pa.array([], pa.string())})),
     "Git LFS pointer": _file("a.parquet", b"version https://git-lfs.github.com/spec/v1\noid sha256:5e\nsize 2\n"),
     "is a web page": _file("a.jsonl", b"\n<!DOCTYPE html>\n<html>"),

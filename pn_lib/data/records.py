@@ -264,7 +264,8 @@ def find_field(rows: list[Any], field: str | None, path: Path) -> str | None:
         return None
     lengths = _text_lengths(rows)
     names = list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in _flat(row)))
-    known = ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+    known = ", ".join(name if name in lengths else f"{name} (no strings)" for name in names[:10])
+    known += f" and {len(names) - 10:,} more" if len(names) > 10 else ""
     if field is not None:
         if field not in lengths:
             raise InputError(f"{path} has no text in a field {field!r}; it has {known or 'no fields'}")
