@@ -34,7 +34,7 @@ def run_kernel(kernel: Callable, work: int, *arguments) -> None:
     kernel(*arguments)
     seconds = time.perf_counter() - start
     if len(kernel.overloads) > known and seconds > COMPILED:
-        notice(f"compiled {kernel.__name__} in {seconds:.1f} s; it is kept on disk for the next time")
+        notice(f"compiled {kernel.__name__} in {seconds:.1f} s")
 
 
 def arrays(*tensors: Tensor) -> list[np.ndarray]:
