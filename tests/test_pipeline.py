@@ -326,7 +326,7 @@ def test_a_kernel_leaves_nothing_beside_its_notebook(world, tmp_path):
 def test_make_puts_its_own_kernels_first(foreign_kernel):
     """So JupyterLab's ``python3`` is that of .venv."""
     done = subprocess.run(
-        ["make", "-f", "-", "-f", str(REPOSITORY / "Makefile"), "say"],
+        ["make", "--no-print-directory", "-f", "-", "-f", str(REPOSITORY / "Makefile"), "say"],
         input="say:\n\t@printenv JUPYTER_PATH\n",
         cwd=REPOSITORY,
         capture_output=True,
