@@ -253,7 +253,7 @@ def quantize(
     bits: Annotated[str, typer.Option(metavar="8|4|1.58", help="of each weight; 1.58 is -1, 0 or 1")] = "8",
     group: Annotated[int, typer.Option(metavar="N", help="weights of a row that share a scale; 0: all")] = 32,
     stories: Annotated[
-        int, typer.Option(metavar="N", help="let weights make up for the rounding of others, on N training stories")
+        int, typer.Option(metavar="N", help="correct rounding in the weights not yet rounded (GPTQ), on N stories")
     ] = 0,
     corpus: Annotated[
         str | None, typer.Option(metavar="NAME", help="measure bits per byte on it; a corpus as for run")
