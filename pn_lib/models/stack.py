@@ -64,7 +64,7 @@ class Stack(LanguageModel):
     ``tied_embeddings``.
     """
 
-    def __init__(self, config: Any, mixers: Sequence[Callable[[], nn.Module]]):
+    def __init__(self, config: Any, mixers: Sequence[Callable[[], Mixer]]):
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.norms = nn.ModuleList(RMSNorm(config.d_model, config.norm_eps) for _ in mixers)
