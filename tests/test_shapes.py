@@ -5,7 +5,7 @@ import pytest
 from pn_lib.errors import InputError
 from pn_lib.models.architectures import build_model
 from pn_lib.models.flops import parameter_count
-from pn_lib.models.shapes import DEEP, TOLERANCE, WIDE, aspect, nearest, shapes, spread
+from pn_lib.models.shapes import DEEP, TOLERANCE, WIDE, aspect, in_layers, nearest, shapes, spread, total
 
 OPTIONS = {
     "transformer": {"qk_norm": True, "tied_embeddings": False},
@@ -14,10 +14,6 @@ OPTIONS = {
     "deltanet": {},
     "hybrid": {"pattern": "MMA", "d_state": 32},
 }
-
-
-def in_layers(count):
-    return count.in_layers
 
 
 @pytest.mark.parametrize("budget", [30_000, 100_000, 400_000])
@@ -38,7 +34,7 @@ def test_every_shape_spends_the_budget_and_no_depth_comes_twice(name, budget):
 def test_parameters_in_layers_do_not_depend_on_the_vocabulary():
     few, many = (shapes("mamba", V, 16, OPTIONS["mamba"], 50_000, in_layers) for V in (300, 4000))
     assert [c.d_model for c in few] == [c.d_model for c in many]
-    by_total = shapes("mamba", 4000, 16, OPTIONS["mamba"], 400_000, lambda count: count.total)
+    by_total = shapes("mamba", 4000, 16, OPTIONS["mamba"], 400_000, total)
     assert all(abs(parameter_count(c).total / 400_000 - 1) <= TOLERANCE for c in by_total)
 
 

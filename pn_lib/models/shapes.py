@@ -37,6 +37,16 @@ SLACK = {
 }
 
 
+def in_layers(count: ParameterCount) -> int:
+    """What two architectures have in common that are equal but for how they remember."""
+    return count.in_layers
+
+
+def total(count: ParameterCount) -> int:
+    """What a file holds: the embedding table and the output layer too."""
+    return count.total
+
+
 def shaped(
     name: str, vocab_size: int, context: int, d_model: int, n_layers: int, options: dict[str, Any]
 ) -> NeuralConfig:
