@@ -1,4 +1,4 @@
-# make report   all seven notebooks, headless, then the report (HTML and PDF)
+# make report   all eight notebooks, headless, then the report (HTML and PDF)
 # make test     every test, and the notebooks themselves
 # make lab      JupyterLab on the notebooks
 # make lab-test     every notebook in a real JupyterLab, in a headless browser

@@ -40,7 +40,7 @@ def build_context(run: Run) -> dict[str, object]:
         "reversed": side_of_zero(mamba.difference) * side_of_zero(mamba.full.difference) < 0,
         "beyond": beyond(mamba.beyond),
         "task_reach": [reach(task) for task in mamba.tasks],
-        "scan": max(found["mamba_timings"].scan, key=lambda row: row["T"]),
+        "scan": max(found["scan_timings"].rows, key=lambda row: row["T"]),
         "decoding": decoding(found["decoding_timings"]),
     }
 
@@ -203,7 +203,7 @@ def decoding(timed: Traced) -> dict[str, object]:
     steps = {(row.model, row.context): row for row in timed}
     contexts = sorted({context for _, context in steps if all((who, context) in steps for who in PAIR)})
     if not contexts:
-        raise InputError("timings/decoding.csv has no context length timed for both models; run notebook 07 again")
+        raise InputError("timings/decoding.csv has no context length timed for both models; run notebook 08 again")
     first, last = ({who: steps[who, context] for who in PAIR} for context in (contexts[0], contexts[-1]))
     ahead = [T for T in contexts if compare_speed(*(steps[who, T].ms_per_token for who in reversed(PAIR))) < 0]
     milliseconds = [last[who].ms_per_token for who in PAIR]

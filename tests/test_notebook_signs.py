@@ -66,11 +66,11 @@ def test_06_a_variant_with_more_bits_than_the_baseline_is_worse():
     assert found["post"].value == pytest.approx(1.1)
 
 
-def test_07_below_zero_mamba_has_learned_more():
+def test_08_below_zero_mamba_has_learned_more():
     run = SimpleNamespace(read=lambda result: SimpleNamespace(tokens=1))
     config = SimpleNamespace(total=1)
     found = run_cells(
-        7, "c07-085", "c07-s03", "c07-l05", "c07-098", bpb={"mamba": GOOD, "transformer": BAD}, same_seconds=1,
+        8, "c07-085", "c07-s03", "c07-l05", "c07-098", bpb={"mamba": GOOD, "transformer": BAD}, same_seconds=1,
         train_one=lambda name, seed, tokens: (None, None, (BAD + GOOD)[seed]), run=run, asdict=dict,
         settings=SimpleNamespace(seeds=3, learning_rate=1), sizes={"mamba": config, "transformer": config},
         ZooResult=None, full_mamba=SimpleNamespace(config={}), full_score=GOOD_STORIES, rival_score=BAD_STORIES,

@@ -16,8 +16,7 @@ LARGER = {
     "04_transformer_training": (132, 500_000),  # the loop, and then a recipe found by measuring
     "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
     "06_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
-    "07_mamba_comparison": (145, 500_000),
-}  # a model built from nothing, its kernel, and five comparisons
+}
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
 
 
@@ -31,8 +30,8 @@ def tags(cell) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
-def test_there_are_seven_notebooks():
-    assert [stage.name[:2] for stage in STAGES] == [f"0{i}" for i in range(1, 8)]
+def test_there_are_eight_notebooks():
+    assert [stage.name[:2] for stage in STAGES] == [f"0{i}" for i in range(1, 9)]
 
 
 def test_each_artifact_is_made_once_and_before_it_is_read():

@@ -61,7 +61,7 @@ def test_there_is_a_model_for_every_file_that_a_notebook_declares():
         (DataResult, '"kept": 10300', '"kept": "many"', r"'cleaning\.kept': .*integer, got 'many'; .*01_data"),
         (DataResult, '"kept": 10300', '"kept": true', r"'cleaning\.kept': .*integer"),
         (DataResult, '"mean_words": 163.3296', '"mean_words": NaN', r"'splits\.train\.mean_words': .*finite"),
-        (DecodingStep, ",64,", ",sixty,", r"decoding\.csv .*'\[0\]\.context': .*got 'sixty'; .*07_mamba"),
+        (DecodingStep, ",64,", ",sixty,", r"decoding\.csv .*'\[0\]\.context': .*got 'sixty'; .*08_mixer"),
         (DecodingStep, ",state_bytes", ",bytes", r"decoding\.csv .*no '\[0\]\.state_bytes'"),
         (DecodingStep, "29184", "29184,5", r"decoding\.csv is damaged"),
     ],
@@ -73,7 +73,7 @@ def test_what_is_missing_unknown_or_no_number_is_one_sentence_with_the_notebook(
 
 
 def test_a_table_without_rows_or_without_a_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"decoding\.csv does not exist; run notebook 07_mamba_comparison again"):
+    with pytest.raises(InputError, match=r"decoding\.csv does not exist; run notebook 08_mixer_comparison again"):
         DecodingStep.read(tmp_path)
     DecodingStep.write([], tmp_path / DecodingStep.FILE)
     with pytest.raises(InputError, match="has no rows"):

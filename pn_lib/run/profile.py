@@ -141,7 +141,7 @@ class LanguageSettings:
 
 @config_class
 class TaskSettings:
-    """One of notebook 07's synthetic tasks; each model has the size, steps and learning rate that suit it."""
+    """One of notebook 08's synthetic tasks; each model has the size, steps and learning rate that suit it."""
 
     lengths: tuple[Annotated[int, Field(ge=8)], ...]  # trained on; the longest is "the trained length"
     mamba_steps: PositiveInt
@@ -154,7 +154,7 @@ class TaskSettings:
 
 @config_class
 class MambaSettings:
-    """Notebook 07: a Mamba and a Transformer of about equal parameters, trained alike but for the learning rates.
+    """Notebook 08: a Mamba and a Transformer of about equal parameters, trained alike but for the learning rates.
 
     ``rates`` are the pairs (learning rate, that of matrices) that each of the two tries, on a seed that judges nothing,
     before it takes the one that suits it; without any, both keep what the profile says. ``full`` is the Mamba set

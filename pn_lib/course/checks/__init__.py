@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Wrong(Exception):
@@ -79,6 +81,46 @@ def number(got: Any, case: str) -> float:
     )
     expect(single, f"{case}: expected one number, got {_short(got)}, which is of type {type(got).__name__}.")
     return float(got)
+
+
+def floats(value: object, shape: tuple[int, ...], name: str) -> Tensor:
+    """The learner's ``value``, a tensor of floats of this shape; fail the case unless it is."""
+    expect(value is not None, f"{name} is None: does your function return it?")
+    expect(isinstance(value, Tensor), f"{name} must be a tensor, not {type(value).__name__}.")
+    expect(tuple(value.shape) == shape, f"{name} must have shape {shape}, not {tuple(value.shape)}.")
+    expect(value.is_floating_point(), f"{name} must hold floats, not {value.dtype}.")
+    expect(bool(torch.isfinite(value).all()), f"{name} holds NaN or infinity.")
+    return value.detach()
+
+
+def close(got: Tensor, other: Tensor) -> bool:
+    """Whether a mistake's result is what the learner got."""
+    return torch.allclose(got, other, rtol=1e-4, atol=1e-5)
+
+
+def expect_no_loop(answer: Callable, inputs: Callable[[int], tuple], hint: str) -> None:
+    """Fail the case with ``hint`` if ``answer`` needs more of PyTorch's operations for more tokens, ``inputs(T)``."""
+    calls = []
+    for length in (16, 256):
+        with _Counter() as counter:
+            answer(*inputs(length))
+        calls.append(counter.calls)
+    expect(
+        calls[1] < 2 * calls[0],
+        f"It is right, but loops over the tokens: {calls[0]} operations for 16 tokens, {calls[1]} for 256. {hint}",
+    )
+
+
+class _Counter(TorchDispatchMode):
+    """Counts PyTorch's operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.calls += 1
+        return function(*args, **(kwargs or {}))
 
 
 def _short(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.judge_results import JudgeResult
-from pn_lib.run.results.mamba_results import DecodingStep, MambaResult, MambaTimings
+from pn_lib.run.results.mamba_results import DecodingStep, MambaConstruction, MambaResult, MambaTimings, ScanTimings
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
 from pn_lib.run.results.result import Result, Row
 from pn_lib.run.results.stories_results import CompletionsResult, EvaluationResult
@@ -36,6 +36,8 @@ CATALOGUE: tuple[type[Result] | type[Row], ...] = (
     StudyCost,
     ScalingResult,
     LanguageResult,
+    MambaConstruction,
+    ScanTimings,
     MambaResult,
     MambaTimings,
     DecodingStep,

@@ -1,4 +1,4 @@
-"""Results of notebook 07: Transformer and Mamba beside one another."""
+"""Results of notebooks 07 and 08: Mamba as it was built, and the Transformer and Mamba beside one another."""
 
 from typing import ClassVar, Literal
 
@@ -7,6 +7,21 @@ from pydantic import Field
 from pn_lib.run.results.result import Estimate, Mean, Part, Result, Row, Settings
 
 Kind = Literal["transformer", "mamba"]
+
+
+class MambaConstruction(Result):
+    """The parts of a Mamba as they were built."""
+
+    FILE: ClassVar = "mamba_construction.json"
+    equality: dict[str, float] = Field(description="what was shown to be equal, with the largest difference")
+
+
+class ScanTimings(Result):
+    """The ways to scan."""
+
+    FILE: ClassVar = "timings/scan.json"
+    method: str = Field(description="the way that Mamba takes on this machine")
+    rows: list[dict[str, int | float]] = Field(description="by length T, milliseconds of each way")
 
 
 class MatchedModel(Part):
@@ -87,10 +102,8 @@ class MambaResult(Result):
     difference: Mean = Field(description="Mamba minus Transformer, paired by seed, bits per byte")
     tokens: int = Field(description="tokens of each training")
     full: FullMamba = Field(description="the Mamba that had the whole budget")
-    scan: str = Field(description="how Mamba scanned")
     beyond: Beyond = Field(description="loss by position")
     tasks: list[Task] = Field(description="tasks of memory")
-    equality: dict[str, float] = Field(description="what was shown to be equal, with the largest difference")
     rates: RateSearch = Field(description="learning rates of the pair")
 
 
@@ -112,7 +125,6 @@ class MambaTimings(Result):
 
     FILE: ClassVar = "timings/mamba.json"
     models: dict[Kind, ModelCost] = Field(description="cost of training")
-    scan: list[dict[str, int | float]] = Field(description="by length T, milliseconds of each way to scan")
     equal_seconds: EqualSeconds = Field(description="at equal seconds")
 
 
