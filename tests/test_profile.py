@@ -52,6 +52,23 @@ def test_variants_are_changes_to_the_main_transformer(tmp_path):
     assert p.study.transformer == {"bias": True, "d_model": 64}
 
 
+def test_an_architecture_that_no_shape_gives_so_few_parameters_is_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "[mixers]\nsizes = [{ parameters = 900, tokens = 9, seeds = 1, sweep_tokens = 9, shapes = 1 }]\n"
+        "architectures = { mamba = {}, hybrid = {} }\n"
+    )
+    with pytest.raises(InputError, match=r"mine\.toml, \[mixers\.architectures\] mamba: .*900 parameters"):
+        check_models(load_profile(str(path)))
+
+
+def test_the_mixers_inherit_what_the_recipe_found_by_their_kind():
+    found = load_profile("laptop").mixers.architectures
+    assert list(found) == ["transformer", "mamba", "mamba2", "deltanet", "hybrid"]
+    assert found["transformer"]["qk_norm"] and not any(options["tied_embeddings"] for options in found.values())
+    assert found["hybrid"]["pattern"] == "MMA"
+
+
 def test_settings_hold_defaults_too():
     settings = load_profile("smoke").settings()
     assert settings["name"] == "smoke"

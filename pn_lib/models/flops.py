@@ -31,6 +31,11 @@ class ParameterCount:
     non_embedding: int  # without the token and position tables
     by_part: dict[str, int]  # adds up to the total; parts that the model has not are left out
 
+    @property
+    def in_layers(self) -> int:
+        """Without the tables and the output layer, which grow with the vocabulary and not with depth."""
+        return self.non_embedding - self.by_part.get("output", 0)
+
 
 def parameter_count(config: NeuralConfig) -> ParameterCount:
     """Parameters of a model of this config, equal to the model's own ``n_parameters``."""

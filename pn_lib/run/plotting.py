@@ -30,6 +30,9 @@ COLOURS = {
 MODEL_COLOURS = {
     "transformer": COLOURS["blue"],
     "mamba": COLOURS["vermillion"],
+    "mamba2": COLOURS["orange"],
+    "deltanet": COLOURS["purple"],
+    "hybrid": COLOURS["sky"],
     "ngram": COLOURS["grey"],
     "source": COLOURS["black"],
     "human": COLOURS["green"],

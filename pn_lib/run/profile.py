@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -179,6 +179,33 @@ class MambaSettings:
 
 
 @config_class
+class MixerSize:
+    """A size at which notebook 08 compares: each architecture has about ``parameters`` in its layers."""
+
+    parameters: PositiveInt
+    tokens: PositiveInt  # of each run that judges
+    seeds: PositiveInt
+    sweep_tokens: PositiveInt  # of each run that chooses a rate or a shape
+    shapes: PositiveInt  # of width and depth that are tried, at most
+
+
+@config_class
+class MixerSettings:
+    """Notebook 08: architectures side by side, each at its own best rate and shape, the first of them the yardstick.
+
+    ``rates`` are tried first, then rates beyond them while the best lies at an edge, ``extensions`` times at most.
+    """
+
+    architectures: dict[Literal["transformer", "mamba", "mamba2", "deltanet", "hybrid"], Options]
+    sizes: Annotated[tuple[MixerSize, ...], Field(min_length=1)]  # the smallest first
+    rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    extensions: NonNegativeInt
+    batch_size: PositiveInt
+    context: PositiveInt
+    decode_contexts: tuple[PositiveInt, ...]
+
+
+@config_class
 class Profile:
     """Everything that sets the size of a run. Budgets are in tokens, so a run means the same on every machine."""
 
@@ -193,6 +220,7 @@ class Profile:
     scaling: ScalingSettings
     language: LanguageSettings
     mamba: MambaSettings
+    mixers: MixerSettings
     transformer: Options = field(default_factory=dict)  # the main one, of notebooks 03 to 05
     sizes: dict[str, Options] = field(default_factory=dict)  # named changes to it, for python -m pn_lib train
     training: TrainingConfig = field(default_factory=TrainingConfig)  # its own seed is that of the batches
@@ -270,5 +298,12 @@ def _complete(profile: Profile) -> Profile:
             full=mamba | p.mamba.full,
             mamba=mamba | p.mamba.mamba,
             transformer=transformer | p.mamba.transformer,
+        ),
+        mixers=replace(
+            p.mixers,
+            architectures={
+                name: (transformer if name == "transformer" else mamba) | options
+                for name, options in p.mixers.architectures.items()
+            },
         ),
     )

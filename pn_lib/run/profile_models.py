@@ -2,6 +2,7 @@
 
 from pn_lib.errors import InputError
 from pn_lib.models.mamba import MambaConfig
+from pn_lib.models.shapes import in_layers, shapes
 from pn_lib.models.transformer import TransformerConfig
 from pn_lib.run.profile import Options, Profile
 
@@ -21,6 +22,12 @@ def check_models(profile: Profile) -> None:
                 cls(vocab_size=profile.tokenizer.vocab_size, **options)
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
+    for name, options in profile.mixers.architectures.items():
+        for size in profile.mixers.sizes:
+            try:
+                shapes(name, profile.tokenizer.vocab_size, profile.mixers.context, options, size.parameters, in_layers)
+            except InputError as error:
+                raise InputError(f"profile {profile.name}.toml, [mixers.architectures] {name}: {error}") from None
 
 
 def _transformers(profile: Profile) -> dict[str, Options]:
