@@ -204,7 +204,8 @@ def generate(
     from pn_lib.models import generation
     from pn_lib.models.loading import open_model
     from pn_lib.models.lossless import warn_of_changes
-    from pn_lib.run.evaluate_command import check_prompt, model_source
+    from pn_lib.run.evaluate_command import check_prompt
+    from pn_lib.run.saved_models import model_source
 
     prompt = check_prompt(terminal.typed(prompt)) if prompt is not None else ""
     language_model, tokenizer = open_model(model_source(model))

@@ -9,7 +9,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import write_json, write_text
 from pn_lib.models.loading import open_model
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.run import evaluate_command, publish
+from pn_lib.run import publish, saved_models
 from pn_lib.run.stages import load_stages
 
 RUN = "quick-pocket"
@@ -71,11 +71,11 @@ def test_the_largest_that_is_small_enough_and_it_opens_with_the_runs_tokenizer(r
 
 def test_a_clone_finds_the_published_model(root, monkeypatch):
     published = publish.publish(RUN)[0]
-    monkeypatch.setattr(evaluate_command, "REPOSITORY", root)
+    monkeypatch.setattr(saved_models, "REPOSITORY", root)
     monkeypatch.setenv("PN_ROOT", str(root / "elsewhere"))
-    assert evaluate_command.model_source(f"{RUN}/small") == published / "models" / "small"
+    assert saved_models.model_source(f"{RUN}/small") == published / "models" / "small"
     with pytest.raises(InputError, match="has no model 'large'; it has small, as published"):
-        evaluate_command.model_source(f"{RUN}/large")
+        saved_models.model_source(f"{RUN}/large")
 
 
 def test_an_unfinished_run_is_not_published_nor_one_that_is_not_there(root):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pn_lib.data.tasks import InductionHeads, SelectiveCopying
+from pn_lib.data.tasks import AssociativeRecall, InductionHeads, SelectiveCopying
 from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.models.mamba import Mamba, MambaConfig
@@ -37,7 +37,23 @@ def induced(task, row):
     return targets
 
 
-TASKS = {"selective copying": (SelectiveCopying(5, 3), copied, 7), "induction heads": (InductionHeads(6), induced, 3)}
+def recalled(task, row):
+    """The same for associative recall: a key that has come before is asked."""
+    pairs, targets = 2 * (len(row) // task.tokens_per_pair), []
+    letter_of = dict(zip(row[:pairs:2], row[1:pairs:2], strict=True))
+    assert len(letter_of) == pairs // 2, "a key comes with two letters"
+    assert all(task.letters <= key < task.blank for key in letter_of)
+    for i, token in enumerate(row):
+        targets.append(letter_of.pop(token) if i >= pairs and token != task.blank else IGNORED)
+    assert not letter_of, "a key is never asked for"
+    return targets
+
+
+TASKS = {
+    "selective copying": (SelectiveCopying(5, 3), copied, 7),
+    "induction heads": (InductionHeads(6), induced, 3),
+    "associative recall": (AssociativeRecall(6, keys=8, tokens_per_pair=4), recalled, 4),
+}
 pytestmark = pytest.mark.parametrize("task, answers, shortest", TASKS.values(), ids=TASKS)
 
 
@@ -54,7 +70,7 @@ class Oracle(nn.Module):
 
 
 def test_every_target_follows_from_the_ids(task, answers, shortest):
-    for length in (shortest, 8, 33):
+    for length in (shortest, 8, 35):
         ids, targets = task.batch(40, length, seed=1, step=2)
         assert ids.shape == targets.shape == (40, length) and ids.dtype == targets.dtype == torch.int64
         assert ids.min() >= 0 and ids.max() < task.vocab_size
@@ -75,9 +91,15 @@ def test_letters_and_their_places_are_drawn_evenly(task, answers, shortest):
     asked = targets[targets != IGNORED]
     counts = torch.bincount(asked, minlength=task.letters)
     assert len(counts) == task.letters and (counts / len(asked) - 1 / task.letters).abs().max() < 0.02
-    places = (ids < task.letters).float() if isinstance(task, SelectiveCopying) else (ids == task.mark).float()
-    # between the start and the question marks; where the first mark may stand
-    share = places[:, 1:9].mean(0) if isinstance(task, SelectiveCopying) else places[:, :10].mean(0)
+    # between the start and the question marks; where the first mark may stand; behind the pairs
+    match task:
+        case SelectiveCopying():
+            places = (ids < task.letters)[:, 1:9]
+        case InductionHeads():
+            places = (ids == task.mark)[:, :10]
+        case AssociativeRecall():
+            places = (targets != IGNORED)[:, 6:]
+    share = places.float().mean(0)
     assert (share - share.mean()).abs().max() < 0.03 and share.min() > 0
 
 

@@ -37,7 +37,8 @@ from pn_lib.models.base import LanguageModel
 from pn_lib.models.likelihood import Likelihood, context_of, text_likelihood
 from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import round_trip
-from pn_lib.run.stages import NAMED_CORPORA, REPOSITORY, output_root
+from pn_lib.run.saved_models import model_source
+from pn_lib.run.stages import NAMED_CORPORA, output_root
 
 POCKET_PROBES = 200  # of each kind
 SPLIT_SEED = 0  # of a corpus without a validation split: another seed for sampling must not change what was held out
@@ -75,35 +76,6 @@ class Extent:
                 f"--completions {self.completions} are more than the --stories {self.stories} whose "
                 "beginnings they finish; ask for fewer"
             )
-
-
-def model_source(name: str) -> Path | str:
-    """Where a model is: ``name`` itself if it is a path; for RUN/NAME the folder of that run's model, your own run's or
-    the published one's; else ``name``, which may be on the Hub.
-
-    Raises:
-        InputError: the run is there, but has no such model.
-    """
-    run, _, model = name.partition("/")
-    results = (output_root() / "results" / run, REPOSITORY / "results" / "published" / run)
-    rooms = [folder / "models" for folder in results if (folder / "models").is_dir()]
-    if Path(name).exists() or not (model and rooms):
-        return name
-    found = next((room / model for room in rooms if (room / model / "config.json").is_file()), None)
-    if found is None:
-        there = ", ".join(
-            sorted(
-                {
-                    path.parent.relative_to(room).as_posix()
-                    for room in rooms
-                    for path in room.rglob("config.json")
-                    if path.parent.name != "hf"
-                }
-            )
-        )
-        more = "" if rooms[0] == results[0] / "models" else ", as published; run it to have the others"
-        raise InputError(f"run {run} has no model {model!r}; it has {there or 'none'}{more}")
-    return found
 
 
 def check_prompt(prompt: str) -> str:
@@ -164,7 +136,8 @@ def _stories(source: str, corpus: str, extent: Extent) -> tuple[list[str], list[
     """Training stories, validation stories, and what the corpus is called. A model of a run, on that run's corpus, is
     asked about the stories that the run held out."""
     results = output_root() / "results" / source.partition("/")[0]
-    if model_source(source) != source and read_json(results / "run.json")["corpus"] == corpus:
+    kept = model_source(source) != source and (results / "run.json").is_file()  # a published run keeps no stories
+    if kept and read_json(results / "run.json")["corpus"] == corpus:
         wanted = {"train": extent.train_stories, "validation": extent.stories}
         training, validation = (
             list(islice(read_stories(results / "stories" / f"{part}.parquet"), number))

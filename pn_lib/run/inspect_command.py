@@ -208,7 +208,7 @@ def inspect_model(source: str) -> str:
     from pn_lib.data.pocket import sample_stories
     from pn_lib.models.loading import open_model
     from pn_lib.models.lossless import round_trip
-    from pn_lib.run.evaluate_command import model_source
+    from pn_lib.run.saved_models import model_source
 
     model, tokenizer = open_model(model_source(source))
     weights = sum(p.numel() for p in model.parameters()) if hasattr(model, "parameters") else None

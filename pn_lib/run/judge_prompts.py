@@ -13,7 +13,7 @@ from pn_lib.evaluation.completions import complete
 from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import warn_of_changes
 from pn_lib.network import unreachable
-from pn_lib.run.evaluate_command import model_source
+from pn_lib.run.saved_models import model_source
 from pn_lib.run.stages import output_root
 
 PROMPTS_FILE = "Evaluation prompts.yaml"

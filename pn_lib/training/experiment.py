@@ -6,7 +6,7 @@ is recognised: its result is a small file, and a second run of the study reads t
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -26,6 +26,15 @@ from pn_lib.training.profiling import PHASES
 
 RESULT = "result.json"
 GLANCE = 16  # stories that a validation on the way looks at
+
+
+class Keyed(Protocol):
+    """What a study needs to know of an experiment."""
+
+    @property
+    def name(self) -> str: ...
+
+    def key(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]
     return result
 
 
-def finished(experiment: Experiment, folder: Path | str, key: str | None = None) -> dict[str, Any] | None:
+def finished(experiment: Keyed, folder: Path | str, key: str | None = None) -> dict[str, Any] | None:
     """The result of this very experiment, if ``folder`` has it."""
     path = Path(folder) / experiment.name / RESULT
     if not path.exists():

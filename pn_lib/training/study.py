@@ -20,7 +20,7 @@ import torch
 
 from pn_lib.errors import InputError
 from pn_lib.progress import progress
-from pn_lib.training.experiment import Experiment, finished, run_experiment
+from pn_lib.training.experiment import Keyed, finished, run_experiment
 
 VARIABLE = "PN_EXECUTOR"
 JOBS_AT_ONCE = 64  # on a cluster; more would wait in its queue anyway
@@ -93,9 +93,15 @@ def _cluster(kind: str, options: str, folder: Path | str) -> Executor:
 
 
 def run_study(
-    experiments: Sequence[Experiment], folder: Path | str, description: str, executor: Executor | None = None
+    experiments: Sequence[Keyed],
+    folder: Path | str,
+    description: str,
+    executor: Executor | None = None,
+    run: Callable[[Any, str], dict[str, Any]] = run_experiment,
 ) -> list[dict[str, Any]]:
     """The results of all experiments, in their order. Finished ones are read; a killed study goes on where it was.
+
+    ``run`` makes a result of one of them and the folder; for tasks of memory it is ``run_task_experiment``.
 
     Raises:
         InputError: two experiments have one name.
@@ -110,7 +116,7 @@ def run_study(
         with progress(description=description, total=len(todo), unit="run") as bar:
             futures = {}
             for i in todo:
-                futures[i] = executor.submit(run_experiment, experiments[i], str(folder))
+                futures[i] = executor.submit(run, experiments[i], str(folder))
                 futures[i].add_done_callback(lambda _: bar.update())
             wait(futures.values())
     finally:

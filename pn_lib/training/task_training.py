@@ -1,7 +1,4 @@
-"""Training and testing on a task with exact answers (``pn_lib.data.tasks``): short sequences in, any length asked.
-
-Nothing here is saved or resumed: such a training takes seconds.
-"""
+"""Training and testing on a task with exact answers (``pn_lib.data.tasks``): short sequences in, any length asked."""
 
 import math
 from collections.abc import Sequence
