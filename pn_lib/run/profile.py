@@ -154,24 +154,11 @@ class TaskSettings:
 
 @config_class
 class MambaSettings:
-    """Notebook 08: a Mamba and a Transformer of about equal parameters, trained alike but for the learning rates.
+    """Mambas of notebooks 05 and 06; ``full`` is set beside the Transformer of notebook 04 and trained as that was."""
 
-    ``rates`` are the pairs (learning rate, that of matrices) that each of the two tries, on a seed that judges nothing,
-    before it takes the one that suits it; without any, both keep what the profile says. ``full`` is the Mamba set
-    beside notebook 04's Transformer, trained as that was: on as many tokens, with the context of [training].
-    """
-
-    tokens: PositiveInt
-    seeds: PositiveInt
-    batch_size: PositiveInt
-    context: PositiveInt
-    learning_rate: PositiveFloat  # of the Mambas' embeddings, gains, rates; the Transformer has that of [training]
-    matrix_learning_rate: PositiveFloat  # of the Mambas' matrices
-    rates: tuple[tuple[PositiveFloat, PositiveFloat], ...]
+    learning_rate: PositiveFloat  # of embeddings, gains, rates; the Transformer has that of [training]
+    matrix_learning_rate: PositiveFloat  # of matrices
     full: Options
-    mamba: Options
-    transformer: Options
-    decode_contexts: tuple[PositiveInt, ...]
     copying: TaskSettings
     induction: TaskSettings
     task_lengths: tuple[PositiveInt, ...]  # tested at
@@ -293,12 +280,7 @@ def _complete(profile: Profile) -> Profile:
         study=replace(p.study, transformer=transformer | p.study.transformer),
         scaling=replace(p.scaling, sizes=each(transformer, p.scaling.sizes), mamba=each(mamba, p.scaling.mamba)),
         language=replace(p.language, sizes=each(transformer, p.language.sizes)),
-        mamba=replace(
-            p.mamba,
-            full=mamba | p.mamba.full,
-            mamba=mamba | p.mamba.mamba,
-            transformer=transformer | p.mamba.transformer,
-        ),
+        mamba=replace(p.mamba, full=mamba | p.mamba.full),
         mixers=replace(
             p.mixers,
             architectures={

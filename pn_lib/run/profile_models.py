@@ -41,7 +41,6 @@ def _transformers(profile: Profile) -> dict[str, Options]:
         "study.transformer": p.study.transformer,
         **{f"scaling.sizes[{i}]": size for i, size in enumerate(p.scaling.sizes)},
         **{f"language.sizes[{i}]": size for i, size in enumerate(p.language.sizes)},
-        "mamba.transformer": p.mamba.transformer,
         "mamba.copying.transformer": p.mamba.copying.transformer,
         "mamba.induction.transformer": p.mamba.induction.transformer,
     }
@@ -52,7 +51,6 @@ def _mambas(profile: Profile) -> dict[str, Options]:
     return {
         **{f"scaling.mamba[{i}]": size for i, size in enumerate(profile.scaling.mamba)},
         "mamba.full": m.full,
-        "mamba.mamba": m.mamba,
         "mamba.copying.mamba": m.copying.mamba,
         "mamba.induction.mamba": m.induction.mamba,
     }
