@@ -45,8 +45,8 @@ class Experiment:
     ``stories`` stories (None: all) of ``test`` or, without it, of ``validation``; the points of the learning curve on
     the way always by validation stories, ``GLANCE`` of them or, with ``curve``, as many as at the end. So a study that
     chooses is given the choice half as ``validation`` (see ``pn_lib.data.halves``), and one that judges what was chosen
-    the test half as ``test``. The model then tells ``told`` stories from nothing, at temperature 1. ``name`` is the
-    folder of the result and must be the experiment's own within a study.
+    the test half as ``test``. The model then tells ``told`` stories from nothing, at temperature 1, and is saved beside
+    the result with ``keep``. ``name`` is the folder of the result and must be the experiment's own within a study.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Experiment:
     stories: int | None = None
     curve: bool = False
     told: int = 0
+    keep: bool = False
 
     def key(self) -> str:
         """Changes with every setting, with the stories, and with the code that trains and judges."""
@@ -106,6 +107,8 @@ def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]
     except DivergenceError as error:
         raise DivergenceError(f"experiment {experiment.name}: {error}") from None
     result = _result(model, experiment, training)
+    if experiment.keep:
+        model.save(home)
     write_json(home / RESULT, {"key": key, **result})
     for path in checkpoints(home):  # a result is small, a checkpoint is not
         path.unlink()
