@@ -7,6 +7,7 @@ from stories import stories
 from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
+from pn_lib.models.architectures import TITLES
 from pn_lib.run.results.catalogue import CATALOGUE
 
 # Figures show the first two, judges read the third, and few runs have the last, for which the section on stories looks
@@ -39,7 +40,8 @@ def build_context(run: Run) -> dict[str, object]:
         "training_speed": faster([found["mamba_timings"].models[who].tokens_per_second for who in PAIR]),
         "reversed": side_of_zero(mamba.difference) * side_of_zero(mamba.full.difference) < 0,
         "beyond": beyond(mamba.beyond),
-        "task_reach": [reach(task) for task in mamba.tasks],
+        "memory_tasks": memory_tasks(found["memory"]),
+        "architecture_titles": TITLES,
         "scan": found["scan_timings"].rows[-1],  # the longest
         "decoding": decoding(found["decoding_timings"]),
     }
@@ -189,12 +191,21 @@ def beyond(found: Traced) -> dict[str, object]:
     return {"longest": longest, "rise": {who: losses[who, longest] - losses[who, found.trained] for who in PAIR}}
 
 
-def reach(task: Traced) -> dict[str, int | None]:
-    """The longest sequence up to which each model keeps 95 % of right answers; None if none."""
-    found = {}
-    for who in PAIR:
-        held = [row.length for i, row in enumerate(task.rows) if all(r[who] >= 0.95 for r in task.rows[: i + 1])]
-        found[who] = max(held, default=None)
+def memory_tasks(memory: Traced) -> list[dict[str, object]]:
+    """By task: the tested lengths, each with a row an architecture; and how far each architecture keeps to 95 %.
+
+    ``kept`` is the longest length up to which 95 % of the answers are right; None if that is none of them.
+    """
+    found = []
+    for name in memory.tasks:
+        task, beside = memory.tasks[name], [row for row in memory.hybrid if row.task == name]
+        rows = {(row.architecture, row.length): row for row in memory.rows if row.task == name}
+        lengths, kept = sorted({length for _, length in rows}), {}
+        for who in memory.models:
+            held = [T for i, T in enumerate(lengths) if all(rows[who, t].mean >= 0.95 for t in lengths[: i + 1])]
+            kept[who] = max(held, default=None)
+        by_length = {length: [rows[who, length] for who in memory.models] for length in lengths}
+        found.append({"name": name, "task": task, "by_length": by_length, "kept": kept, "beside": beside})
     return found
 
 

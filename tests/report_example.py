@@ -14,6 +14,7 @@ from pn_lib.files import write_json
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.mamba_results import DecodingStep, MambaConstruction, MambaResult, MambaTimings, ScanTimings
+from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
 from pn_lib.run.results.result import Part, Result
 from pn_lib.run.results.stories_results import CompletionsResult, EvaluationResult
@@ -324,17 +325,20 @@ KNOWN: dict[type[Result], dict] = {
                 for to in range(64, 513, 64)
             ],
         },
-        "tasks": [
-            {
-                "task": task,
-                "trained": 64,
-                "seeds": 3,
-                "rows": [
-                    {"length": T, "transformer": 0.99 if T == 64 else 0.31, "mamba": 0.97 if T < 512 else 0.7}
-                    for T in (64, 128, 256, 512)
-                ],
-            }
-            for task in ("selective copying", "induction heads")
+    },
+    MemoryResult: {
+        "tasks": {task: {"trained": 32} for task in ("selective copying", "associative recall")},
+        "models": {who: {} for who in ("transformer", "mamba2", "hybrid")},
+        "rows": [
+            {"task": task, "architecture": who, "length": T, **mean(share if T == 32 else longer, 0.01), "seeds": 5}
+            for task in ("selective copying", "associative recall")
+            for who, share, longer in (("transformer", 0.98, 0.31), ("mamba2", 0.9, 0.7), ("hybrid", 0.99, 0.97))
+            for T in (32, 64, 128)
+        ],
+        "hybrid": [
+            {"task": task, "parent": parent, "difference": mean(difference, 0.1)}
+            for task in ("selective copying", "associative recall")
+            for parent, difference in (("transformer", 0.66), ("mamba2", 0.05 if task == "selective copying" else -0.2))
         ],
     },
     Machine: {"cpu": "Invented CPU (AVX512)", "versions": {"torch": "2.13.0", "typst": "0.15.2"}},

@@ -99,6 +99,12 @@ def test_a_profile_of_ones_own(tmp_path):
         ("[mamba]\nrates = [[0.02, 0.0]]", "mamba.rates.0.1 must be greater than 0 (got 0.0)"),
         ("[mamba]\nrates = [[0.02]]", "mamba.rates.0.1 is missing"),
         ("[language]\nsizes = []", "language.sizes is wrong: Tuple should have at least 1 item"),
+        ("[memory]\narchitectures = ['rnn']", "memory: architectures names 'rnn', of which models has no settings"),
+        (
+            "[memory.models.mamba3]\nmodel = {}\nlearning_rate = 0.1\nmatrix_learning_rate = 0.1",
+            "memory: architectures",
+        ),
+        ("[memory]\ncopying = { lengths = [], steps = 1 }", "memory.copying.lengths"),
         ("[transformer]\ncontext = 64", "[transformer]: context is set in the section alone, or in [training]"),
         ("[scaling]\nmamba = [{ d_state = 0 }]", "[scaling.mamba[0]]: MambaConfig: d_state must be greater than 0"),
         ("[recipe]\nsprints = [{ tokens = 9, transformer = { dropuot = 0.1 } }]", "unknown key 'dropuot'"),

@@ -101,12 +101,24 @@ def test_a_judge_is_reported_only_where_it_graded_this_runs_endings(example: Exa
     assert "for endings of another run than this one" in example.text()
 
 
-def test_tasks_say_how_far_each_model_keeps_its_accuracy(example: Example) -> None:
-    said = "the Transformer keeps 95 % at the trained length and no further, and Mamba keeps 95 % up to 256 tokens"
-    assert f"In selective copying, {said}" in example.text()
-    for row in example.jsons["mamba"]["tasks"][1]["rows"]:
-        row["mamba"] = 0.5
-    assert "Mamba does not reach 95" in example.text()
+def test_tasks_say_how_far_each_architecture_keeps_its_accuracy(example: Example) -> None:
+    text = example.text()
+    said = "Transformer keeps it at the trained length and no further; Mamba-2 does not reach it at the trained length"
+    assert f"In selective copying, of 95 % right answers: {said}; Hybrid keeps it up to 128 tokens, 4 times" in text
+    assert "**Selective copying.** Fewer than 95 % right: Transformer beyond 32 tokens and Mamba-2 already" in text
+    assert "selective copying | 32 (trained) | 98.0 % [97.0 %, 99.0 %] |" in text
+
+
+def test_the_hybrid_is_ranked_by_intervals_alone(example: Example) -> None:
+    text = example.text()
+    assert text.count("the hybrid is ahead") == 2 and text.count("the hybrid is behind") == 1
+    assert "minus Mamba-2 is 5.0 % [−5.0 %, 15.0 %]: the two cannot be told apart" in text
+    for row in example.jsons["memory"]["rows"]:
+        row |= {"low": None, "high": None, "seeds": 1}
+    for row in example.jsons["memory"]["hybrid"]:
+        row["difference"] |= {"low": None, "high": None}
+    text = example.text()
+    assert "With one seed each, none of this ranks two architectures" in text and "the hybrid is" not in text
 
 
 def test_one_seed_has_no_interval_and_the_text_says_so(example: Example) -> None:

@@ -140,19 +140,6 @@ class LanguageSettings:
 
 
 @config_class
-class TaskSettings:
-    """One of notebook 08's synthetic tasks; each model has the size, steps and learning rate that suit it."""
-
-    lengths: tuple[Annotated[int, Field(ge=8)], ...]  # trained on; the longest is "the trained length"
-    mamba_steps: PositiveInt
-    mamba_learning_rate: PositiveFloat
-    transformer_steps: PositiveInt
-    transformer: Options
-    mamba: Options
-    transformer_learning_rate: PositiveFloat
-
-
-@config_class
 class MambaSettings:
     """Notebook 08: a Mamba and a Transformer of about equal parameters, trained alike but for the learning rates.
 
@@ -172,10 +159,46 @@ class MambaSettings:
     mamba: Options
     transformer: Options
     decode_contexts: tuple[PositiveInt, ...]
+
+
+@config_class
+class TaskSettings:
+    """How one task of memory is taught, to all architectures alike."""
+
+    lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]  # the longest is "the trained length"
+    steps: PositiveInt
+
+
+@config_class
+class TaughtSettings:
+    """An architecture in the tasks of memory: its options, and the learning rates and the optimizer that suit it."""
+
+    model: Options
+    learning_rate: PositiveFloat
+    matrix_learning_rate: PositiveFloat | None = None  # of Muon; None: AdamW moves the matrices too
+
+
+@config_class
+class MemorySettings:
+    """Notebook 08: tasks that test memory alone, each taught to all ``architectures``, anew with every seed.
+
+    They are named as in MODELS. Each is asked ``sequences`` new sequences at each length ``tested``.
+    """
+
+    architectures: Annotated[tuple[str, ...], Field(min_length=1)]
+    models: dict[str, TaughtSettings]  # of these
+    seeds: PositiveInt
+    batch_size: PositiveInt
+    tested: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    sequences: PositiveInt
     copying: TaskSettings
     induction: TaskSettings
-    task_lengths: tuple[PositiveInt, ...]  # tested at
-    task_seeds: PositiveInt
+    recall: TaskSettings
+
+    def __post_init__(self) -> None:
+        for name in self.architectures:
+            if name not in self.models:
+                raise ValueError(f"architectures names {name!r}, of which models has no settings")
 
 
 @config_class
@@ -221,6 +244,7 @@ class Profile:
     language: LanguageSettings
     mamba: MambaSettings
     mixers: MixerSettings
+    memory: MemorySettings
     transformer: Options = field(default_factory=dict)  # the main one, of notebooks 03 to 05
     sizes: dict[str, Options] = field(default_factory=dict)  # named changes to it, for python -m pn_lib train
     training: TrainingConfig = field(default_factory=TrainingConfig)  # its own seed is that of the batches

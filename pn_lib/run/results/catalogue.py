@@ -3,6 +3,7 @@
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.mamba_results import DecodingStep, MambaConstruction, MambaResult, MambaTimings, ScanTimings
+from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
 from pn_lib.run.results.result import Result, Row
 from pn_lib.run.results.stories_results import CompletionsResult, EvaluationResult
@@ -41,6 +42,7 @@ CATALOGUE: tuple[type[Result] | type[Row], ...] = (
     MambaResult,
     MambaTimings,
     DecodingStep,
+    MemoryResult,
     StageTimes,
     Machine,
 )

@@ -63,20 +63,6 @@ class Beyond(Part):
     rows: list[Stretch] = Field(description="stretches of positions, up to four times that length")
 
 
-class TaskRow(Part):
-    length: int = Field(description="tokens of a sequence")
-    transformer: float = Field(description="share of right answers of the Transformer")
-    mamba: float = Field(description="share of right answers of Mamba")
-
-
-class Task(Part):
-    task: str = Field(description="selective copying or induction heads")
-    trained: int = Field(description="longest trained length, tokens")
-    seeds: int = Field(description="runs of each model")
-    plan: Settings = Field(description="models and budgets")
-    rows: list[TaskRow] = Field(description="right answers by length, means over seeds")
-
-
 class RateTrial(Part):
     model: Kind = Field(description="which of the two")
     learning_rate: float = Field(description="of AdamW")
@@ -95,7 +81,7 @@ class RateSearch(Part):
 
 
 class MambaResult(Result):
-    """The matched pair at equal tokens; with the whole budget; beyond the trained length; at tasks of memory."""
+    """The matched pair at equal tokens; with the whole budget; beyond the trained length."""
 
     FILE: ClassVar = "mamba.json"
     models: dict[Kind, MatchedModel] = Field(description="the matched pair")
@@ -103,7 +89,6 @@ class MambaResult(Result):
     tokens: int = Field(description="tokens of each training")
     full: FullMamba = Field(description="the Mamba that had the whole budget")
     beyond: Beyond = Field(description="loss by position")
-    tasks: list[Task] = Field(description="tasks of memory")
     rates: RateSearch = Field(description="learning rates of the pair")
 
 
