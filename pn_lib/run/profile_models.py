@@ -42,6 +42,7 @@ def _transformers(profile: Profile) -> dict[str, Options]:
         **{f"scaling.sizes[{i}]": size for i, size in enumerate(p.scaling.sizes)},
         **{f"language.sizes[{i}]": size for i, size in enumerate(p.language.sizes)},
         "mamba.transformer": p.mamba.transformer,
+        **{f"frontier.models[{i}].transformer": m.transformer for i, m in enumerate(p.frontier.models)},
         "mamba.copying.transformer": p.mamba.copying.transformer,
         "mamba.induction.transformer": p.mamba.induction.transformer,
     }
