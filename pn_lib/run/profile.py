@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from pn_lib.config import config_class, parse_config
 from pn_lib.data.corpus_paths import Naming
 from pn_lib.errors import InputError, suggestion
+from pn_lib.models.grid import Grid
 from pn_lib.training.config import TrainingConfig
 
 # Fields of TransformerConfig or MambaConfig, but ``vocab_size`` and ``context``, which all models of a section share.
@@ -216,6 +217,36 @@ class MixerSettings:
 
 
 @config_class
+class FrontierModel:
+    """A Transformer that becomes one small file, its weights rounded as its ``training`` rounded them."""
+
+    name: Annotated[str, Field(pattern=r"^[\w-]+$")]  # of its file
+    vocab_size: VocabSize  # of a tokenizer of its own, which is in the file too
+    transformer: Options
+    training: TrainingConfig
+
+    def __post_init__(self) -> None:
+        if self.training.quantize is None:
+            raise ValueError(f"training.quantize of {self.name} must name the integers that its file holds")
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.training.quantize, self.training.quantize_group)
+
+
+@config_class
+class FrontierSettings:
+    """Notebook 09: how well a file of so many bytes can tell stories, its tokenizer included."""
+
+    models: Annotated[tuple[FrontierModel, ...], Field(min_length=1)]
+
+    def __post_init__(self) -> None:
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two models have the same name: {', '.join(names)}")
+
+
+@config_class
 class Profile:
     """Everything that sets the size of a run. Budgets are in tokens, so a run means the same on every machine."""
 
@@ -232,6 +263,7 @@ class Profile:
     mamba: MambaSettings
     mixers: MixerSettings
     memory: MemorySettings
+    frontier: FrontierSettings
     transformer: Options = field(default_factory=dict)  # the main one, of notebooks 03 to 05
     sizes: dict[str, Options] = field(default_factory=dict)  # named changes to it, for python -m pn_lib train
     training: TrainingConfig = field(default_factory=TrainingConfig)  # its own seed is that of the batches
@@ -311,5 +343,9 @@ def _complete(profile: Profile) -> Profile:
                 name: (transformer if name == "transformer" else mamba) | options
                 for name, options in p.mixers.architectures.items()
             },
+        ),
+        frontier=replace(
+            p.frontier,
+            models=tuple(replace(m, transformer=transformer | m.transformer) for m in p.frontier.models),
         ),
     )

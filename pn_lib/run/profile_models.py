@@ -47,6 +47,7 @@ def _transformers(profile: Profile) -> dict[str, Options]:
         "study.transformer": p.study.transformer,
         **{f"scaling.sizes[{i}]": size for i, size in enumerate(p.scaling.sizes)},
         **{f"language.sizes[{i}]": size for i, size in enumerate(p.language.sizes)},
+        **{f"frontier.models[{i}].transformer": m.transformer for i, m in enumerate(p.frontier.models)},
     }
 
 

@@ -1,0 +1,112 @@
+"""Models of the frontier: trained, rounded, packed, and judged by their files."""
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import compress
+
+import pytest
+
+from pn_lib.data.halves import halves
+from pn_lib.data.stories import write_parquet
+from pn_lib.errors import InputError
+from pn_lib.models.likelihood import text_likelihood
+from pn_lib.models.packed import load_packed
+from pn_lib.models.packed_tokenizer import pack_tokenizer
+from pn_lib.run import frontier
+from pn_lib.run.frontier import RESULT, train_packed
+from pn_lib.run.profile import FrontierModel, FrontierSettings, load_profile, profile_names
+from pn_lib.training.checkpoint import checkpoints
+from pn_lib.training.config import TrainingConfig
+from pn_lib.training.loop import train
+
+STORIES = [f"The {colour} {thing} fell." for colour in ("red", "old", "big", "wet") for thing in ("hat", "cup", "toy")]
+TRAINING = TrainingConfig(
+    tokens=12 * 64, batch_size=4, context=16, quantize="int4", quantize_group=16, quantize_from=0.5, checkpoint_every=2
+)
+TINY = FrontierModel("tiny", 270, {"d_model": 16, "n_layers": 1, "n_heads": 2, "tied_embeddings": True}, TRAINING)
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stories")
+    write_parquet(folder / "train.parquet", STORIES)
+    write_parquet(folder / "validation.parquet", [f"{story} It was sad." for story in STORIES])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(stories, tmp_path_factory):
+    return train_packed(TINY, stories, tmp_path_factory.mktemp("frontier"))
+
+
+def test_what_is_said_of_a_model_is_true_of_its_file(trained):
+    model, tokenizer = load_packed(trained.path)
+    texts = [f"{story} It was sad." for story in STORIES]
+    expected = {
+        half: text_likelihood(model, tokenizer, list(compress(texts, mask))).bits_per_byte
+        for half, mask in halves(texts)._asdict().items()
+    }
+    found = trained.model
+    assert found.bits_per_byte.value == pytest.approx(expected["test"], abs=1e-6)
+    assert found.choice_bits_per_byte == pytest.approx(expected["choice"], abs=1e-6)
+    assert found.bits_per_byte.low < found.bits_per_byte.value < found.bits_per_byte.high
+    assert 0 < abs(found.float32_bits_per_byte - expected["test"]) < 0.5  # rounding changes something, not all
+    assert found.file_bytes == trained.path.stat().st_size
+    assert found.tokenizer_bytes == len(pack_tokenizer(tokenizer)[1])
+    assert found.parameters == model.n_parameters() and found.embedding_parameters == tokenizer.vocab_size * 16
+    assert found.tokens == 12 * 64
+    assert trained.timing.seconds > 0 and trained.timing.decoding > 0 and trained.timing.float32_decoding > 0
+
+
+def test_a_finished_model_is_read_and_leaves_no_checkpoint(trained, stories, monkeypatch):
+    home = trained.path.parent
+    assert sorted(path.name for path in home.iterdir()) == [RESULT, "tiny.safetensors"]
+    monkeypatch.setattr(frontier, "train", None)  # would fail if it were called
+    assert train_packed(TINY, stories, home.parent) == trained
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_file(trained, stories, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(frontier, "_judge", killed)
+        train_packed(TINY, stories, tmp_path)
+    checkpoints(tmp_path / "tiny")[0].unlink()  # as if it had come two updates earlier
+    begun = []
+    monkeypatch.setattr(frontier, "train", lambda *a, **named: begun.append(train(*a, **named)) or begun[0])
+    again = train_packed(TINY, stories, tmp_path)
+    assert begun[0].resumed_from == 10
+    assert again.path.read_bytes() == trained.path.read_bytes() and again.model == trained.model
+
+
+@pytest.mark.parametrize("change", ["settings", "stories"])
+def test_another_model_or_other_stories_are_trained_anew(trained, stories, tmp_path, change):
+    home = trained.path.parent
+    shutil.copytree(home, tmp_path / "tiny")
+    settings, others = TINY, stories
+    if change == "settings":
+        settings = replace(TINY, training=replace(TRAINING, seed=1))
+    else:
+        others = tmp_path / "stories"
+        shutil.copytree(stories, others)
+        write_parquet(others / "train.parquet", STORIES[:-1])
+    again = train_packed(settings, others, tmp_path)
+    assert again.path.read_bytes() != trained.path.read_bytes()
+    assert json.loads((tmp_path / "tiny" / RESULT).read_text())["key"] != json.loads((home / RESULT).read_text())["key"]
+
+
+def test_a_model_without_integers_and_two_of_one_name_are_named():
+    with pytest.raises(InputError, match=r"training\.quantize of tiny must name the integers"):
+        replace(TINY, training=replace(TRAINING, quantize=None))
+    with pytest.raises(InputError, match="two models have the same name: tiny, tiny"):
+        FrontierSettings((TINY, TINY))
+    with pytest.raises(InputError, match="name"):
+        replace(TINY, name="a/b")
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_models_of_the_profiles_inherit_the_recipe(profile):
+    for model in load_profile(profile).frontier.models:
+        assert model.transformer["qk_norm"] and model.transformer["tied_embeddings"]
