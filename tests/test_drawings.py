@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Rectangle
 
 from pn_lib.course.drawings.attending import draw_attention, draw_cache, draw_heads, draw_mask
+from pn_lib.course.drawings.boxes import PALE, shade, spell
 from pn_lib.course.drawings.merging import draw_merge, draw_merges, draw_token_stream
 from pn_lib.course.drawings.model import draw_residual_stream, draw_way
 from pn_lib.course.drawings.optimizing import draw_plan, draw_steps
 from pn_lib.course.drawings.positions import draw_turning
 from pn_lib.course.drawings.sampling import draw_filters
-from pn_lib.course.drawings.shapes import PALE, shade, spell
 from pn_lib.course.drawings.story_sets import draw_bootstrap, draw_runs, draw_split
 from pn_lib.data.cleaning import split
 from pn_lib.data.stories import to_dataset

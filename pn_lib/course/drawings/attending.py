@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from pn_lib.course.drawings.shapes import (
+from pn_lib.course.drawings.boxes import (
     PALE,
     arrow,
     cell,

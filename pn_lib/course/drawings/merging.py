@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pn_lib.course.drawings.shapes import PALE, TEXT, arrow, cell, note, sheet
+from pn_lib.course.drawings.boxes import PALE, TEXT, arrow, cell, note, sheet
 from pn_lib.errors import InputError
 from pn_lib.run.plotting import COLOURS
 

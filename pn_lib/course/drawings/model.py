@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from pn_lib.course.drawings.shapes import PALE, TEXT, arrow, cell, note, number_cells, numbers_of, sheet
+from pn_lib.course.drawings.boxes import PALE, TEXT, arrow, cell, note, number_cells, numbers_of, sheet
 from pn_lib.errors import InputError
 from pn_lib.run.plotting import COLOURS
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from pn_lib.course.drawings.shapes import HATCH, PALE, TEXT, note, number_cells, numbers_of, sheet
+from pn_lib.course.drawings.boxes import HATCH, PALE, TEXT, note, number_cells, numbers_of, sheet
 from pn_lib.run.plotting import COLOURS
 from pn_lib.training.config import TrainingConfig
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Arc
 from numpy.typing import ArrayLike, NDArray
 
-from pn_lib.course.drawings.shapes import TEXT, note, numbers_of, sheet
+from pn_lib.course.drawings.boxes import TEXT, note, numbers_of, sheet
 from pn_lib.run.plotting import COLOURS
 
 RADIUS, PANEL = 2.3, 9.2  # of a clock, and the width that each has, in units

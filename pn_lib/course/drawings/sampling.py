@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from pn_lib.course.drawings.shapes import PALE, note, numbers_of, sheet
+from pn_lib.course.drawings.boxes import PALE, note, numbers_of, sheet
 from pn_lib.run.plotting import COLOURS
 
 LONGEST, COLUMN, LEFT = 3.2, 5.0, 3.7  # units: a bar of probability 1, from one column to the next, the words

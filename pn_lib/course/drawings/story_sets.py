@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from pn_lib.course.drawings.shapes import HATCH, PALE, cell, note, numbers_of, sheet
+from pn_lib.course.drawings.boxes import HATCH, PALE, cell, note, numbers_of, sheet
 from pn_lib.data.cleaning import story_key
 from pn_lib.errors import InputError
 from pn_lib.run.plotting import COLOURS
