@@ -32,6 +32,7 @@ class Competitor(Part):
     rates: list[RateTried] = Field(description="rates tried at one shape, from low to high")
     shapes: list[ShapeTried] = Field(description="shapes tried at the best rate, from wide to deep")
     loss: Estimate = Field(description="loss on the test half, mean over seeds, with the interval over seeds")
+    standard_deviation: float | None = Field(description="of the loss over seeds, bits per byte; null with one")
     state_bytes: int = Field(description="bytes to carry from one token to the next at the trained length")
 
 
