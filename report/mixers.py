@@ -17,6 +17,7 @@ def mixers(found: Traced, timings: Traced, timed: Traced) -> dict[str, object]:
         "verdicts": [verdicts(size.pairs, size.enough) for size in found.sizes],
         "bytes": verdicts(found.equal_bytes.pairs, small.enough),
         "seconds": verdicts(timings.equal_seconds.pairs, small.enough),
+        "shared_rate": shared_rate(small.models),
         "edge": sorted({row.architecture for size in found.sizes for row in size.models if not row.inside}),
         "beyond": beyond(found.beyond, names),
         "decoding": decoding(timed, names),
@@ -35,6 +36,19 @@ def verdicts(pairs: Traced, enough: bool) -> dict[str, object] | None:
         elif pair.verdict == "behind":
             ahead.append((pair.second, pair.first, pair.difference.value))
     return {"ahead": ahead, "same": len(pairs) - len(ahead), "pairs": len(pairs)}
+
+
+def shared_rate(models: Traced) -> dict[str, object] | None:
+    """The rival whose difference to the first depends most on a rate common to both: the least and the largest that
+    such a rate would have made of it, one seed; None where no two rates were tried by both."""
+    tried = {row.architecture: {at.rate: at.bits_per_byte for at in row.rates} for row in models}
+    first, *rivals = tried
+    found = []
+    for who in rivals:
+        differences = [tried[who][rate] - tried[first][rate] for rate in tried[who] if rate in tried[first]]
+        if len(differences) > 1:
+            found.append({"architecture": who, "least": min(differences), "most": max(differences)})
+    return max(found, key=lambda row: row["most"] - row["least"], default=None)
 
 
 def beyond(found: Traced, names: list[str]) -> dict[str, object]:

@@ -71,6 +71,17 @@ def test_a_best_rate_at_the_edge_is_told(example: Example) -> None:
     assert "Every best rate lies between two that are worse" in example.text()
 
 
+def test_one_rate_for_all_may_choose_the_winner(example: Example) -> None:
+    small = {model["architecture"]: model for model in example.jsons["mixers"]["sizes"][0]["models"]}
+    for model in small.values():
+        model["rates"] = [{"rate": 0.01, "bits_per_byte": 2.0}, {"rate": 0.02, "bits_per_byte": 2.0}]
+    small["mamba"]["rates"] = [{"rate": 0.01, "bits_per_byte": 1.875}, {"rate": 0.02, "bits_per_byte": 2.25}]
+    told = "Mamba minus Transformer would have been anything from -0.125 to +0.250 bpb"
+    assert told in example.text().replace("−", "-") and "chooses the winner" in example.text()
+    small["mamba"]["rates"] = small["mamba"]["rates"][1:]
+    assert told not in example.text().replace("−", "-")
+
+
 def test_copying_is_judged_beside_real_endings(example: Example) -> None:
     assert "By this measure it writes no closer to its training text" in example.text()
     ahead = example.jsons["evaluation"]["ahead"]["human"]
