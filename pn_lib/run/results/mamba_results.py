@@ -21,7 +21,7 @@ class ScanTimings(Result):
 
     FILE: ClassVar = "timings/scan.json"
     method: str = Field(description="the way that Mamba takes on this machine")
-    rows: list[dict[str, int | float]] = Field(description="milliseconds of each way to scan a length T, the shortest first")
+    rows: list[dict[str, int | float]] = Field(description="milliseconds of each way by length T, shortest first")
 
 
 class MatchedModel(Part):
