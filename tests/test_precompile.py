@@ -3,11 +3,12 @@
 from numba.core.dispatcher import Dispatcher
 
 from pn_lib.models.cpu import attention_kernels, block_kernels, decoding_kernels, mamba2_kernels, scan_kernels
-from pn_lib.models.cpu.precompile import compile_kernels
+from pn_lib.models.cpu.precompile import KERNELS
 
 
 def test_every_kernel_is_compiled():
-    compile_kernels()
+    for compile_model in KERNELS:
+        compile_model()
     compiled = {
         f"{module.__name__}.{name}": bool(kernel.overloads)
         for module in (attention_kernels, block_kernels, decoding_kernels, mamba2_kernels, scan_kernels)

@@ -4,6 +4,9 @@
 """
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import torch
 
@@ -18,24 +21,28 @@ from pn_lib.models.quantize import quantize
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 
-def compile_kernels() -> float:
-    """Call every kernel once, in each precision that training, evaluation and decoding take here.
-
-    Returns:
-        The seconds it took.
-    """
-    start, precision = time.perf_counter(), resolve_precision("auto", torch.device("cpu"))
-    torch.manual_seed(0)
-    for model in (
-        Transformer(TransformerConfig(vocab_size=64, context=16, d_model=16, n_layers=1, n_heads=2)),
-        Mamba(MambaConfig(vocab_size=64, context=16, d_model=16, n_layers=1)),
-    ):
-        for each in dict.fromkeys(("float32", precision)):
-            _use(model, each)
-        for integers in ("int8", "int4"):  # ternary weights are decoded as int4
-            _decode(quantize(model, Grid(integers)))
+def mamba2_kernels() -> None:  # in float32 only, and decoding has none
     _use(Mamba2(Mamba2Config(vocab_size=64, context=16, d_model=16, n_layers=1, d_state=16, head_dim=16)), "float32")
-    return time.perf_counter() - start
+
+
+def transformer_kernels() -> None:
+    _use_all(Transformer(TransformerConfig(vocab_size=64, context=16, d_model=16, n_layers=1, n_heads=2)))
+
+
+def mamba_kernels() -> None:
+    _use_all(Mamba(MambaConfig(vocab_size=64, context=16, d_model=16, n_layers=1)))
+
+
+# Each calls every kernel of a model once, in each precision that training, evaluation and decoding take here; together
+# they call all there are. The longest comes first, since two processes share them.
+KERNELS: tuple[Callable[[], None], ...] = (mamba2_kernels, transformer_kernels, mamba_kernels)
+
+
+def _use_all(model: LanguageModel) -> None:
+    for precision in dict.fromkeys(("float32", resolve_precision("auto", torch.device("cpu")))):
+        _use(model, precision)
+    for integers in ("int8", "int4"):  # ternary weights are decoded as int4
+        _decode(quantize(model, Grid(integers)))
 
 
 def _use(model: LanguageModel, precision: str) -> None:
@@ -51,7 +58,17 @@ def _decode(model: LanguageModel) -> None:
     generate(model, [[1, 2]], max_new_tokens=2, temperature=0)
 
 
+def main() -> None:
+    """Compile the kernels of different models side by side."""
+    if why_no_kernels():  # which warns
+        return
+    print(f"Compiling the kernels for this processor ({instructions()}), once: a minute or two ...", flush=True)
+    start = time.perf_counter()
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for done in [pool.submit(compile_model) for compile_model in KERNELS]:
+            done.result()
+    print(f"... done in {time.perf_counter() - start:.0f} s.")
+
+
 if __name__ == "__main__":
-    if not why_no_kernels():  # which warns
-        print(f"Compiling the kernels for this processor ({instructions()}), once: a minute or two ...", flush=True)
-        print(f"... done in {compile_kernels():.0f} s.")
+    main()
