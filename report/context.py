@@ -8,8 +8,8 @@ from stories import stories
 from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
-from pn_lib.models.architectures import TITLES
 from pn_lib.run.results.catalogue import CATALOGUE
+from pn_lib.run.results.mixers_results import TITLES
 
 # Figures show the first two, judges read the third, and few runs have the last, for which the section on stories looks
 NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json")

@@ -15,8 +15,9 @@ from pn_lib.course.drawings.merging import draw_merge, draw_merges, draw_token_s
 from pn_lib.course.drawings.model import draw_residual_stream, draw_way
 from pn_lib.course.drawings.optimizing import draw_plan, draw_steps
 from pn_lib.course.drawings.positions import draw_turning
+from pn_lib.course.drawings.resampling import draw_bootstrap
 from pn_lib.course.drawings.sampling import draw_filters
-from pn_lib.course.drawings.story_sets import draw_bootstrap, draw_runs, draw_split
+from pn_lib.course.drawings.story_sets import draw_runs, draw_split
 from pn_lib.data.cleaning import split
 from pn_lib.data.stories import to_dataset
 from pn_lib.errors import InputError

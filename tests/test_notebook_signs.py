@@ -66,19 +66,17 @@ def test_06_a_variant_with_more_bits_than_the_baseline_is_worse():
     assert found["post"].value == pytest.approx(1.1)
 
 
-def test_08_below_zero_mamba_has_learned_more():
-    run = SimpleNamespace(read=lambda result: SimpleNamespace(tokens=1))
-    config = SimpleNamespace(total=1)
-    found = run_cells(
-        8, "c07-085", "c07-s03", "c07-l05", "c07-098", bpb={"mamba": GOOD, "transformer": BAD}, same_seconds=1,
-        train_one=lambda name, seed, tokens: (None, None, (BAD + GOOD)[seed]), run=run, asdict=dict,
-        settings=SimpleNamespace(seeds=3, learning_rate=1), sizes={"mamba": config, "transformer": config},
-        ZooResult=None, full_mamba=SimpleNamespace(config={}), full_score=GOOD_STORIES, rival_score=BAD_STORIES,
-        full_interval=bootstrap_interval(GOOD),
-    )  # fmt: skip
-    assert found["difference"]["mean"] == pytest.approx(-0.3)
-    assert found["gap"].high < 0 and found["full"]["difference"]["mean"] == found["gap"].value
-    assert found["seconds_difference"]["mean"] == pytest.approx(1.1)
-    assert (found["equal_tokens"], found["equal_seconds"], found["whole_budget"]) == ("better", "worse", "better")
-    assert "Mamba" in found["finding"]["better"] and "the Transformer" in found["finding"]["worse"]
-    assert found["order"] == "Short and long budgets agree."
+def test_08_the_architecture_with_fewer_bits_is_ahead():
+    rng = np.random.default_rng(0)
+    stories = rng.normal(100, 20, 60)
+    runs = {
+        who: [{"story_nats": stories * loss + rng.normal(0, 0.1, 60)} for _ in range(5)]
+        for who, loss in (("transformer", 1.2), ("mamba", 1.0), ("hybrid", 1.2))
+    }
+    test, titles = SimpleNamespace(story_bytes=np.full(60, 100)), {"transformer": "T", "mamba": "M", "hybrid": "H"}
+    found = run_cells(8, "c08-c06", "c08-w00", results=[runs], test=test, TITLES=titles)
+    pairs = {(pair.first, pair.second): pair for pair in found["compared"][0]}
+    assert pairs["transformer", "mamba"].verdict == "behind" and pairs["mamba", "hybrid"].verdict == "ahead"
+    told = found["sentence"](found["compared"][0], True)
+    assert "M is ahead of T by 0.2" in told and "M is ahead of H by 0.2" in told and "1 of 3 pairs" in told
+    assert found["sentence"](found["compared"][0], False).startswith("too small to tell")

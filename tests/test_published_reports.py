@@ -29,6 +29,7 @@ SAID = {
     "90",
     "99",  # per cent, of intervals, shares of text and right answers
     "256",  # values of a byte
+    "3",  # per cent, within which budgets are met
     "20",  # tokens a parameter, quoted from Hoffmann et al.
     "1",
     "10",  # temperature, batch and grades of a judge

@@ -22,6 +22,7 @@ from pn_lib.files import read_json, write_json
 from pn_lib.key import code, digest, make_key
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
+from pn_lib.models.grid import Grid
 from pn_lib.models.likelihood import Likelihood, likelihood
 from pn_lib.models.packed import load_packed, save_packed
 from pn_lib.models.packed_tokenizer import pack_tokenizer
@@ -61,7 +62,8 @@ def train_packed(settings: FrontierModel, stories: Path, folder: Path) -> Traine
     if known.get("key") != key:
         tokenizer = _prepare(settings, stories, home)
         model, training = _train(settings, tokenizer, home)
-        save_packed(quantize(model, settings.grid), tokenizer, path)
+        grid = Grid(settings.training.quantize, settings.training.quantize_group)
+        save_packed(quantize(model, grid), tokenizer, path)
         found, timing = _judge(settings, model, training, path)
         known = {"key": key, "model": found.model_dump(), "timing": timing.model_dump()}
         write_json(home / RESULT, known)
@@ -111,7 +113,7 @@ def _judge(
         tokenizer_bytes=len(pack_tokenizer(tokenizer)[1]),
         parameters=model.n_parameters(),
         embedding_parameters=tables,
-        integers=settings.grid.integers,
+        integers=settings.training.quantize,
         config=asdict(model.config),
         tokens=settings.training.planned_tokens,
         bits_per_byte=bits_per_byte_interval(test.story_nats, test.story_bytes),

@@ -12,7 +12,6 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from pn_lib.config import config_class, parse_config
 from pn_lib.data.corpus_paths import Naming
 from pn_lib.errors import InputError, suggestion
-from pn_lib.models.grid import Grid
 from pn_lib.training.config import TrainingConfig
 
 # Fields of TransformerConfig or MambaConfig, but ``vocab_size`` and ``context``, which all models of a section share.
@@ -228,10 +227,6 @@ class FrontierModel:
     def __post_init__(self) -> None:
         if self.training.quantize is None:
             raise ValueError(f"training.quantize of {self.name} must name the integers that its file holds")
-
-    @property
-    def grid(self) -> Grid:
-        return Grid(self.training.quantize, self.training.quantize_group)
 
 
 @config_class
