@@ -5,6 +5,7 @@ import math
 import shutil
 
 import pytest
+from published_runs import PUBLISHED, TODAYS
 
 from pn_lib import cli
 from pn_lib.errors import InputError
@@ -15,7 +16,6 @@ from pn_lib.run.profile import load_profile
 from pn_lib.run.stages import REPOSITORY
 
 RUN = "quick-pocket"
-PUBLISHED = REPOSITORY / "results" / "published"
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_missing_number_is_one_sentence(root, models):
         beside_reference(RUN, root, REPOSITORY)
 
 
-@pytest.mark.parametrize("run", sorted(path.name for path in PUBLISHED.iterdir() if (path / "run.json").exists()))
+@pytest.mark.parametrize("run", TODAYS)
 def test_every_published_run_can_be_compared_with(run):
     """It has every number, and its settings are those of its profile as it is now: a newcomer's run is like it."""
     assert all(math.isfinite(compared.of(PUBLISHED / run)) for compared in COMPARED)

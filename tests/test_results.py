@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from published_runs import OLDER, PUBLISHED, RUNS
 from pydantic import ValidationError
 
 from pn_lib.errors import InputError
@@ -15,10 +16,8 @@ from pn_lib.run.results.provenance import Machine, RunCard
 from pn_lib.run.results.result import Estimate, Result
 from pn_lib.run.results.stories_results import CompletionsResult
 from pn_lib.run.results.training_results import Construction, ConstructionResult
-from pn_lib.run.stages import REPOSITORY, load_stages
+from pn_lib.run.stages import load_stages
 
-PUBLISHED = REPOSITORY / "results" / "published"
-RUNS = sorted(path.name for path in PUBLISHED.iterdir() if (path / "run.json").exists())
 KINDS = [kind for kind in CATALOGUE if kind not in (CompletionsResult, JudgeResult)]  # neither is published
 
 
@@ -35,6 +34,8 @@ def damaged(tmp_path, kind, old, new):
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.FILE)
 def test_every_published_file_is_read_and_written_again_to_the_byte(tmp_path, run, kind):
+    if run in OLDER and not (PUBLISHED / run / kind.FILE).exists():
+        pytest.skip(OLDER[run])
     found, copy = kind.read(PUBLISHED / run), tmp_path / kind.FILE
     if issubclass(kind, Result):
         found.write(copy)
