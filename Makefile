@@ -1,7 +1,7 @@
 # make report   all eight notebooks, headless, then the report (HTML and PDF)
 # make test     every test, and the notebooks themselves
 # make lab      JupyterLab on the notebooks
-# make lab-test     every notebook in a real JupyterLab, in a headless browser
+# make lab-test     every notebook in a real JupyterLab, and the page with a model, in a headless browser
 # make site         the course as web pages, with search, in build/site
 # make assignment   the exercises as nbgrader assignments, in build/assignment
 # make mutants      does a test notice a mistake in pn_lib? SAMPLE=200 of them are tried, a minute each

@@ -271,6 +271,19 @@ def quantize(
 
 
 @app.command()
+def export(
+    model: Model,
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="where its files go")],
+    to: Annotated[str, typer.Option("--format", metavar="NAME", help="transformers or llama2c")] = "transformers",
+    bits: Annotated[int, typer.Option(metavar="32|8", help="of each weight; 8 is llama2c's int8, for runq")] = 32,
+) -> None:
+    """Write a saved model, quantized or not, for other programs."""
+    from pn_lib.run.export_command import export_model
+
+    print(export_model(model, folder, to, bits))
+
+
+@app.command()
 def judge(
     name: Annotated[str, typer.Argument(metavar="RUN", help="its name, such as quick-tinystories", show_default=False)],
     judges: Annotated[

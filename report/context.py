@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
+from mixers import mixers
 from sources import Run, Traced
 from stories import stories
 from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
+from pn_lib.models.architectures import TITLES
 from pn_lib.run.results.catalogue import CATALOGUE
 
 # Figures show the first two, judges read the third, and few runs have the last, for which the section on stories looks
 NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json")
-PAIR = ("transformer", "mamba")
 
 
 def build_context(run: Run) -> dict[str, object]:
@@ -21,7 +22,7 @@ def build_context(run: Run) -> dict[str, object]:
         InputError: a file or key is missing, damaged, or two files contradict one another.
     """
     found = {name_of(kind.FILE): run.read(kind) for kind in CATALOGUE if kind.FILE not in NOT_READ}
-    data, settings, mamba = found["data"], found["run"].settings, found["mamba"]
+    data, settings = found["data"], found["run"].settings
     return found | {
         "name": run.name,
         "best_compressor": min(data.compressors, key=lambda name: data.compressors[name]),
@@ -35,13 +36,10 @@ def build_context(run: Run) -> dict[str, object]:
         "stories": stories(run, data, found["evaluation"], found["zoo"]),
         "architecture": architecture(found["study"], found["study_timings"]),
         "study_steps": steps(settings.study.tokens, settings.study),
-        "tuned": tuned(mamba.rates),
-        "training_speed": faster([found["mamba_timings"].models[who].tokens_per_second for who in PAIR]),
-        "reversed": side_of_zero(mamba.difference) * side_of_zero(mamba.full.difference) < 0,
-        "beyond": beyond(mamba.beyond),
-        "task_reach": [reach(task) for task in mamba.tasks],
-        "scan": max(found["scan_timings"].rows, key=lambda row: row["T"]),
-        "decoding": decoding(found["decoding_timings"]),
+        "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
+        "memory_tasks": memory_tasks(found["memory"]),
+        "architecture_titles": TITLES,
+        "scan": found["scan_timings"].rows[-1],  # the longest
     }
 
 
@@ -158,62 +156,19 @@ def largest(told: list[Choice]) -> Choice | None:
     return max(told, key=lambda choice: abs(choice.result.difference), default=None)
 
 
-def faster(speeds: list[float]) -> tuple[int, float]:
-    """-1, 0 or 1 as the second of two is smaller than, about as large as, or larger than the first; and their ratio."""
-    return compare_speed(speeds[1], speeds[0]), max(speeds) / min(speeds)
+def memory_tasks(memory: Traced) -> list[dict[str, object]]:
+    """By task: the tested lengths, each with a row an architecture; and how far each architecture keeps to 95 %.
 
-
-def tuned(rates: Traced) -> dict[str, object] | None:
-    """For each of the pair its best and its worst loss, and the least and the largest difference that one pair of rates
-    for both would have made; None if there was no choice."""
-    if len(rates.tried) <= 2:  # one pair each is no choice
-        return None
-    tried: dict[str, dict[tuple[float, float], float]] = {who: {} for who in PAIR}
-    for row in rates.tried:
-        tried[row.model][row.learning_rate, row.matrix_learning_rate] = row.bits_per_byte
-    shared = [tried["mamba"][pair] - tried["transformer"][pair] for pair in tried["mamba"]]
-    edge = max(row.matrix_learning_rate for row in rates.tried)
-    return {
-        "tries": len(shared),
-        "least": min(shared),
-        "most": max(shared),
-        "losses": {who: (min(losses.values()), max(losses.values())) for who, losses in tried.items()},
-        "edge": {who: rates.taken[who].matrix_learning_rate == edge for who in PAIR},
-    }
-
-
-def beyond(found: Traced) -> dict[str, object]:
-    """The longest position read, and how far each model's loss has changed there from the trained length."""
-    losses = {(row.model, row.to): row.nats_per_token for row in found.rows}
-    longest = max(to for _, to in losses)
-    return {"longest": longest, "rise": {who: losses[who, longest] - losses[who, found.trained] for who in PAIR}}
-
-
-def reach(task: Traced) -> dict[str, int | None]:
-    """The longest sequence up to which each model keeps 95 % of right answers; None if none."""
-    found = {}
-    for who in PAIR:
-        held = [row.length for i, row in enumerate(task.rows) if all(r[who] >= 0.95 for r in task.rows[: i + 1])]
-        found[who] = max(held, default=None)
+    ``kept`` is the longest length up to which 95 % of the answers are right; None if that is none of them.
+    """
+    found = []
+    for name in memory.tasks:
+        task, beside = memory.tasks[name], [row for row in memory.hybrid if row.task == name]
+        rows = {(row.architecture, row.length): row for row in memory.rows if row.task == name}
+        lengths, kept = sorted({length for _, length in rows}), {}
+        for who in memory.models:
+            held = [T for i, T in enumerate(lengths) if all(rows[who, t].mean >= 0.95 for t in lengths[: i + 1])]
+            kept[who] = max(held, default=None)
+        by_length = {length: [rows[who, length] for who in memory.models] for length in lengths}
+        found.append({"name": name, "task": task, "by_length": by_length, "kept": kept, "beside": beside})
     return found
-
-
-def decoding(timed: Traced) -> dict[str, object]:
-    """Time and memory of a decoding step for both models, at the shortest and the longest context that both have."""
-    steps = {(row.model, row.context): row for row in timed}
-    contexts = sorted({context for _, context in steps if all((who, context) in steps for who in PAIR)})
-    if not contexts:
-        raise InputError("timings/decoding.csv has no context length timed for both models; run notebook 08 again")
-    first, last = ({who: steps[who, context] for who in PAIR} for context in (contexts[0], contexts[-1]))
-    ahead = [T for T in contexts if compare_speed(*(steps[who, T].ms_per_token for who in reversed(PAIR))) < 0]
-    milliseconds = [last[who].ms_per_token for who in PAIR]
-    return {
-        "first": contexts[0],
-        "last": contexts[-1],
-        "growth": {who: last[who].ms_per_token / first[who].ms_per_token for who in PAIR},
-        "state_growth": {who: last[who].state_bytes / first[who].state_bytes for who in PAIR},
-        "speed": faster(milliseconds),
-        "last_ratio": milliseconds[1] / milliseconds[0],
-        "equal_memory": last["mamba"].state_bytes / (last["transformer"].state_bytes / contexts[-1]),
-        "mamba_faster_from": min(ahead) if ahead and ahead == contexts[-len(ahead) :] else None,
-    }

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -13,7 +14,9 @@ import matplotlib.pyplot as plt
 from pn_lib.files import write_json
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.judge_results import JudgeResult
-from pn_lib.run.results.mamba_results import DecodingStep, MambaConstruction, MambaResult, MambaTimings, ScanTimings
+from pn_lib.run.results.mamba_results import MambaConstruction, ScanTimings
+from pn_lib.run.results.memory_results import MemoryResult
+from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
 from pn_lib.run.results.result import Part, Result
 from pn_lib.run.results.stories_results import CompletionsResult, EvaluationResult
@@ -122,6 +125,23 @@ def measures(shift: float) -> dict:
 
 def split(factor: int) -> dict:
     return {"stories": 100 * factor, "words": 12345 * factor + 67, "bytes": 61003 * factor}
+
+
+MIXER_LOSSES = {"transformer": 1.25, "mamba": 1.32, "hybrid": 1.24}
+
+
+def mixer_pairs(mamba: str = "ahead") -> list[dict]:
+    """The Transformer beside Mamba has the verdict ``mamba``; the others cannot be told apart."""
+    return [
+        {"first": a, "second": b, "difference": spread(MIXER_LOSSES[a] - MIXER_LOSSES[b]), "p": 0.01, "p_holm": 0.03}
+        | {"verdict": mamba if (a, b) == ("transformer", "mamba") else "not told apart"}
+        for a, b in combinations(MIXER_LOSSES, 2)
+    ]
+
+
+def equal_terms() -> dict:
+    models = [{"architecture": who, "tokens": 61728, "loss": spread(loss)} for who, loss in MIXER_LOSSES.items()]
+    return {"models": models, "pairs": mixer_pairs()}
 
 
 # What the tests look for, by file; the rest is invented by type
@@ -300,41 +320,55 @@ KNOWN: dict[type[Result], dict] = {
         ],
     },
     MambaConstruction: {"equality": {"torch_scan_vs_reference": 2.2e-6}},
-    MambaResult: {
-        "models": {
-            who: {**ends("bits_per_byte_mean", loss, 0.02), "seeds": 3, "standard_deviation": 0.0081}
-            for who, loss in (("transformer", 1.25), ("mamba", 1.32))
-        },
-        "difference": mean(0.07, 0.03),
-        "tokens": 123456,
-        "rates": {
-            "tried": [
-                {"model": model, "learning_rate": rate, "matrix_learning_rate": 2 * rate, "bits_per_byte": loss}
-                for model in ("transformer", "mamba")
-                for rate, loss in ((0.02, 1.31), (0.04, 1.27))
-            ],
-            "taken": {who: {"learning_rate": 0.04, "matrix_learning_rate": 0.08} for who in ("transformer", "mamba")},
-        },
-        "full": {"difference": mean(0.019, 0.008)},
+    MixersResult: {
+        "choice_stories": 140,
+        "test_stories": 160,
+        "sizes": [
+            {
+                "budget": budget,
+                "tokens": 123456,
+                "updates": 400,
+                "seeds": seeds,
+                "enough": True,
+                "models": [
+                    {
+                        "architecture": who,
+                        "config": {"n_layers": 3, "d_model": 64},
+                        "rate": 0.04,
+                        "inside": who != "hybrid",
+                        "loss": spread(loss),
+                        "standard_deviation": 0.0081,
+                    }
+                    for who, loss in MIXER_LOSSES.items()
+                ],
+                "pairs": mixer_pairs(),
+            }
+            for budget, seeds in ((100_000, 10), (400_000, 3))
+        ],
+        "equal_context": {"transformer": None, "mamba": 36.0, "hybrid": 500.0},
+        "equal_bytes": equal_terms(),
         "beyond": {
             "trained": 128,
             "rows": [
-                {"model": model, "to": to, "nats_per_token": 2.0 + rise * (to > 128)}
-                for model, rise in (("transformer", 0.9), ("mamba", -0.05))
+                {"architecture": who, "to": to, "nats_per_token": 2.0 + rise * (to > 128)}
+                for who, rise in (("transformer", 0.9), ("mamba", -0.05), ("hybrid", 0.02))
                 for to in range(64, 513, 64)
             ],
         },
-        "tasks": [
-            {
-                "task": task,
-                "trained": 64,
-                "seeds": 3,
-                "rows": [
-                    {"length": T, "transformer": 0.99 if T == 64 else 0.31, "mamba": 0.97 if T < 512 else 0.7}
-                    for T in (64, 128, 256, 512)
-                ],
-            }
-            for task in ("selective copying", "induction heads")
+    },
+    MemoryResult: {
+        "tasks": {task: {"trained": 32} for task in ("selective copying", "associative recall")},
+        "models": {who: {} for who in ("transformer", "mamba2", "hybrid")},
+        "rows": [
+            {"task": task, "architecture": who, "length": T, **mean(share if T == 32 else longer, 0.01), "seeds": 5}
+            for task in ("selective copying", "associative recall")
+            for who, share, longer in (("transformer", 0.98, 0.31), ("mamba2", 0.9, 0.7), ("hybrid", 0.99, 0.97))
+            for T in (32, 64, 128)
+        ],
+        "hybrid": [
+            {"task": task, "parent": parent, "difference": mean(difference, 0.1)}
+            for task in ("selective copying", "associative recall")
+            for parent, difference in (("transformer", 0.66), ("mamba2", 0.05 if task == "selective copying" else -0.2))
         ],
     },
     Machine: {"cpu": "Invented CPU (AVX512)", "versions": {"torch": "2.13.0", "typst": "0.15.2"}},
@@ -351,12 +385,12 @@ KNOWN: dict[type[Result], dict] = {
             for change in ("cosine to zero", "average of weights", "batch grows")
         ],
     },
-    MambaTimings: {
-        "models": {
-            "transformer": {"tokens_per_second": 8000.0, "peak_memory_mb": 900.0},
-            "mamba": {"tokens_per_second": 4000.0, "peak_memory_mb": 1100.0},
-        },
-        "equal_seconds": {"tokens": 61728, "difference": mean(0.15, 0.03)},
+    MixersTimings: {
+        "training": [
+            {"architecture": who, "tokens_per_second": speed, "memory_mb": 9.5}
+            for who, speed in (("transformer", 8000.0), ("mamba", 4000.0), ("hybrid", 7000.0))
+        ],
+        "equal_seconds": equal_terms() | {"pairs": mixer_pairs("not told apart")},
     },
     ScanTimings: {"rows": [{"T": T, "reference (ms)": 0.9 * T, "fused (ms)": 0.02 * T} for T in (64, 256)]},
 }
@@ -369,7 +403,11 @@ ROWS = {
     ],
     DecodingStep: [
         DecodingStep(model=model, context=T, ms_per_token=ms * (1 + grows * T / 512), state_bytes=size * T or 73728)
-        for model, ms, size, grows in (("transformer", 2.0 / 1.25, 2048, 1), ("mamba", 2.5, 0, 0))
+        for model, ms, size, grows in (
+            ("transformer", 2.0 / 1.25, 2048, 1),
+            ("mamba", 2.5, 0, 0),
+            ("hybrid", 2.0, 512, 0.5),
+        )
         for T in (128, 512, 2048)
     ],
 }

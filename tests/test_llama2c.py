@@ -13,9 +13,11 @@ from pn_lib.data.pocket import sample_stories
 from pn_lib.data.tokenizer import Tokenizer, train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.models.generation import generate
-from pn_lib.models.llama2c import export_llama2c, load_llama2c, save_llama2c
+from pn_lib.models.grid import Grid
+from pn_lib.models.llama2c import export_llama2c, load_llama2c, save_llama2c, save_llama2c_int8
 from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.quantize import matrices, quantize
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 GREEDY = (
@@ -158,6 +160,40 @@ def test_a_saved_model_comes_back(tmp_path, options):
     assert state.keys() == model.state_dict().keys()
     assert all(torch.equal(state[name], weight) for name, weight in model.state_dict().items())
     assert (again.config.kv_heads, again.config.ff_width) == (model.config.kv_heads, model.config.ff_width)
+
+
+@pytest.mark.parametrize(
+    ("options", "group"),
+    [({"d_ff": 48}, 16), ({"d_model": 64, "n_kv_heads": 1, "d_ff": 192}, 64), ({"tied_embeddings": False}, 16)],
+    ids=str,
+)
+@torch.no_grad()
+def test_int8_is_what_quantize_makes_and_comes_back(tmp_path, options, group):
+    """Version 2, exactly; a second time nothing is lost."""
+    torch.manual_seed(0)
+    model = Transformer(TransformerConfig(**(SIZES | {"d_model": 16} | options)))
+    for parameter in model.parameters():
+        parameter.add_(torch.randn_like(parameter))
+    save_llama2c_int8(model, tmp_path / "model.bin")
+    again, expected = load_llama2c(tmp_path / "model.bin"), quantize(model, Grid("int8", group))
+    assert (again.config.kv_heads, again.config.ff_width) == (model.config.kv_heads, model.config.ff_width)
+    for name, weight in model.state_dict().items():
+        expects = expected.state_dict()[name] if name in matrices(model) else weight
+        assert torch.equal(again.state_dict()[name], expects), name
+    count = sum(weight.numel() for weight in matrices(model).values())
+    norms = sum(weight.numel() for weight in model.parameters()) - count
+    assert (tmp_path / "model.bin").stat().st_size == 256 + 4 * norms + count + 4 * count // group
+    save_llama2c_int8(again, tmp_path / "twice.bin")
+    assert (tmp_path / "twice.bin").read_bytes() == (tmp_path / "model.bin").read_bytes()
+
+
+def test_widths_that_int8_cannot_group_are_refused(tmp_path):
+    model = Transformer(TransformerConfig(**(SIZES | {"d_model": 16, "d_ff": 20})))
+    with pytest.raises(InputError, match="8 neighbors or more, which must divide d_model=16 and d_ff=20"):
+        save_llama2c_int8(model, tmp_path / "model.bin")
+    with pytest.raises(InputError, match="has no qk_norm=True"):
+        save_llama2c_int8(Transformer(TransformerConfig(**SIZES, qk_norm=True)), tmp_path / "model.bin")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

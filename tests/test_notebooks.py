@@ -71,14 +71,21 @@ class TestNotebook:
         assert inside and all(line.startswith("    ") for line in inside)
 
     def test_size_and_rhythm(self, stage):
-        notebook = read(stage.path)
-        code = [c for c in notebook.cells if c.cell_type == "code"]
+        cells_read = [c for c in read(stage.path).cells if "drawing" not in tags(c)]
+        code = [c for c in cells_read if c.cell_type == "code"]
         lines = sorted(len(c.source.splitlines()) for c in code)
         cells, size = LARGER.get(stage.name, (120, 400_000))
-        assert 40 <= len(notebook.cells) <= cells
+        assert 40 <= len(cells_read) <= cells
         assert lines[len(lines) // 2] <= 8, "code cells should be short: one idea a cell"
         assert sum(n > 25 for n in lines) <= 2
         assert stage.path.stat().st_size < size
+
+    def test_a_drawing_is_a_collapsed_call_and_nothing_more(self, stage):
+        for cell in (c for c in read(stage.path).cells if "drawing" in tags(c)):
+            assert cell.metadata["jupyter"]["source_hidden"]
+            lines = cell.source.splitlines()
+            assert lines[0].startswith("from pn_lib.course.drawings.") and len(lines) <= 6
+            assert any(line.startswith("draw_") for line in lines) and "save" not in cell.source
 
     def test_title_links_and_headings(self, stage):
         cells = read(stage.path).cells

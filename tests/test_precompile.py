@@ -2,7 +2,7 @@
 
 from numba.core.dispatcher import Dispatcher
 
-from pn_lib.models.cpu import attention_kernels, block_kernels, decoding_kernels, scan_kernels
+from pn_lib.models.cpu import attention_kernels, block_kernels, decoding_kernels, mamba2_kernels, scan_kernels
 from pn_lib.models.cpu.precompile import compile_kernels
 
 
@@ -10,7 +10,7 @@ def test_every_kernel_is_compiled():
     compile_kernels()
     compiled = {
         f"{module.__name__}.{name}": bool(kernel.overloads)
-        for module in (attention_kernels, block_kernels, decoding_kernels, scan_kernels)
+        for module in (attention_kernels, block_kernels, decoding_kernels, mamba2_kernels, scan_kernels)
         for name, kernel in vars(module).items()
         if isinstance(kernel, Dispatcher) and kernel.targetoptions.get("parallel")
     }

@@ -26,13 +26,13 @@ def test_every_model_of_a_profile_can_be_made(name):
 def test_models_inherit_what_the_recipe_found():
     """Notebook 04's recipe is visible in defaults.toml, and reaches every model but those of the synthetic tasks."""
     p = load_profile("quick")
-    transformers = [p.transformer, p.recipe.transformer, p.study.transformer, p.mamba.transformer]
+    transformers = [p.transformer, p.recipe.transformer, p.study.transformer]
     transformers += [*p.evaluation.zoo, *p.scaling.sizes, *p.language.sizes]
     transformers += [sprint.transformer for sprint in p.recipe.sprints]
     for options in transformers:
         config = TransformerConfig(300, **options)
         assert (config.qk_norm, config.tied_embeddings, config.initialisation) == (True, False, "zero")
-    for options in (p.mamba.full, p.mamba.mamba, *p.scaling.mamba):
+    for options in (p.mamba.full, *p.scaling.mamba):
         assert not MambaConfig(300, **options).tied_embeddings
     assert load_profile("paper").transformer["tied_embeddings"]  # a section's own choice comes last
 
@@ -95,10 +95,16 @@ def test_a_profile_of_ones_own(tmp_path):
         ("[training]\ntokens = 0", "tokens"),
         ("[transformer]\nn_head = 3", "n_head"),
         ("[transformer]\nd_model = 30\nn_heads = 4", "[transformer]"),
-        ("[mamba]\nmamba = { d_modle = 3 }", "d_modle"),
-        ("[mamba]\nrates = [[0.02, 0.0]]", "mamba.rates.0.1 must be greater than 0 (got 0.0)"),
-        ("[mamba]\nrates = [[0.02]]", "mamba.rates.0.1 is missing"),
+        ("[mamba]\nfull = { d_modle = 3 }", "d_modle"),
+        ("[mixers]\nrates = [0.02, 0.0]", "mixers.rates.1 must be greater than 0 (got 0.0)"),
+        ("[mixers]\nsizes = [{ tokens = 3 }]", "mixers.sizes.0.parameters is missing"),
         ("[language]\nsizes = []", "language.sizes is wrong: Tuple should have at least 1 item"),
+        ("[memory]\narchitectures = ['rnn']", "memory: architectures names 'rnn', of which models has no settings"),
+        (
+            "[memory.models.mamba3]\nmodel = {}\nlearning_rate = 0.1\nmatrix_learning_rate = 0.1",
+            "memory: architectures",
+        ),
+        ("[memory]\ncopying = { lengths = [], steps = 1 }", "memory.copying.lengths"),
         ("[transformer]\ncontext = 64", "[transformer]: context is set in the section alone, or in [training]"),
         ("[scaling]\nmamba = [{ d_state = 0 }]", "[scaling.mamba[0]]: MambaConfig: d_state must be greater than 0"),
         ("[recipe]\nsprints = [{ tokens = 9, transformer = { dropuot = 0.1 } }]", "unknown key 'dropuot'"),

@@ -58,6 +58,14 @@ def test_small_files_and_a_small_model_are_kept(root):
     }
 
 
+def test_packed_models_are_kept(root):
+    models = root / "results" / RUN / "models"
+    (models / "300k.safetensors").write_bytes(b"packed")
+    published = publish.publish(RUN)[0]
+    assert (published / "models" / "300k.safetensors").read_bytes() == b"packed"
+    assert {path.name for path in (published / "models").iterdir()} == {"300k.safetensors", "small"}
+
+
 def test_the_largest_that_is_small_enough_and_it_opens_with_the_runs_tokenizer(root):
     folder = publish.publish(RUN)[0] / "models" / "small"
     model, tokenizer = open_model(folder)

@@ -67,7 +67,7 @@ def test_a_damaged_file_stops_the_build_with_one_sentence(example: Example, name
 
 @pytest.mark.parametrize("broken", ["null", '"many"', "NaN", "true"])
 def test_what_is_no_number_stops_the_build(example: Example, broken: str) -> None:
-    path = example.write().results / "mamba.json"
+    path = example.write().results / "mixers.json"
     path.write_text(path.read_text().replace("123456", broken), encoding="utf-8")
     run = Run(example.root, NAME)
     with pytest.raises(InputError, match=r"tokens|number"):

@@ -10,7 +10,7 @@ from pn_lib.evaluation.intervals import Interval
 from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.data_results import DataResult
 from pn_lib.run.results.judge_results import JudgeResult
-from pn_lib.run.results.mamba_results import DecodingStep
+from pn_lib.run.results.mixers_results import DecodingStep
 from pn_lib.run.results.provenance import Machine, RunCard
 from pn_lib.run.results.result import Estimate, Result
 from pn_lib.run.results.stories_results import CompletionsResult

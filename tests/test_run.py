@@ -58,7 +58,7 @@ def stages(tmp_path, monkeypatch):
         ("02_b", ["stories"], ["b.json", "timings/b.json", "b.csv"]),
     ]:
         cell = nbformat.v4.new_code_cell("x = 1", metadata={"tags": ["parameters"]})
-        declared = {"pocketnarrator": {"reads": reads, "writes": writes, "profile": ["data", "mamba.seeds"]}}
+        declared = {"pocketnarrator": {"reads": reads, "writes": writes, "profile": ["data", "study.seeds"]}}
         notebook = nbformat.v4.new_notebook(cells=[cell], metadata=declared)
         nbformat.write(notebook, folder / f"{name}.ipynb")
     loaded = load_stages(folder)
@@ -87,10 +87,10 @@ def test_only_declared_sections_of_the_profile_are_given(stages):
     run = open_run("smoke", "pocket", "02_b")
     whole = load_profile("smoke")
     assert (run.profile.name, run.profile.seed, run.profile.data) == ("smoke", whole.seed, whole.data)
-    assert run.profile.mamba.seeds == whole.mamba.seeds
+    assert run.profile.study.seeds == whole.study.seeds
     for read, path in (
         (lambda profile: profile.tokenizer, "tokenizer"),
-        (lambda profile: profile.mamba.tokens, r"mamba\.tokens"),
+        (lambda profile: profile.study.tokens, r"study\.tokens"),
     ):
         with pytest.raises(InputError, match=f"02_b reads '{path}' of the profile, .* does not declare"):
             read(run.profile)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pn_lib.course.site import build_site, check_links
+from pn_lib.course.site import BROWSER, BROWSER_TITLE, build_site, check_links
 from pn_lib.errors import InputError
 from pn_lib.run.stages import NOTEBOOKS
 
@@ -39,6 +39,12 @@ def test_there_is_a_page_for_each_notebook_and_a_menu_that_leads_to_it(site):
     menu = pages(site)["contents"]
     for name in pages(site):
         assert name == "contents" or f'href="{name}.html"' in menu
+
+
+def test_the_contents_lead_to_the_page_with_a_model(site):
+    assert f'<a href="{BROWSER}.html">{BROWSER_TITLE}</a>' in pages(site)["contents"]
+    page = (site / f"{BROWSER}.html").read_text(encoding="utf-8")
+    assert '<section class="narrator">' in page and 'href="03_transformer_construction.html"' in page
 
 
 def test_every_picture_has_words_for_those_who_cannot_see_it(site):

@@ -1,5 +1,6 @@
 """Studies: the same results wherever they run, each experiment computed once."""
 
+import math
 import os
 import signal
 import subprocess
@@ -9,7 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from training_example import STORIES
 
+from pn_lib.data.tokenizer import train_tokenizer
+from pn_lib.data.tokens import TokenFile, write_tokens
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.transformer import TransformerConfig
@@ -57,6 +61,18 @@ def test_results_and_a_second_run(experiments, expected, tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "expected" / "mamba-1").iterdir()] == [RESULT]  # no checkpoint stays
     monkeypatch.setattr(module, "train", None)  # would fail if it were called
     assert run_study(experiments, tmp_path / "expected", "again", Here()) == expected
+
+
+def test_the_curve_is_of_the_validation_stories_and_the_judgement_of_the_test_stories(experiments, expected, tmp_path):
+    tokenizer = train_tokenizer(STORIES, 280)
+    write_tokens(tmp_path / "test", reversed(STORIES[-4:]), tokenizer)
+    judged = replace(experiments[0], test=str(tmp_path / "test"))
+    found = run_study([judged], tmp_path / "judged", "judged", Here())[0]
+    assert found["curve"] == expected[0]["curve"]
+    assert len(found["story_nats"]) == 4 and len(expected[0]["story_nats"]) == 6
+    story_bytes = TokenFile(tmp_path / "test").story_bytes
+    assert found["bits_per_byte"] == pytest.approx(sum(found["story_nats"]) / math.log(2) / story_bytes.sum())
+    assert replace(judged, test=judged.validation).key() == experiments[0].key() != judged.key()
 
 
 @pytest.mark.parametrize("change", ["model", "training", "stories", "data"])  # of code: test_key.py

@@ -9,7 +9,8 @@ import torch
 from pn_lib.data.tasks import AssociativeRecall, InductionHeads, SelectiveCopying
 from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import DivergenceError, InputError
-from pn_lib.evaluation.memory_tasks import accuracy_rows, beside_parents, parents
+from pn_lib.evaluation.intervals import Interval
+from pn_lib.evaluation.memory_tasks import accuracy_rows, beside_parents, parents, standing
 from pn_lib.models.delta import DeltaNetConfig
 from pn_lib.models.hybrid import HybridConfig
 from pn_lib.models.mamba import MambaConfig
@@ -39,6 +40,7 @@ def experiment(name, seed=0):
         lengths=(4, 8),
         batch_size=16,
         learning_rate=1e-2,
+        matrix_learning_rate=0.02,
         seed=seed,
         tested=(8, 16),
         sequences=20,
@@ -82,7 +84,12 @@ def test_every_architecture_is_taught_and_found_again(tmp_path, monkeypatch, nam
 def test_a_key_holds_all_that_decides_a_result():
     first = experiment("mamba2")
     changes = [{"steps": 21}, {"lengths": (8,)}, {"seed": 1}, {"tested": (8,)}, {"task": replace(TASK, keys=7)}]
-    changes += [{"model": CONFIGS["mamba"]}, {"learning_rate": 1e-3}, {"task": SelectiveCopying(4)}]
+    changes += [
+        {"model": CONFIGS["mamba"]},
+        {"learning_rate": 1e-3},
+        {"matrix_learning_rate": 0.03},
+        {"task": SelectiveCopying(4)},
+    ]
     changes += [{"task": InductionHeads(4)}]
     keys = {replace(first, **change).key() for change in changes} | {first.key()}
     assert len(keys) == len(changes) + 1 and first.key() == experiment("mamba2").key()
@@ -127,3 +134,9 @@ def test_the_hybrid_is_set_beside_each_parent_and_several_intervals_are_wider():
         beside_parents({("a", "hybrid"): hybrid[:1], ("a", "mamba2"): parent[:1]}, ["mamba2"])["a", "mamba2"].low
         is None
     )
+
+
+def test_a_hybrid_is_ahead_or_behind_only_where_the_interval_says_so():
+    ends = ((0.1, 0.3), (-0.3, -0.1), (-0.1, 0.1), (0.0, 0.0), (None, None))
+    said = ["ahead", "behind", "not told apart", "not told apart", "one seed"]
+    assert [standing(Interval(0.0, *pair)) for pair in ends] == said

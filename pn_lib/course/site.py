@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
 import nbformat
 from nbformat import NotebookNode
 
+from pn_lib.course.browser_page import browser_page
 from pn_lib.course.pages import CONTENTS, repository_url
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
@@ -21,6 +23,9 @@ INDEX = """<!doctype html>
 <meta http-equiv="refresh" content="0; url={contents}"></head>
 <body><a href="{contents}">PocketNarrator: contents</a></body></html>
 """
+# A page without a notebook, and how the contents lead to it
+BROWSER, BROWSER_TITLE = "in_the_browser", "A story model in your browser"
+BROWSER_LINK = f'<p><a href="{BROWSER}.html">{BROWSER_TITLE}</a>: type a beginning and watch it write.</p>'
 # A function's name right before what it is applied to, and not with an index of its own
 NAMED_FUNCTION = re.compile(r"(?<!<msub>)(?<!<msup>)<mi>(?:ln|log|exp|sin|cos)</mi>(?=<m(?:i|n|frac|sub|sup|sqrt)>)")
 # Links and anchors of all pages; the rest of the web is not asked.
@@ -88,7 +93,10 @@ def read_notebook(text: str) -> NotebookNode:
         for cell in notebook.cells  # what installs the course on Colab does nothing here
         if cell.cell_type == "markdown" or NAVIGATION_TAG not in cell.metadata.get("tags", [])
     ]
-    for caption, pages in notebook.metadata.get(METADATA_KEY, {}).get("pages", {}).items():
+    menus = notebook.metadata.get(METADATA_KEY, {}).get("pages", {})
+    if menus:
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(BROWSER_LINK))
+    for caption, pages in menus.items():
         menu = "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", *pages, "```"])
         notebook.cells.append(nbformat.v4.new_markdown_cell(menu))
     for cell in notebook.cells:
@@ -102,9 +110,15 @@ def read_notebook(text: str) -> NotebookNode:
 
 
 def setup(app) -> dict:
-    """As an extension of Sphinx: formulas as MathML, which browsers draw and screen readers read without a script."""
+    """As an extension of Sphinx: formulas as MathML, which browsers draw and screen readers read without a script; and
+    the page with a model."""
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_formula, None))
+    app.connect("html-collect-pages", _browser_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _browser_page(_app) -> Iterator[tuple[str, dict[str, str], str]]:
+    yield BROWSER, {"title": BROWSER_TITLE, "body": browser_page()}, "page.html"
 
 
 def _inline_formula(translator, node) -> None:

@@ -127,7 +127,7 @@ class AssociativeRecall:
     """
 
     letters: int = 8
-    keys: int = 32  # different ones; no key comes with two letters in one sequence
+    keys: int = 16  # different ones; no key comes with two letters in one sequence
     tokens_per_pair: int = 8  # the length over the number of pairs; the paper has 16 but for its longest, with 8
 
     def __post_init__(self) -> None:

@@ -39,7 +39,8 @@ def beside_parents(shares: Shares, mixed: Sequence[str]) -> dict[tuple[str, str]
     Paired by seed. The intervals hold together with a confidence of 95 % or more (Bonferroni's correction: of m
     intervals each has a confidence of 1 - 0.05 / m); with one seed they have no ends.
     """
-    pairs = [(task, parent) for task, architecture in shares if architecture == "hybrid" for parent in mixed]
+    taught = [(task, parent) for task, kind in shares if kind == "hybrid" for parent in mixed]
+    pairs = [pair for pair in taught if pair in shares]
     confidence = 1 - 0.05 / max(1, len(pairs))
     found = {}
     for task, parent in pairs:
@@ -47,3 +48,10 @@ def beside_parents(shares: Shares, mixed: Sequence[str]) -> dict[tuple[str, str]
         single = len(differences) == 1
         found[task, parent] = over_seeds(differences) if single else t_interval(differences, confidence)
     return found
+
+
+def standing(difference: Interval) -> str:
+    """What the interval of a difference in right answers says of the first of the two."""
+    if difference.low is None or difference.high is None:
+        return "one seed"
+    return "ahead" if difference.low > 0 else "behind" if difference.high < 0 else "not told apart"

@@ -13,6 +13,15 @@ MODELS: dict[str, type[LanguageModel]] = {
     cls.name: cls for cls in (Transformer, Mamba, Mamba2, DeltaNet, Hybrid, NGram)
 }
 
+TITLES = {  # as the papers write them
+    "transformer": "Transformer",
+    "mamba": "Mamba",
+    "mamba2": "Mamba-2",
+    "deltanet": "Gated DeltaNet",
+    "hybrid": "Hybrid",
+    "ngram": "N-gram",
+}
+
 
 def build_model(config: NeuralConfig) -> LanguageModel:
     """A new model of this config, its weights random."""

@@ -92,8 +92,10 @@ unfit for children, so read it before they do.
 """
 
 
-def export_transformers(model: LanguageModel, tokenizer: Tokenizer, folder: Path | str, card: ModelCard) -> None:
-    """Write ``folder``: config, weights, tokenizer, and ``card`` as README.md.
+def export_transformers(
+    model: LanguageModel, tokenizer: Tokenizer, folder: Path | str, card: ModelCard | None = None
+) -> None:
+    """Write ``folder``: config, weights, tokenizer, and ``card``, if one is given, as README.md.
 
     The tokenizer gives our ids, and puts no separator before a text; unlike ours it reads one that a text spells out.
 
@@ -115,7 +117,8 @@ def export_transformers(model: LanguageModel, tokenizer: Tokenizer, folder: Path
     write_json(folder / "generation_config.json", {**ends, "pad_token_id": tokenizer.separator_id})
     tokenizer.save(folder)
     write_json(folder / "tokenizer_config.json", _tokenizer_config(model))
-    write_text(folder / "README.md", _readme(model, config, card))
+    if card is not None:
+        write_text(folder / "README.md", _readme(model, config, card))
 
 
 def _tokenizer_config(model: LanguageModel) -> dict[str, Any]:

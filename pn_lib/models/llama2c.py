@@ -1,11 +1,12 @@
-"""Models in the file formats of llama2.c (github.com/karpathy/llama2.c), in all its versions, and out in the first.
+"""Models in the file formats of llama2.c (github.com/karpathy/llama2.c): in all its versions, out in the first and in
+version 2.
 
 A legacy ``.bin`` is seven little-endian int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len; a
 negative vocab_size says that the output layer is a matrix of its own), then float32 tensors, each stacked over the
 layers. Versions 1 and 2 (its export.py) have a header of 256 bytes: "ak42" as an integer, the version, the seven
 int32, a byte that says whether the output layer is shared, and in version 2 the size of a group. The norms come first.
-In version 2 all other tensors are int8, with one float32 scale for every group of neighbors (Q8_0); here they become
-the numbers that these stand for.
+In version 2, which its ``runq`` runs, all other tensors are int8, with one float32 scale for every group of neighbors
+(Q8_0); here they become the numbers that these stand for.
 """
 
 import math
@@ -13,6 +14,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,9 +26,12 @@ from pn_lib.files import atomic
 from pn_lib.models.attention import rotary_table
 from pn_lib.models.base import LanguageModel, check_tokenizer
 from pn_lib.models.foreign import read_llama2c
+from pn_lib.models.grid import Grid, round_matrix
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 MAGIC, HEADER_BYTES = 0x616B3432, 256  # "ak42"; of the versions that have a header
+# Neighbors that share a scale, as llama2.c has them, and the fewest that are worth it: 1.5 bytes a weight.
+GROUP, LEAST_GROUP = 64, 8
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -62,16 +67,39 @@ def save_llama2c(model: LanguageModel, path: Path | str) -> None:
     """
     _check_fits(model)
     c, tensors = model.config, _tensors(model)
-    sizes = (c.d_model, c.ff_width, c.n_layers, c.n_heads, c.kv_heads)
     vocab_size = c.vocab_size if c.tied_embeddings else -c.vocab_size
     with atomic(path) as temporary, temporary.open("wb") as file:
-        file.write(struct.pack("<7i", *sizes, vocab_size, c.context))
+        file.write(struct.pack("<7i", *_inner_sizes(c), vocab_size, c.context))
         for name in _shapes(c, c.tied_embeddings):
-            file.write(tensors[name].detach().cpu().float().numpy().astype("<f4").tobytes())
+            file.write(_floats(tensors[name]))
 
 
-def export_llama2c(model: LanguageModel, tokenizer: Tokenizer, folder: Path | str) -> None:
-    """Write ``model.bin`` and ``tokenizer.bin``, with which llama2.c's program tells stories of our model:
+def save_llama2c_int8(model: LanguageModel, path: Path | str) -> None:
+    """Write a model in version 2, as ``load_llama2c`` and llama2.c's ``runq`` read it: its matrices are rounded as
+    ``quantize`` rounds them to int8, in groups of 64, or of the largest power of two below that divides its widths.
+
+    Raises:
+        InputError: the model has what llama2.c has not, or widths that no such group divides.
+    """
+    _check_fits(model)
+    c, tensors = model.config, _tensors(model)
+    group = math.gcd(GROUP, c.d_model, c.ff_width)
+    if group < LEAST_GROUP:
+        raise InputError(
+            f"llama2.c's int8 shares each scale among {LEAST_GROUP} neighbors or more, which must divide "
+            f"d_model={c.d_model} and d_ff={c.ff_width}: export this model in 32 bits"
+        )
+    sizes = (*_inner_sizes(c), c.vocab_size, c.context)
+    header = struct.pack("<Ii7iBi", MAGIC, 2, *sizes, c.tied_embeddings, group)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        file.write(header.ljust(HEADER_BYTES, b"\0"))
+        for name in _as_later(_shapes(c, c.tied_embeddings)):
+            file.write(_floats(tensors[name]) if name.startswith("rms") else _rounded(tensors[name], group))
+
+
+def export_llama2c(model: LanguageModel, tokenizer: Tokenizer, folder: Path | str, bits: Literal[32, 8] = 32) -> None:
+    """Write ``model.bin`` and ``tokenizer.bin``, with which llama2.c's program tells stories of our model; in 8 bits
+    (see ``save_llama2c_int8``) that program is ``runq``:
 
         run model.bin -z tokenizer.bin -t 0.8 -i "Once upon a time"
 
@@ -83,7 +111,8 @@ def export_llama2c(model: LanguageModel, tokenizer: Tokenizer, folder: Path | st
     neighbours that make a token, not only learnt merges within a word.
 
     Raises:
-        InputError: the model has what llama2.c has not, or the tokenizer is not its own or has fewer than two merges.
+        InputError: the model has what llama2.c has not, or the tokenizer is not its own or has fewer than two merges;
+            or the model's widths do not fit 8 bits.
     """
     _check_fits(model)
     check_tokenizer(model, tokenizer)
@@ -93,8 +122,26 @@ def export_llama2c(model: LanguageModel, tokenizer: Tokenizer, folder: Path | st
     rows[0] = rows[1]  # read, token 0 is the separator; written, it remains what never comes
     renumbered = Transformer(replace(model.config, tied_embeddings=False))
     renumbered.load_state_dict({**state, "embedding.weight": rows, "head.weight": head})
-    save_llama2c(renumbered, Path(folder) / "model.bin")
+    {32: save_llama2c, 8: save_llama2c_int8}[bits](renumbered, Path(folder) / "model.bin")
     _write_tokenizer(tokenizer, numbering, Path(folder) / "tokenizer.bin")
+
+
+def _inner_sizes(c: TransformerConfig) -> tuple[int, ...]:
+    """With which each header begins; the vocabulary and the context follow."""
+    return c.d_model, c.ff_width, c.n_layers, c.n_heads, c.kv_heads
+
+
+def _floats(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().float().numpy().astype("<f4").tobytes()
+
+
+def _rounded(matrices: Tensor, group: int) -> bytes:
+    """(..., out, in), of one layer after another: int8 numbers, then the scales of their groups."""
+    parts = []
+    for matrix in matrices.detach().cpu().view(-1, *matrices.shape[-2:]):
+        rounded = round_matrix(matrix, Grid("int8", group))
+        parts += [rounded.integers.numpy().tobytes(), _floats(rounded.scales)]
+    return b"".join(parts)
 
 
 @dataclass(frozen=True)

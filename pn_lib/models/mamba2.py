@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pn_lib.config import config_class
 from pn_lib.models.convolution import causal_convolution, convolution_step, last_inputs
+from pn_lib.models.cpu.availability import can_fuse
 from pn_lib.models.mamba import initial_dt_bias
 from pn_lib.models.norm import RMSNorm
 from pn_lib.models.ssd import chunked_ssd, ssd_step
@@ -93,8 +94,13 @@ class Mamba2Block(nn.Module):
 
     def forward(self, x: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """x (B, T, D), any T >= 1, and the state before it (None: no past) -> output (B, T, D) and the state after."""
-        E, N = self.config.d_inner, self.config.d_state
         state = self.initial_state(len(x)) if state is None else state
+        if can_fuse(x):
+            from pn_lib.models.cpu.fused_mamba2 import can_mix  # needs Numba, which need not be there
+
+            if can_mix(self.config.head_dim, self.config.d_state, self.config.d_conv):
+                return self._fused(x, state)
+        E, N = self.config.d_inner, self.config.d_state
         # Four products, where cutting the result of one in four would cost copies, forwards and backwards.
         z, x, BC, dt = (F.linear(x, weight) for weight in self.in_proj.weight.split((E, E, 2 * N, self.config.n_heads)))
         (x, after_x), (BC, after_BC) = self._convolve(x, state, slice(E)), self._convolve(BC, state, slice(E, None))
@@ -102,6 +108,16 @@ class Mamba2Block(nn.Module):
         x, (B, C) = x.unflatten(-1, (-1, self.config.head_dim)), BC.split(N, dim=-1)
         y, ssm = chunked_ssd(x, dt, A, B, C, D, state.ssm)
         return self.out_proj(self._gated(y.flatten(2), z)), LayerState(torch.cat([after_x, after_BC], -1), ssm)
+
+    def _fused(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """``forward`` with one kernel between the projections."""
+        from pn_lib.models.cpu.fused_mamba2 import mamba2_mixer
+
+        E, N, A = self.config.d_inner, self.config.d_state, -torch.exp(self.A_log)
+        projected, conv = self.in_proj(x), (state.conv, self.conv.weight.squeeze(1), self.conv.bias)
+        norm = self.norm.weight, self.norm.eps
+        y, ssm = mamba2_mixer(projected, *conv, self.dt_bias, A, self.D, *norm, state.ssm)
+        return self.out_proj(y), LayerState(last_inputs(projected[..., E : 2 * E + 2 * N], state.conv), ssm)
 
     def step(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """``forward`` for one token of each row, x (B, D) -> (B, D): the recurrence as the paper writes it, once."""

@@ -47,7 +47,7 @@ COMPARED = (
     Compared("recipe of 2017, bits per byte", "recipe", ("ladder", "0", "bits_per_byte"), TRAINED),
     Compared("our recipe, bits per byte", "recipe", ("ladder", "-1", "bits_per_byte"), TRAINED),
     Compared("study's baseline, bits per byte", "study", ("baseline", "mean"), TRAINED),
-    Compared("Mamba minus Transformer, matched", "mamba", ("difference", "mean"), TRAINED),
+    Compared("Transformer beside other mixers", "mixers", ("sizes", "0", "models", "0", "loss", "value"), TRAINED),
 )
 
 

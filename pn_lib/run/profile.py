@@ -141,42 +141,52 @@ class LanguageSettings:
 
 
 @config_class
-class TaskSettings:
-    """One of notebook 08's synthetic tasks; each model has the size, steps and learning rate that suit it."""
+class MambaSettings:
+    """Mambas of notebooks 05 and 06; ``full`` is set beside the Transformer of notebook 04 and trained as that was."""
 
-    lengths: tuple[Annotated[int, Field(ge=8)], ...]  # trained on; the longest is "the trained length"
-    mamba_steps: PositiveInt
-    mamba_learning_rate: PositiveFloat
-    transformer_steps: PositiveInt
-    transformer: Options
-    mamba: Options
-    transformer_learning_rate: PositiveFloat
+    learning_rate: PositiveFloat  # of embeddings, gains, rates; the Transformer has that of [training]
+    matrix_learning_rate: PositiveFloat  # of matrices
+    full: Options
 
 
 @config_class
-class MambaSettings:
-    """Notebook 08: a Mamba and a Transformer of about equal parameters, trained alike but for the learning rates.
+class TaskSettings:
+    """How one task of memory is taught, to all architectures alike."""
 
-    ``rates`` are the pairs (learning rate, that of matrices) that each of the two tries, on a seed that judges nothing,
-    before it takes the one that suits it; without any, both keep what the profile says. ``full`` is the Mamba set
-    beside notebook 04's Transformer, trained as that was: on as many tokens, with the context of [training].
+    lengths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]  # the longest is "the trained length"
+    steps: PositiveInt
+
+
+@config_class
+class TaughtSettings:
+    """An architecture in the tasks of memory: its options, and the learning rates and the optimizer that suit it."""
+
+    model: Options
+    learning_rate: PositiveFloat
+    matrix_learning_rate: PositiveFloat | None = None  # of Muon; None: AdamW moves the matrices too
+
+
+@config_class
+class MemorySettings:
+    """Notebook 08: tasks that test memory alone, each taught to all ``architectures``, anew with every seed.
+
+    They are named as in MODELS. Each is asked ``sequences`` new sequences at each length ``tested``.
     """
 
-    tokens: PositiveInt
+    architectures: Annotated[tuple[str, ...], Field(min_length=1)]
+    models: dict[str, TaughtSettings]  # of these
     seeds: PositiveInt
     batch_size: PositiveInt
-    context: PositiveInt
-    learning_rate: PositiveFloat  # of the Mambas' embeddings, gains, rates; the Transformer has that of [training]
-    matrix_learning_rate: PositiveFloat  # of the Mambas' matrices
-    rates: tuple[tuple[PositiveFloat, PositiveFloat], ...]
-    full: Options
-    mamba: Options
-    transformer: Options
-    decode_contexts: tuple[PositiveInt, ...]
+    tested: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    sequences: PositiveInt
     copying: TaskSettings
     induction: TaskSettings
-    task_lengths: tuple[PositiveInt, ...]  # tested at
-    task_seeds: PositiveInt
+    recall: TaskSettings
+
+    def __post_init__(self) -> None:
+        for name in self.architectures:
+            if name not in self.models:
+                raise ValueError(f"architectures names {name!r}, of which models has no settings")
 
 
 @config_class
@@ -252,6 +262,7 @@ class Profile:
     language: LanguageSettings
     mamba: MambaSettings
     mixers: MixerSettings
+    memory: MemorySettings
     frontier: FrontierSettings
     transformer: Options = field(default_factory=dict)  # the main one, of notebooks 03 to 05
     sizes: dict[str, Options] = field(default_factory=dict)  # named changes to it, for python -m pn_lib train
@@ -325,12 +336,7 @@ def _complete(profile: Profile) -> Profile:
         study=replace(p.study, transformer=transformer | p.study.transformer),
         scaling=replace(p.scaling, sizes=each(transformer, p.scaling.sizes), mamba=each(mamba, p.scaling.mamba)),
         language=replace(p.language, sizes=each(transformer, p.language.sizes)),
-        mamba=replace(
-            p.mamba,
-            full=mamba | p.mamba.full,
-            mamba=mamba | p.mamba.mamba,
-            transformer=transformer | p.mamba.transformer,
-        ),
+        mamba=replace(p.mamba, full=mamba | p.mamba.full),
         mixers=replace(
             p.mixers,
             architectures={

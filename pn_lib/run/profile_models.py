@@ -1,6 +1,11 @@
 """A profile's models: whether each exists, asked before a run begins and not in the notebook that makes it."""
 
-from pn_lib.errors import InputError
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pn_lib.errors import InputError, suggestion
+from pn_lib.models.architectures import MODELS
+from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.shapes import in_layers, shapes
 from pn_lib.models.transformer import TransformerConfig
@@ -13,7 +18,8 @@ def check_models(profile: Profile) -> None:
     Raises:
         InputError: options that no model has; the sentence names the profile, the section and the field.
     """
-    for cls, sections in ((TransformerConfig, _transformers(profile)), (MambaConfig, _mambas(profile))):
+    own = ((TransformerConfig, _transformers(profile)), (MambaConfig, _mambas(profile)))
+    for cls, sections in (*own, *_taught(profile)):
         for section, options in sections.items():
             where = f"profile {profile.name}.toml, [{section}]"
             if "context" in options:
@@ -41,10 +47,7 @@ def _transformers(profile: Profile) -> dict[str, Options]:
         "study.transformer": p.study.transformer,
         **{f"scaling.sizes[{i}]": size for i, size in enumerate(p.scaling.sizes)},
         **{f"language.sizes[{i}]": size for i, size in enumerate(p.language.sizes)},
-        "mamba.transformer": p.mamba.transformer,
         **{f"frontier.models[{i}].transformer": m.transformer for i, m in enumerate(p.frontier.models)},
-        "mamba.copying.transformer": p.mamba.copying.transformer,
-        "mamba.induction.transformer": p.mamba.induction.transformer,
     }
 
 
@@ -53,7 +56,16 @@ def _mambas(profile: Profile) -> dict[str, Options]:
     return {
         **{f"scaling.mamba[{i}]": size for i, size in enumerate(profile.scaling.mamba)},
         "mamba.full": m.full,
-        "mamba.mamba": m.mamba,
-        "mamba.copying.mamba": m.copying.mamba,
-        "mamba.induction.mamba": m.induction.mamba,
     }
+
+
+def _taught(profile: Profile) -> Iterator[tuple[type[Any], dict[str, Options]]]:
+    """The models of the tasks of memory, each with the config of its architecture."""
+    known = [name for name, cls in MODELS.items() if cls.Config in get_args(NeuralConfig)]
+    for name, taught in profile.memory.models.items():
+        if name not in known:
+            raise InputError(
+                f"profile {profile.name}.toml, [memory.models]: no architecture is called {name!r}; there are "
+                f"{', '.join(known)}{suggestion(name, known)}"
+            )
+        yield MODELS[name].Config, {f"memory.models.{name}": taught.model}

@@ -8,6 +8,7 @@ from pn_lib.files import read_json
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.loading import load_model
 from pn_lib.run.report import REPORT_FILES
+from pn_lib.run.saved_models import PACKED
 from pn_lib.run.stages import load_stages, output_root
 from pn_lib.run.times import publish_clock
 
@@ -21,8 +22,8 @@ LARGE = {"stories", "tokens", "models", "notebooks", "work", "experiments", "siz
 
 
 def publish(run: str) -> list[Path]:
-    """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``, and a model
-    of about a megabyte, in float16, to ``models/small`` of the first.
+    """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``; to ``models``
+    of the first its packed files and, as ``small``, a model of about a megabyte, in float16.
 
     ``run`` may be ``benchmark``: its tables, for the kind of processor that they were measured on; or ``clock``: what
     the runs at hand took (see ``pn_lib.run.times``).
@@ -42,6 +43,7 @@ def publish(run: str) -> list[Path]:
         for p in sorted(results.rglob("*"))
         if p.suffix in (".json", ".csv") and p.relative_to(results).parts[0] not in LARGE | {"stages"}
     ]
+    kept += sorted((results / "models").glob(f"*{PACKED}"))
     figures = sorted((root / "figures" / run).glob("*.*"))
     report = [root / "report" / run / name for name in REPORT_FILES]
     missing = [path for path in report if not path.exists()]

@@ -26,7 +26,7 @@ def output_root() -> Path:
 @dataclass(frozen=True)
 class Stage:
     """A notebook with what it declares: artifacts it reads and writes, as paths relative to ``results/<run>/``, and
-    sections of the profile (``data``), or keys of them (``mamba.seeds``)."""
+    sections of the profile (``data``), or keys of them (``study.seeds``)."""
 
     name: str
     path: Path

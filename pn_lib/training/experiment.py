@@ -41,10 +41,12 @@ class Keyed(Protocol):
 class Experiment:
     """All that decides a result. The model begins from the seed of ``training``, and so do its batches.
 
-    ``train`` and ``validation`` are prefixes of token files. The trained model is judged by the first ``stories``
-    validation stories (None: all); the points of the learning curve on the way by ``GLANCE`` of them or, with
-    ``curve``, by as many as the last. It then tells ``told`` stories from nothing, at temperature 1. ``name`` is the
-    folder of the result and must be the experiment's own within a study.
+    ``train``, ``validation`` and ``test`` are prefixes of token files. The trained model is judged by the first
+    ``stories`` stories (None: all) of ``test`` or, without it, of ``validation``; the points of the learning curve on
+    the way always by validation stories, ``GLANCE`` of them or, with ``curve``, as many as at the end. So a study that
+    chooses is given the choice half as ``validation`` (see ``pn_lib.data.halves``), and one that judges what was chosen
+    the test half as ``test``. The model then tells ``told`` stories from nothing, at temperature 1, and is saved beside
+    the result with ``keep``. ``name`` is the folder of the result and must be the experiment's own within a study.
     """
 
     name: str
@@ -52,28 +54,35 @@ class Experiment:
     training: TrainingConfig
     train: str
     validation: str
+    test: str | None = None
     stories: int | None = None
     curve: bool = False
     told: int = 0
+    keep: bool = False
 
     def key(self) -> str:
         """Changes with every setting, with the stories, and with the code that trains and judges."""
+        prefixes = {"train": self.train, "validation": self.validation, "test": self.judging}
         settings = asdict(self) | {
             "kind": type(self.model).__name__,
-            "train": [digest(path) for path in token_paths(self.train)],
-            "validation": [digest(path) for path in token_paths(self.validation)],
+            **{name: [digest(path) for path in token_paths(prefix)] for name, prefix in prefixes.items()},
             "code": code({__name__}),
         }
         return make_key(settings)
+
+    @property
+    def judging(self) -> str:
+        """The prefix of the stories that judge the trained model."""
+        return self.test or self.validation
 
 
 def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]:
     """Train and judge, or read what was found before; killed, it goes on from its checkpoint.
 
     Returns (and keeps in ``folder/<name>/result.json``): parameters, seed, tokens, steps, bits_per_byte and
-    nats_per_token of the trained model, the stories it ``told`` (token ids without separators), the
-    ``curve`` (rows of the training's history) and, of the clock, ``seconds``, tokens_per_second, peak_memory_mb, the
-    ``phases``' seconds, and ``curve_seconds``, those of the curve's points.
+    nats_per_token of the trained model, the ``story_nats`` of each judging story, the stories it ``told`` (token ids
+    without separators), the ``curve`` (rows of the training's history) and, of the clock, ``seconds``,
+    tokens_per_second, peak_memory_mb, the ``phases``' seconds, and ``curve_seconds``, those of the curve's points.
 
     Raises:
         DivergenceError: training diverged; the message names the experiment.
@@ -93,11 +102,13 @@ def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]
             config,
             folder=home,
             name=experiment.name,
-            validate=lambda model: _judge(experiment, model, glance),
+            validate=lambda model: _judge(experiment, model, experiment.validation, glance),
         )
     except DivergenceError as error:
         raise DivergenceError(f"experiment {experiment.name}: {error}") from None
     result = _result(model, experiment, training)
+    if experiment.keep:
+        model.save(home)
     write_json(home / RESULT, {"key": key, **result})
     for path in checkpoints(home):  # a result is small, a checkpoint is not
         path.unlink()
@@ -113,12 +124,12 @@ def finished(experiment: Keyed, folder: Path | str, key: str | None = None) -> d
     return found if found.pop("key", None) == (key or experiment.key()) else None
 
 
-def _judge(experiment: Experiment, model: LanguageModel, stories: int | None) -> Likelihood:
-    return likelihood(model, TokenFile(experiment.validation), experiment.training.context, stories=stories)
+def _judge(experiment: Experiment, model: LanguageModel, prefix: str, stories: int | None) -> Likelihood:
+    return likelihood(model, TokenFile(prefix), experiment.training.context, stories=stories)
 
 
 def _result(model: LanguageModel, experiment: Experiment, training: Training) -> dict[str, Any]:
-    score = _judge(experiment, model, experiment.stories)
+    score = _judge(experiment, model, experiment.judging, experiment.stories)
     last = training.timings.iloc[-1]
     return {
         "name": experiment.name,
@@ -128,6 +139,7 @@ def _result(model: LanguageModel, experiment: Experiment, training: Training) ->
         "steps": training.steps,
         "bits_per_byte": score.bits_per_byte,
         "nats_per_token": score.nats_per_token,
+        "story_nats": score.story_nats.tolist(),
         "told": _tell(experiment, model),
         "seconds": training.seconds,
         "tokens_per_second": training.tokens_per_second,

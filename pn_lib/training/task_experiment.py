@@ -35,6 +35,7 @@ class TaskExperiment:
     lengths: tuple[int, ...]
     batch_size: int
     learning_rate: float
+    matrix_learning_rate: float | None
     seed: int
     tested: tuple[int, ...]
     sequences: int
@@ -68,6 +69,7 @@ def run_task_experiment(experiment: TaskExperiment, folder: Path | str) -> dict[
             lengths=experiment.lengths,
             batch_size=experiment.batch_size,
             peak_learning_rate=experiment.learning_rate,
+            matrix_learning_rate=experiment.matrix_learning_rate,
             seed=experiment.seed,
         )
     except DivergenceError as error:

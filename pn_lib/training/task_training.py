@@ -35,18 +35,19 @@ def train_on_task(
     lengths: Sequence[int],
     batch_size: int = 32,
     peak_learning_rate: float = 3e-3,
-    weight_decay: float = 0.0,
+    matrix_learning_rate: float | None = None,
     seed: int = 0,
 ) -> list[float]:
     """Train ``model`` in place for ``steps`` updates, leave it in evaluation mode; the loss of each update, in nats.
 
     Each update has sequences of one of the ``lengths``, drawn at random. The short ones are a ladder: with few tokens
-    to look through there is something to be learned from the first update on, and what was learned carries over.
+    to look through there is something to be learned from the first update on, and what was learned carries over. With a
+    ``matrix_learning_rate`` Muon moves the hidden matrices.
 
     Raises:
         DivergenceError: the loss is no longer finite.
     """
-    optimizer = make_optimizer(model, peak_learning_rate, weight_decay, betas=(0.9, 0.98))
+    optimizer = make_optimizer(model, peak_learning_rate, 0.0, (0.9, 0.98), matrix_learning_rate)
     # A stream of its own: the batches have those of (seed, 0) to (seed, steps - 1).
     length_of = np.random.default_rng((seed, steps)).choice(lengths, size=steps)
     device, losses = next(model.parameters()).device, []

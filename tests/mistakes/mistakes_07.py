@@ -98,6 +98,25 @@ def by_a_loop(x, dt, A, B, C, D):
     return torch.stack(ys, 1) + D * x
 
 
+def mask(a, *, first=0, last=0):
+    """The right table, or products that begin or end ``first`` or ``last`` tokens earlier."""
+    spans = [[(s + 1 - first, t + 1 - last) for s in range(len(a))] for t in range(len(a))]
+    return torch.stack([torch.stack([a[i:j].prod() for i, j in row]) for row in spans]).tril()
+
+
+def mask_by_logarithms(a):
+    total = a.log().cumsum(0)
+    return (total[:, None] - total).tril().exp().tril()
+
+
+def mask_open_above(a):
+    return mask(a) + torch.ones(len(a), len(a)).triu(1)
+
+
+def mask_of_the_last_share(a):
+    return a[:, None].expand(-1, len(a)).tril(-1) + torch.eye(len(a))
+
+
 MISTAKES = [
     (checks.half_life, lambda dt, A: 1 / (dt * -A), "37 % is left"),
     (checks.half_life, lambda dt, A: math.log(2) / (dt * A), "A is negative"),
@@ -131,6 +150,13 @@ MISTAKES = [
     (checks.recurrence_gradients, next_state_only, "not the next one alone"),
     (checks.recurrence_gradients, lambda d, a, h: backwards(d, a, h)[::-1], "swapped"),
     (checks.recurrence_gradients, lambda d, a, h: backwards(d, a, h)[1], "Return two tensors"),
+    (checks.decay_mask, lambda a: mask(a, first=1), "one token too early"),
+    (checks.decay_mask, lambda a: mask(a, first=1, last=1), "off by one"),
+    (checks.decay_mask, lambda a: mask(a).T, "the wrong way round"),
+    (checks.decay_mask, mask_open_above, "above the diagonal"),
+    (checks.decay_mask, mask_of_the_last_share, "not at the last alone"),
+    (checks.decay_mask, mask_by_logarithms, "has no logarithm"),
+    (checks.decay_mask, lambda a: a.cumprod(0), "must have shape"),
     (checks.fixed_scan, circular, "circular"),
     (checks.fixed_scan, lambda *inputs: fixed(*inputs, step=False), "the input enters whole"),
     (checks.fixed_scan, lambda *inputs: fixed(*inputs, first=1), "has faded already"),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pn_lib.course.checks import close, expect, expect_equal, expect_no_loop, floats, number, run_check
 from pn_lib.models.scan import selective_scan
+from pn_lib.models.ssd import decay_mask as decay_table
 
 
 def _two(value: object, what: str) -> tuple:
@@ -255,9 +256,57 @@ def _gradients_like_autograd(answer: Callable) -> None:
             )
 
 
+def decay_mask(answer: Callable) -> bool:
+    """Exercise 7.5: what is left of each token at each later one, from the shares kept."""
+    return run_check("7.5", answer, _mask_of_three, _mask_with_a_zero, _mask_like_the_library)
+
+
+def _mask_of_three(answer: Callable) -> None:
+    a, case = torch.tensor([0.5, 0.25, 0.2]), "shares 0.5, 0.25, 0.2"
+    got = floats(answer(a.clone()), (3, 3), "L (T, T)")
+    expected = torch.tensor([[1.0, 0.0, 0.0], [0.25, 1.0, 0.0], [0.05, 0.2, 1.0]])
+    expect(not close(got, expected.T), f"{case}: your table is the wrong way round: a row is the token that reads.")
+    expect(
+        not close(got.tril(), expected) or close(got, expected),
+        f"{case}: there is something above the diagonal: a token would read what comes later.",
+    )
+    expect(
+        not close(got.diag(), a),
+        f"{case}: your products begin one token too early, with a_s. A token's own share fades what came before it; "
+        "what it writes is whole: L_tt is 1.",
+    )
+    expect(
+        not close(got[1:, 0], torch.tensor([0.5, 0.125])),
+        f"{case}: your products run from a_s to a_(t-1): off by one. Between s and t lie a_(s+1) to a_t.",
+    )
+    expect(
+        not close(got[2], torch.tensor([0.2, 0.2, 1.0])),
+        f"{case}: what the first token wrote fades at every later token, not at the last alone.",
+    )
+    expect_equal(got, expected, case, "Which shares has the state passed between writing s and reading t?")
+
+
+def _mask_with_a_zero(answer: Callable) -> None:
+    case = "shares 0.5, 0, 0.5"
+    got = answer(torch.tensor([0.5, 0.0, 0.5]))
+    expect(
+        not (isinstance(got, Tensor) and got.isnan().any()),
+        f"{case}: there is NaN in your table. A share of 0 has no logarithm, and nothing can be divided by it.",
+    )
+    expected = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.5, 1.0]])
+    expect_equal(floats(got, (3, 3), "L (T, T)"), expected, case, "The second token wipes what the first one wrote.")
+
+
+def _mask_like_the_library(answer: Callable) -> None:
+    for length in (1, 30):
+        a = torch.rand(length, generator=torch.Generator().manual_seed(length)) * 0.9 + 0.1
+        got = floats(answer(a.clone()), (length, length), "L (T, T)")
+        expect_equal(got, decay_table(a.log()), f"{length} token(s)", "It should equal pn_lib's table.")
+
+
 def fixed_scan(answer: Callable) -> bool:
-    """Exercise 7.5: the scan without selection, as one convolution by Fourier transforms."""
-    return run_check("7.5", answer, _impulse, _fixed_like_selective, _gradients_flow, _no_loop)
+    """Exercise 7.6: the scan without selection, as one convolution by Fourier transforms."""
+    return run_check("7.6", answer, _impulse, _fixed_like_selective, _gradients_flow, _no_loop)
 
 
 def _fixed_inputs(T: int) -> tuple[Tensor, ...]:

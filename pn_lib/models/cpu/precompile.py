@@ -13,6 +13,7 @@ from pn_lib.models.cpu.availability import why_no_kernels
 from pn_lib.models.generation import generate
 from pn_lib.models.grid import Grid
 from pn_lib.models.mamba import Mamba, MambaConfig
+from pn_lib.models.mamba2 import Mamba2, Mamba2Config
 from pn_lib.models.quantize import quantize
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
@@ -33,6 +34,7 @@ def compile_kernels() -> float:
             _use(model, each)
         for integers in ("int8", "int4"):  # ternary weights are decoded as int4
             _decode(quantize(model, Grid(integers)))
+    _use(Mamba2(Mamba2Config(vocab_size=64, context=16, d_model=16, n_layers=1, d_state=16, head_dim=16)), "float32")
     return time.perf_counter() - start
 
 

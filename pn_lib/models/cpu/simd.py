@@ -28,10 +28,11 @@ from pn_lib import hardware
 config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 config.NUMBA_NUM_THREADS = torch.get_num_threads()
 WIDTH = hardware.lanes()
-# Numba keeps compiled kernels until their own file changes; they hold the code of this one and of the products too, and
-# the width, so that another version of these looks for them in another folder.
+# Numba keeps compiled kernels until their own file changes; they hold the code of this one and of others too, and the
+# width, so that another version of these looks for them in another folder.
 if not config.CACHE_DIR:
-    _files = [Path(__file__), Path(__file__).with_name("products.py")]
+    _shared = ("products.py", "attention_kernels.py", "scan_kernels.py", "ssd_kernels.py")
+    _files = [Path(__file__), *(Path(__file__).with_name(name) for name in _shared)]
     _version = hashlib.sha256(b"".join(file.read_bytes() for file in _files)).hexdigest()[:12]
     config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernels-{_version}-{WIDTH}")
 
@@ -212,6 +213,37 @@ def if_positive(_, condition, a, b):
         return builder.select(builder.fcmp_ordered(">", condition, ir.Constant(FLOATS, [0.0] * WIDTH)), a, b)
 
     return lanes(lanes, lanes, lanes), generate
+
+
+@intrinsic
+def transpose(_, source, index, target, place):
+    """Write a square of ``WIDTH`` rows and columns, from ``index`` (row, column) of ``source`` on, transposed to
+    ``place`` of ``target``; both float32, (., .)."""
+
+    def generate(context, builder, signature, arguments):
+        source, index, target, place = arguments
+
+        def address(kind, array, corner, i):
+            row, column = cgutils.unpack_tuple(builder, corner)
+            tuple_ = context.make_tuple(
+                builder, types.UniTuple(types.intp, 2), (builder.add(row, ir.Constant(row.type, i)), column)
+            )
+            return _address(context, builder, kind, array, tuple_, FLOATS)
+
+        rows = [builder.load(address(signature.args[0], source, index, i), align=4) for i in range(WIDTH)]
+        step = 1
+        while step < WIDTH:  # squares of step x step numbers above the diagonal change places with those below it
+            low = [j if not j & step else WIDTH + j - step for j in range(WIDTH)]
+            high = [j + step if not j & step else WIDTH + j for j in range(WIDTH)]
+            for i in (i for i in range(WIDTH) if not i & step):
+                pair = rows[i], rows[i + step]
+                rows[i], rows[i + step] = (builder.shuffle_vector(*pair, ir.Constant(INTS, m)) for m in (low, high))
+            step *= 2
+        for i, row in enumerate(rows):
+            builder.store(row, address(signature.args[2], target, place, i), align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, index, target, place), generate
 
 
 @intrinsic

@@ -2,7 +2,9 @@
 
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.judge_results import JudgeResult
-from pn_lib.run.results.mamba_results import DecodingStep, MambaConstruction, MambaResult, MambaTimings, ScanTimings
+from pn_lib.run.results.mamba_results import MambaConstruction, ScanTimings
+from pn_lib.run.results.memory_results import MemoryResult
+from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
 from pn_lib.run.results.result import Result, Row
 from pn_lib.run.results.stories_results import CompletionsResult, EvaluationResult
@@ -38,9 +40,10 @@ CATALOGUE: tuple[type[Result] | type[Row], ...] = (
     LanguageResult,
     MambaConstruction,
     ScanTimings,
-    MambaResult,
-    MambaTimings,
+    MixersResult,
+    MixersTimings,
     DecodingStep,
+    MemoryResult,
     StageTimes,
     Machine,
 )

@@ -32,11 +32,8 @@ class Competitor(Part):
     rates: list[RateTried] = Field(description="rates tried at one shape, from low to high")
     shapes: list[ShapeTried] = Field(description="shapes tried at the best rate, from wide to deep")
     loss: Estimate = Field(description="loss on the test half, mean over seeds, with the interval over seeds")
+    standard_deviation: float | None = Field(description="of the loss over seeds, bits per byte; null with one")
     state_bytes: int = Field(description="bytes to carry from one token to the next at the trained length")
-    equal_context: float | None = Field(
-        description="context at which the Transformer's cache holds as many bytes, tokens; null for itself, and where "
-        "what is carried grows without limit"
-    )
 
 
 class MixerPair(Part):
@@ -98,6 +95,10 @@ class MixersResult(Result):
     choice_stories: int = Field(description="validation stories on which rates and shapes were chosen")
     test_stories: int = Field(description="validation stories that judge, of which no choice knows")
     sizes: list[MixerSize] = Field(description="comparisons at equal parameters and tokens, the smallest first")
+    equal_context: dict[Architecture, float | None] = Field(
+        description="context at which the first one's cache holds as many bytes as each carries, tokens; null where "
+        "there is none"
+    )
     equal_bytes: EqualTerms = Field(description="files of equal size: embedding table and output layer count too")
     beyond: ReadingOn = Field(description="loss by position, largest size, one seed")
 

@@ -1,0 +1,1 @@
+"""Drawings of mechanism, one subject a file: each draws the numbers that the reader has just computed."""
