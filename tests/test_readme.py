@@ -39,6 +39,20 @@ def test_the_finding_is_the_published_runs():
     assert "{:.3f} versus {:.3f}".format(*whole) in finding
 
 
+def test_the_smallest_file_is_the_published_one():
+    finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
+    reference = PUBLISHED.parent / "reference"
+    found, timed = (json.loads((reference / name / "frontier.json").read_text("utf-8")) for name in ("", "timings"))
+    [model], [timing] = found["models"], timed["models"]
+    loss, file = model["bits_per_byte"], reference / "models" / f"{model['name']}.safetensors"
+    assert file.stat().st_size == model["file_bytes"] and f"fits into {model['file_bytes'] / 1000:.0f} kB" in finding
+    assert f"{model['parameters'] / 1e6:.2f} million weights of 4 bits each" in finding and model["integers"] == "int4"
+    assert f"{model['tokens'] / 1e6:.0f} million tokens in {timing['seconds'] / 60:.0f} minutes on one" in finding
+    assert f"**{loss['value']:.3f} bits per byte** on the {found['stories']} stories of the test half" in finding
+    assert f"(95 % interval {loss['low']:.3f} to {loss['high']:.3f})" in finding
+    assert f"{loss['value'] - model['float32_bits_per_byte']:.3f} more than before" in finding
+
+
 def test_what_is_said_of_stories_is_the_published_runs():
     finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
     told, safe = published("evaluation")["completions"]["tellers"], published("evaluation")["sampling"]["τ = 0.7"]

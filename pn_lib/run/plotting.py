@@ -103,7 +103,7 @@ def draw_png(figure: Figure) -> bytes:
 
 
 def _picture(figure: Figure) -> tuple[bytes, dict[str, str | int]]:
-    """The PNG of a figure with narrow margins, its width on the page and its words; 64 colours take 40 % of the space."""
+    """The PNG with narrow margins, its width on the page and its words; 64 colors take 40 % of the space."""
     image, small = Image.open(BytesIO(draw_png(figure))).convert("RGB"), BytesIO()
     drawn = ImageChops.difference(image, Image.new("RGB", image.size, "white")).getbbox()
     image = ImageOps.expand(image.crop(drawn), MARGIN, "white")
