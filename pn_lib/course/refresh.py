@@ -65,9 +65,10 @@ def _times(lesson: Lesson) -> str:
         for kind, took in lesson.seconds.items()
         if took
     )
+    running = f" Running it, measured on two CPU cores, {measured}." if measured else ""
     return (
         f"Reading: about {pages.hours(lesson.reading_minutes)}. "
-        f"Exercises: {pages.hours(lesson.exercise_minutes)}. Running it, measured on two CPU cores, {measured}."
+        f"Exercises: {pages.hours(lesson.exercise_minutes)}.{running}"
     )
 
 

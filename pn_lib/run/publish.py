@@ -43,7 +43,7 @@ def publish(run: str) -> list[Path]:
         for p in sorted(results.rglob("*"))
         if p.suffix in (".json", ".csv") and p.relative_to(results).parts[0] not in LARGE | {"stages"}
     ]
-    kept += sorted((results / "models").glob(f"*{PACKED}"))
+    kept += sorted(path for folder in (".", "packed") for path in (results / "models" / folder).glob(f"*{PACKED}"))
     figures = sorted((root / "figures" / run).glob("*.*"))
     report = [root / "report" / run / name for name in REPORT_FILES]
     missing = [path for path in report if not path.exists()]
