@@ -3,16 +3,19 @@
 from dataclasses import dataclass
 
 from mixers import mixers
+from small import small
 from sources import Run, Traced
 from stories import stories
 from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
 from pn_lib.run.results.catalogue import CATALOGUE
+from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.mixers_results import TITLES
 
 # Figures show the first two, judges read the third, and few runs have the last, for which the section on stories looks
 NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json")
+LATER = (FrontierResult, FrontierTimings)  # runs that were published before notebook 09 lack them
 
 
 def build_context(run: Run) -> dict[str, object]:
@@ -21,7 +24,10 @@ def build_context(run: Run) -> dict[str, object]:
     Raises:
         InputError: a file or key is missing, damaged, or two files contradict one another.
     """
-    found = {name_of(kind.FILE): run.read(kind) for kind in CATALOGUE if kind.FILE not in NOT_READ}
+    found = {
+        name_of(kind.FILE): run.read(kind) for kind in CATALOGUE if kind.FILE not in NOT_READ and kind not in LATER
+    }
+    found |= {name_of(kind.FILE): run.read(kind) if (run.results / kind.FILE).exists() else None for kind in LATER}
     data, settings = found["data"], found["run"].settings
     return found | {
         "name": run.name,
@@ -38,6 +44,7 @@ def build_context(run: Run) -> dict[str, object]:
         "study_steps": steps(settings.study.tokens, settings.study),
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
+        "small": small(found["frontier"], found["frontier_timings"]),
         "architecture_titles": TITLES,
         "scan": found["scan_timings"].rows[-1],  # the longest
     }

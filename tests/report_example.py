@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 
 from pn_lib.files import write_json
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
+from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.mamba_results import MambaConstruction, ScanTimings
 from pn_lib.run.results.memory_results import MemoryResult
@@ -391,6 +392,47 @@ KNOWN: dict[type[Result], dict] = {
             for who, speed in (("transformer", 8000.0), ("mamba", 4000.0), ("hybrid", 7000.0))
         ],
         "equal_seconds": equal_terms() | {"pairs": mixer_pairs("not told apart")},
+    },
+    FrontierResult: {
+        "stories": 150,
+        "models": [
+            {
+                "name": "40k",
+                "file_bytes": 30000,
+                "integers": "int4",
+                "parameters": 40000,
+                "embedding_parameters": 18000,
+                "bits_per_byte": spread(1.05),
+                "float32_bits_per_byte": 1.02,
+            },
+        ],
+        "rounded": [
+            {
+                "model": "mamba",
+                "precision": precision,
+                "method": method,
+                "file_bytes": size,
+                "parameters": 1061000,
+                "embedding_parameters": 262000,
+                "bits_per_byte": spread(value),
+                "difference": difference,
+                "gain": gain,
+            }
+            for precision, method, size, value, difference, gain in (
+                ("float32", "none", 4300000, 0.931, None, None),
+                ("int8", "rounding", 1200000, 0.9311, spread(0.0001, 0.001), None),
+                ("int4", "rounding", 640000, 0.97, spread(0.039, 0.01), None),
+                ("int4", "compensation", 640000, 0.95, spread(0.019, 0.01), spread(-0.02, 0.005)),
+            )
+        ],
+        "ngram": {"file_bytes": 5200000, "bits_per_byte": spread(1.104)},
+    },
+    FrontierTimings: {
+        "models": [{"name": "40k"}],
+        "rounded": [
+            {"model": "mamba", "precision": precision, "decoding": speed}
+            for precision, speed in (("float32", 2000.0), ("int8", 3000.0), ("int4", 2500.0))
+        ],
     },
     ScanTimings: {"rows": [{"T": T, "reference (ms)": 0.9 * T, "fused (ms)": 0.02 * T} for T in (64, 256)]},
 }

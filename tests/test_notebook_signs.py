@@ -80,3 +80,22 @@ def test_08_the_architecture_with_fewer_bits_is_ahead():
     told = found["sentence"](found["compared"][0], True)
     assert "M is ahead of T by 0.2" in told and "M is ahead of H by 0.2" in told and "1 of 3 pairs" in told
     assert found["sentence"](found["compared"][0], False).startswith("too small to tell")
+
+
+def test_09_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
+    stories = SimpleNamespace(story_nats=BAD + GOOD, story_bytes=np.full(3, 100))
+    made = {("mamba", "float32", "rounding"): GOOD_STORIES, ("mamba", "int4", "rounding"): stories,
+            ("mamba", "int4", "compensation"): BAD_STORIES}  # fmt: skip
+    found = run_cells(
+        9, "c09-082", versions=[(*key, None) for key in made], scores=made, file_bytes=lambda model, grid: 1,
+        GRIDS={"float32": None, "int4": None}, bits_per_byte_interval=bits_per_byte_interval,
+    )  # fmt: skip
+    plain, rounded, compensated = found["rows"]
+    assert plain["difference"] is plain["gain"] is rounded["gain"] is None
+    assert rounded["difference"].low > 0 and compensated["difference"].low > 0 and compensated["gain"].high < 0
+    models = ("mamba",)
+    rows = [plain, rounded, compensated, {**rounded, "precision": "int8"}, {**rounded, "precision": "ternary"}]
+    many = run_cells(9, "c09-091", rows=rows, verdict=verdict, models=models, test_tokens=range(30))
+    assert many["cost_in_words"](rounded["difference"], 30).endswith(": the loss rises")
+    assert many["cost_in_words"](compensated["gain"], 30).endswith(": the loss falls")
+    assert many["cost_in_words"](rounded["difference"], 29).endswith("too few stories to say more")

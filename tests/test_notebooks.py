@@ -30,8 +30,8 @@ def tags(cell) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
-def test_there_are_eight_notebooks():
-    assert [stage.name[:2] for stage in STAGES] == [f"0{i}" for i in range(1, 9)]
+def test_there_are_nine_notebooks():
+    assert [stage.name[:2] for stage in STAGES] == [f"0{i}" for i in range(1, 10)]
 
 
 def test_each_artifact_is_made_once_and_before_it_is_read():

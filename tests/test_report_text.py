@@ -324,3 +324,21 @@ def test_intervals_and_points_compare() -> None:
 )
 def test_formats(form: object, value: float | None, text: str) -> None:
     assert form(value).replace(THIN, " ") == text
+
+
+def test_small_files_are_judged_by_their_intervals(example: Example) -> None:
+    text = example.text()
+    assert "Rounding raises the loss of the Mamba in int4. Rounding makes no difference" in text
+    assert "Compensation lowers the loss of the Mamba in int4, compared with rounding" in text
+    assert "the Mamba in int8 has 1.5 times the speed of float32 (3 000 tokens/s)" in text
+    example.jsons["frontier"]["rounded"][3]["gain"] = spread(0.0)
+    assert "Compensation cannot be told from rounding for the Mamba in int4." in example.text()
+    example.jsons["frontier"]["stories"] = 29
+    text = example.text()
+    assert "So few stories rank nothing" in text and "raises the loss of the Mamba" not in text
+
+
+def test_a_run_without_a_frontier_says_so(example: Example) -> None:
+    del example.jsons["frontier"], example.jsons["timings/frontier"]
+    text = example.text()
+    assert "before its models were rounded and packed (notebook 09)" in text and "token tables" not in text

@@ -10,6 +10,7 @@ from pn_lib.errors import InputError
 from pn_lib.evaluation.intervals import Interval
 from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.data_results import DataResult
+from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.mixers_results import DecodingStep
 from pn_lib.run.results.provenance import Machine, RunCard
@@ -36,6 +37,8 @@ def damaged(tmp_path, kind, old, new):
 def test_every_published_file_is_read_and_written_again_to_the_byte(tmp_path, run, kind):
     if run in OLDER and not (PUBLISHED / run / kind.FILE).exists():
         pytest.skip(OLDER[run])
+    if kind in (FrontierResult, FrontierTimings) and not (PUBLISHED / run / kind.FILE).exists():
+        pytest.skip("a run published before notebook 09 was written")
     found, copy = kind.read(PUBLISHED / run), tmp_path / kind.FILE
     if issubclass(kind, Result):
         found.write(copy)

@@ -127,7 +127,7 @@ CONTENTS_TITLE = """# PocketNarrator
 
 **How small, how cheap and how fast can a language model be and still tell a coherent children's story?**
 
-Eight notebooks build the answer from nothing. Each asks one question, builds what it needs, checks it, measures, and \
+Nine notebooks build the answer from nothing. Each asks one question, builds what it needs, checks it, measures, and \
 ends with exercises that give feedback at once. They assume Python, a first course in machine learning, and some \
 linear algebra. Work through them in order; the [glossary](glossary.ipynb) lists every symbol and term, and \
 [what a run leaves](results.ipynb) every number that a run saves."""
@@ -153,7 +153,7 @@ def profiles_table() -> str:
         for profile, purpose in PROFILES.items()
     )
     return (
-        f"| profile | for | all eight notebooks on two cores with {SHOWN[0]} | with {SHOWN[1]} |\n"
+        f"| profile | for | all nine notebooks on two cores with {SHOWN[0]} | with {SHOWN[1]} |\n"
         f"|---|---|---|---|\n{rows}"
     )
 
@@ -165,7 +165,7 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
         f"{hours(lesson.exercise_minutes)}, {lesson.points} points |"
         for lesson in lessons
     )
-    table = f"## The eight lessons\n\n| | question | to read | exercises |\n|---|---|---|---|\n{rows}\n\n" + (
+    table = f"## The nine lessons\n\n| | question | to read | exercises |\n|---|---|---|---|\n{rows}\n\n" + (
         f"Reading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top of each "
         "notebook says how long it takes to run, as measured."
     )
@@ -205,7 +205,7 @@ def glossary_page(lessons: list[Lesson]) -> NotebookNode:
         [
             f"[Contents]({CONTENTS})",
             "# Glossary\n\n"
-            "What the letters and words mean, the same in all eight notebooks, and where each first comes.",
+            "What the letters and words mean, the same in all nine notebooks, and where each first comes.",
             f"## Symbols\n\n| symbol | name | meaning | from |\n|---|---|---|---|\n{symbols}",
             f"## Terms\n\n| term | meaning | from |\n|---|---|---|\n{terms}",
         ],

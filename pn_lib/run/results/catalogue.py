@@ -1,6 +1,7 @@
 """All result files of a run, in the order in which they are made."""
 
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
+from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.mamba_results import MambaConstruction, ScanTimings
 from pn_lib.run.results.memory_results import MemoryResult
@@ -44,6 +45,8 @@ CATALOGUE: tuple[type[Result] | type[Row], ...] = (
     MixersTimings,
     DecodingStep,
     MemoryResult,
+    FrontierResult,
+    FrontierTimings,
     StageTimes,
     Machine,
 )

@@ -1,14 +1,17 @@
 """Results of notebook 09: small files that tell stories, by their bytes."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from pn_lib.run.results.result import Estimate, Part, Result, Settings
 
+Large = Literal["transformer", "mamba"]
+Precision = Literal["float32", "int8", "int4", "ternary"]
+
 
 class PackedModel(Part):
-    name: str = Field(description="the model; its file is models/<name>.safetensors")
+    name: str = Field(description="the model; its file is models/packed/<name>.safetensors")
     file_bytes: int = Field(description="bytes of the file, tokenizer included")
     tokenizer_bytes: int = Field(description="bytes of the tokenizer in it")
     parameters: int = Field(description="parameters")
@@ -21,12 +24,33 @@ class PackedModel(Part):
     float32_bits_per_byte: float = Field(description="of the weights before they were rounded, on the test half")
 
 
+class RoundedModel(Part):
+    """One of the run's large models, after training, at one precision."""
+
+    model: Large = Field(description="which")
+    precision: Precision = Field(description="what its matrices are stored in")
+    method: Literal["none", "rounding", "compensation"] = Field(description="how the weights came onto the grid")
+    file_bytes: int = Field(description="bytes of the file, tokenizer included")
+    parameters: int = Field(description="parameters")
+    embedding_parameters: int = Field(description="those of the tables whose rows are tokens, input and output")
+    bits_per_byte: Estimate = Field(description="loss on the test half; interval over stories")
+    difference: Estimate | None = Field(description="loss minus that in float32, story by story; null of float32")
+    gain: Estimate | None = Field(description="loss minus that by rounding, story by story; null unless compensated")
+
+
+class CountedModel(Part):
+    file_bytes: int = Field(description="bytes of its tables, and of the tokenizer")
+    bits_per_byte: Estimate = Field(description="loss on the test half; interval over stories")
+
+
 class FrontierResult(Result):
     """The frontier: bytes of a file against bits per byte."""
 
     FILE: ClassVar = "frontier.json"
     stories: int = Field(description="stories of the test half, which judged")
-    models: list[PackedModel] = Field(description="the models, as the profile lists them")
+    models: list[PackedModel] = Field(description="models trained to be small, as the profile lists them")
+    rounded: list[RoundedModel] = Field(description="the large models by precision")
+    ngram: CountedModel = Field(description="the n-gram of notebook 04")
 
 
 class PackedTiming(Part):
@@ -36,8 +60,15 @@ class PackedTiming(Part):
     float32_decoding: float = Field(description="the same by the weights in float32")
 
 
+class RoundedTiming(Part):
+    model: Large = Field(description="which")
+    precision: Precision = Field(description="what its matrices are stored in")
+    decoding: float = Field(description="tokens a second of one story")
+
+
 class FrontierTimings(Result):
     """What the models of the frontier cost on this machine."""
 
     FILE: ClassVar = "timings/frontier.json"
-    models: list[PackedTiming] = Field(description="the models")
+    models: list[PackedTiming] = Field(description="models trained to be small")
+    rounded: list[RoundedTiming] = Field(description="the large models by precision, rounded")

@@ -1,0 +1,38 @@
+"""What can be said of small files: what rounding and compensation changed, and how fast the integers are written."""
+
+from sources import Traced
+from wording import order, side_of_zero
+
+from pn_lib.run.frontier import ENOUGH
+
+
+def small(found: Traced | None, timings: Traced | None) -> dict[str, object] | None:
+    """Verdicts on each file (-1: its loss fell, 1: it rose, 0: not shown), and the best speed of decoding; None for a
+    run that has no frontier."""
+    if found is None or timings is None:
+        return None
+    rounded = [row for row in found.rounded if row.method == "rounding"]
+    compensated = [row for row in found.rounded if row.method == "compensation"]
+    files = sorted([*found.rounded, *found.models], key=lambda row: row.file_bytes)
+    better = [row for row in files if order(row.bits_per_byte, found.ngram.bits_per_byte) < 0]
+    return {
+        "few": found.stories < ENOUGH,
+        "rounded": [{"name": named(row), "verdict": side_of_zero(row.difference)} for row in rounded],
+        "gains": [{"name": named(row), "verdict": side_of_zero(row.gain)} for row in compensated],
+        "below_ngram": better[0].file_bytes if better else None,
+        "fastest": fastest(timings),
+    }
+
+
+def named(row: Traced) -> str:
+    return f"the {row.model.capitalize()} in {row.precision}"
+
+
+def fastest(timings: Traced) -> dict[str, object]:
+    """Of the models in integers, the one that gains most over the same in float32."""
+    plain = {row.model: row.decoding for row in timings.rounded if row.precision == "float32"}
+    best = max(
+        (row for row in timings.rounded if row.precision != "float32"),
+        key=lambda row: row.decoding / plain[row.model],
+    )
+    return {"name": named(best), "decoding": best.decoding, "ratio": best.decoding / plain[best.model]}
