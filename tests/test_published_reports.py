@@ -35,6 +35,12 @@ SAID = {
     "10",  # temperature, batch and grades of a judge
     "sec. 4.1",
     "notebook 03",
+    "notebook 09",
+    "09",  # at the start of a sentence
+    "float16",
+    "float32",
+    "int4",
+    "int8",  # formats
     "3.11",
     "4.0",  # of a paper, the course, Python, and CC BY
     "1.297",
