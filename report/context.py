@@ -47,12 +47,22 @@ def build_context(run: Run) -> dict[str, object]:
         "small": small(found["frontier"], found["frontier_timings"]),
         "architecture_titles": TITLES,
         "scan": found["scan_timings"].rows[-1],  # the longest
+        "elsewhere": elsewhere(found["machine_timings"], found["stages_timings"]),
     }
 
 
 def name_of(file: str) -> str:
     """What the template calls a result: training.json is training, timings/training.json is training_timings."""
     return "_".join(reversed(file.rpartition(".")[0].split("/")))
+
+
+def elsewhere(machine: Traced, times: Traced) -> dict[tuple[str, str], list[str]]:
+    """The notebooks that last ran on another processor or from another commit than the run says, by these two."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for stage in times.stages:
+        if stage.cpu and (stage.cpu, stage.commit) != (machine.cpu, machine.commit):
+            found.setdefault((stage.cpu, stage.commit), []).append(stage.notebook[:2])
+    return found
 
 
 def steps(tokens: int, settings: Traced) -> int:

@@ -342,3 +342,17 @@ def test_a_run_without_a_frontier_says_so(example: Example) -> None:
     del example.jsons["frontier"], example.jsons["timings/frontier"]
     text = example.text()
     assert "before its models were rounded and packed (notebook 09)" in text and "token tables" not in text
+
+
+def test_notebooks_that_ran_elsewhere_are_told(example: Example) -> None:
+    assert "on another occasion" not in example.text()
+    stages, machine = example.jsons["timings/stages"]["stages"], example.jsons["timings/machine"]
+    again = {"cpu": "Other CPU", "commit": "1" * 12}
+    here = {"cpu": machine["cpu"], "commit": machine["commit"]}
+    stages[:] = [
+        {"notebook": name, "seconds": 1.0} | row for name, row in (("02_a", here), ("07_b", again), ("08_c", again))
+    ]
+    text = example.text()
+    assert "Notebooks 07 and 08 ran on another occasion: on Other CPU, from commit `111111111111`." in text
+    stages.pop()
+    assert "Notebook 07 ran on another occasion" in example.text()

@@ -25,14 +25,21 @@ class StageTimes:
         """
         unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6
-        known, before = self.seconds(), read_json(self.path)["peak_memory_mb"] if self.path.exists() else 0
-        longest = max(seconds, known.get(name, 0.0)) if finds_experiments else seconds
-        known[name] = round(longest, 1)
-        rows = [{"notebook": name, "seconds": known[name]} for name in names if name in known]
+        noted = read_json(self.path) if self.path.exists() else {"stages": [], "peak_memory_mb": 0}
+        known, before = {row["notebook"]: row for row in noted["stages"]}, noted["peak_memory_mb"]
+        longest = max(seconds, known[name]["seconds"] if name in known else 0.0) if finds_experiments else seconds
+        machine = describe_machine()
+        known[name] = {
+            "notebook": name,
+            "seconds": round(longest, 1),
+            "cpu": machine["cpu"],
+            "commit": machine["commit"],
+        }
+        rows = [known[name] for name in names if name in known]
         times = {
             "stages": rows,
             "total_seconds": round(sum(row["seconds"] for row in rows), 1),
             "peak_memory_mb": max(round(peak), before),
         }
         write_json(self.path, times)
-        write_json(self.folder / "machine.json", describe_machine())
+        write_json(self.folder / "machine.json", machine)

@@ -39,6 +39,9 @@ class Machine(Result):
 class StageTime(Part):
     notebook: str = Field(description="the notebook")
     seconds: float = Field(description="seconds that it took")
+    # Null in what runs of before noted, and written by every run since: a run may go on elsewhere
+    cpu: str | None = Field(None, description="processor that it ran on last, with the instructions that count")
+    commit: str | None = Field(None, description="commit that it ran from last; with + where files differed")
 
 
 class StageTimes(Result):
