@@ -79,6 +79,11 @@ def percent(value: float, decimals: int = 1) -> str:
     return f"{fixed(100 * value, decimals)}{THIN}%"
 
 
+def hundredths(value: float) -> str:
+    """0.885 -> 88, for a table whose caption says per cent."""
+    return fixed(100 * value, 0)
+
+
 def power(value: float) -> str:
     """3.21e-06 -> 3.2 × 10^-6^, in pandoc's Markdown."""
     mantissa, exponent = f"{value:.1e}".split("e")

@@ -312,6 +312,7 @@ def test_intervals_and_points_compare() -> None:
         (wording.signed, -0.0312, "−0.031"),
         (wording.signed, -0.0001, "0.000"),
         (wording.percent, 0.4321, "43.2 %"),
+        (wording.hundredths, 0.4378, "44"),
         (wording.power, 3.21e-6, "3.2 × 10^−6^"),
         (wording.power, 0.0, "0"),
         (wording.large, 1_234_567, "1.23 million"),
