@@ -127,7 +127,7 @@ def test_tasks_say_how_far_each_architecture_keeps_its_accuracy(example: Example
     said = "Transformer keeps it at the trained length and no further; Mamba-2 does not reach it at the trained length"
     assert f"In selective copying, of 95 % right answers: {said}; Hybrid keeps it up to 128 tokens, 4 times" in text
     assert "**Selective copying.** Fewer than 95 % right: Transformer beyond 32 tokens and Mamba-2 already" in text
-    assert "selective copying | 32 (trained) | 98.0 % [97.0 %, 99.0 %] |" in text
+    assert "selective copying | 32 (trained) | 98 [97, 99] |" in text
 
 
 def test_the_hybrid_is_ranked_by_intervals_alone(example: Example) -> None:
