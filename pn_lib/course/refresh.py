@@ -15,7 +15,9 @@ from pn_lib.course.voices import voices
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
 from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, output_root
+from pn_lib.run.times import long_cells
 
+DEFAULT = "quick"  # the profile of a notebook that is opened
 STORED_RUN = "quick-pocket"  # the run whose outputs the committed notebooks show
 # The generated parts of other pages: each stands between two marks of its name
 PARTS = {
@@ -67,9 +69,15 @@ def _times(lesson: Lesson) -> str:
         if took
     )
     running = f" Running it, measured on two CPU cores, {measured}." if measured else ""
+    waits = "; ".join(
+        f"with {kind}: " + ", ".join(f"{section} ({pages.duration(seconds)})" for section, seconds in cells.items())
+        for kind, cells in long_cells(lesson.path.stem, DEFAULT).items()
+        if cells
+    )
+    waiting = f" Sections with a cell to wait for, profile {DEFAULT}, {waits}." if waits else ""
     return (
         f"Reading: about {pages.hours(lesson.reading_minutes)}. "
-        f"Exercises: {pages.hours(lesson.exercise_minutes)}.{running}"
+        f"Exercises: {pages.hours(lesson.exercise_minutes)}.{running}{waiting}"
     )
 
 
