@@ -1,6 +1,6 @@
 # make report   all nine notebooks, headless, then the report (HTML and PDF)
 # make test     every test, and the notebooks themselves
-# make lab      JupyterLab on the notebooks
+# make lab      JupyterLab on the contents of the course
 # make lab-test     every notebook in a real JupyterLab, and the page with a model, in a headless browser
 # make site         the course as web pages, with search, in build/site
 # make assignment   the exercises as nbgrader assignments, in build/assignment
@@ -30,7 +30,7 @@ export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter$(if $(JUPYTER_PATH),:$(JUPY
 BIN := .venv/bin
 READY := .venv/ready
 DEVELOP := .venv/ready-dev
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINT) --editable
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINT) --editable
 NBVAL_ROOT := build/nbval
 
 .PHONY: report test lint unit-tests notebook-tests mutants lab lab-test site assignment lock
@@ -59,12 +59,13 @@ mutants: $(DEVELOP)
 
 lab: $(READY)
 	PN_PROFILE="$(if $(filter %.toml,$(PROFILE)),$(abspath $(PROFILE)),$(PROFILE))" PN_CORPUS="$(CORPUS)" \
-	    $(BIN)/python -c 'import pn_lib; from jupyterlab.labapp import main; main()' --notebook-dir=. notebooks/01_data_exploration.ipynb
+	    $(BIN)/python -c 'import pn_lib; from jupyterlab.labapp import main; main()' --notebook-dir=. notebooks/contents.ipynb
 
 # The environment, made anew when the locked versions change.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PocketNarrator needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear .venv
+	@echo "Installing into .venv, once: about 1 GB. pip shows each download; then it unpacks them all, for a while without a word."
 	$(INSTALL) .
 	@$(BIN)/python -m pn_lib.models.cpu.precompile
 	@touch $@

@@ -360,7 +360,7 @@ def publish(
 def refresh() -> None:
     """Bring the notebooks' links, times and outputs up to date.
 
-    The outputs are those of the run quick-pocket. Remakes contents, glossary and the README's map too.
+    The outputs are those of the run quick-pocket. Remakes contents, glossary, and the tables of README and guides too.
     """
     from pn_lib.course.refresh import refresh_notebooks
 

@@ -2,11 +2,14 @@
 
 import itertools
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from pn_lib.course.address import first_cell
 from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages
 
 STAGES = load_stages()
@@ -64,11 +67,8 @@ class TestNotebook:
             words = output.metadata["image/png"]["alt"]
             assert len(words) > 20 and output.data["text/plain"] == words
 
-    def test_the_first_cell_of_code_does_nothing_but_on_colab(self, stage):
-        cell = read(stage.path).cells[2]
-        first, _, condition, *inside = cell.source.splitlines()
-        assert (first, condition.split("  #")[0]) == ("import sys", 'if "google.colab" in sys.modules:')
-        assert inside and all(line.startswith("    ") for line in inside)
+    def test_the_first_cell_of_code_fetches_the_course_or_says_what_is_missing(self, stage):
+        assert read(stage.path).cells[2].source == first_cell(), "run python -m pn_lib refresh"
 
     def test_size_and_rhythm(self, stage):
         cells_read = [c for c in read(stage.path).cells if "drawing" not in tags(c)]
@@ -107,6 +107,37 @@ class TestNotebook:
         prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
         for link in LINK.findall(re.sub(r"`[^`]*`", "", prose)):
             assert (stage.path.parent / link).exists(), f"link to {link} leads nowhere"
+
+
+PLAIN = [line for line in first_cell().splitlines() if not line.lstrip().startswith(("!", "%"))]  # magics left out
+
+
+@pytest.mark.parametrize(
+    ("options", "before", "missing"),
+    [
+        (["-I", "-S"], "", "pn_lib"),  # another kernel: nothing is installed
+        ([], f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); sys.modules['pandas'] = None", "pandas"),
+    ],
+)
+def test_the_first_cell_names_what_is_missing_and_what_to_do(tmp_path, options, before, missing):
+    command = [sys.executable, *options, "-c", "\n".join([before, *PLAIN])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    *_, error = done.stderr.splitlines()
+    assert error.startswith(f"ModuleNotFoundError: {missing} is missing from this notebook's Python, {sys.executable}:")
+    assert "`make lab`" in error and "During handling" not in done.stderr
+
+
+def test_the_first_cell_does_nothing_where_all_is_well(tmp_path):
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n" + "\n".join(PLAIN)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == done.stderr == ""
+
+
+def test_the_first_cell_fetches_the_course_on_colab_alone():
+    _, _, _, condition, *rest = first_cell().splitlines()
+    assert condition.startswith('if "google.colab" in sys.modules:')
+    magics = [line for line in rest if line.lstrip().startswith(("!", "%"))]
+    assert len(magics) == 3 and rest[:3] == magics and all(line.startswith("    ") for line in magics)
 
 
 def test_each_notebook_has_solutions_to_its_exercises():

@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field
 
 from pn_lib.course import pages
+from pn_lib.course.address import binder_link, colab_link
 from pn_lib.course.pages import load_glossary
 from pn_lib.course.results_page import keys, results_page
 from pn_lib.run.results.catalogue import CATALOGUE
@@ -95,7 +96,7 @@ def test_durations_in_words():
 
 def test_binder_and_colab_open_the_same_repository_which_pyproject_names():
     path = LESSONS[0].path
-    assert pages.binder_link(path).startswith("https://mybinder.org/v2/gh/")
-    slug = pages.binder_link(path).removeprefix("https://mybinder.org/v2/gh/").split("/HEAD")[0]
-    assert pages.colab_link(path) == f"https://colab.research.google.com/github/{slug}/blob/HEAD/notebooks/{path.name}"
+    assert binder_link(path).startswith("https://mybinder.org/v2/gh/")
+    slug = binder_link(path).removeprefix("https://mybinder.org/v2/gh/").split("/HEAD")[0]
+    assert colab_link(path) == f"https://colab.research.google.com/github/{slug}/blob/HEAD/notebooks/{path.name}"
     assert f'Repository = "https://github.com/{slug}"' in (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The README's claims: its numbers are those of the published run, and its commands and files exist."""
+"""The claims of the README and the guides: their numbers are those of the published runs, commands and files exist."""
 
 import json
 import re
@@ -9,12 +9,19 @@ import pytest
 import yaml
 
 from pn_lib.cli import main
+from pn_lib.course.address import clone_command, repository_url
+from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.speeds import speeds_table
-from pn_lib.run.stages import REPOSITORY
+from pn_lib.course.voices import SHOWN_WORDS, first_sentences, one_line, voices
+from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 from pn_lib.run.times import SHOWN
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+GUIDE = {path.stem: path.read_text(encoding="utf-8") for path in sorted((NOTEBOOKS / GUIDES).glob("*.md"))}
+EVERYTHING = "\n".join([README, *GUIDE.values()])
+MOST_WORDS = 900
 PUBLISHED = REPOSITORY / "results" / "published" / "laptop-tinystories"
+REFERENCE = PUBLISHED.parent / "reference"
 
 
 def published(name: str) -> dict:
@@ -25,8 +32,61 @@ def per_cent(share: dict) -> str:
     return f"{share['value']:.0%}".replace("%", " %")
 
 
-def test_the_finding_is_the_published_runs():
-    finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
+def part(text: str, name: str) -> str:
+    return text.split(f"<!-- {name} -->\n")[1].split(f"\n<!-- /{name} -->")[0]
+
+
+def test_the_readme_is_a_page():
+    """Counted: every word, also of the stories; not: blocks of code, the table of notebooks, comments, addresses."""
+    prose = README.replace(part(README, "map"), "")
+    for left_out in (r"```.*?```", r"<!--.*?-->", r"\]\([^)]*\)"):
+        prose = re.sub(left_out, " ", prose, flags=re.S)
+    assert len(re.findall(r"\S*\w\S*", prose)) <= MOST_WORDS
+
+
+def test_the_three_findings_are_the_published_runs():
+    finding, found = part(README, "finding"), json.loads((REFERENCE / "frontier.json").read_text(encoding="utf-8"))
+    [model] = found["models"]
+    assert f"The {model['file_bytes'] / 1000:.0f} kB, tokenizer included" in finding
+    assert f"{model['parameters'] / 1e6:.2f} million weights of 4 bits" in finding and model["integers"] == "int4"
+    assert f"**{model['bits_per_byte']['value']:.3f} bits per byte**" in finding
+    fight = "**{mean:+.3f} bits per byte** (95 % interval {low:+.3f} to {high:+.3f}"
+    assert fight.format(**published("mamba")["difference"]) in finding
+    told = published("evaluation")["completions"]["tellers"]
+    assert f"**{per_cent(told['transformer']['sound'])}** of our Transformer's endings" in finding
+    assert f"versus {per_cent(told['human']['sound'])} of the real ones" in finding
+    [timing] = json.loads((REFERENCE / "timings" / "frontier.json").read_text(encoding="utf-8"))["models"]
+    answer = f"{model['file_bytes'] / 1000:.0f} kB, trained for {timing['seconds'] / 60:.0f} minutes on one CPU core"
+    assert answer in README
+
+
+def test_one_beginning_goes_on_as_its_author_and_the_models_wrote_it():
+    assert part(README, "voices") == voices(), "run python -m pn_lib refresh"
+    beginning, *_, whole, _main, _warm, _cool = part(README, "voices").splitlines()
+    [example] = [e for e in published("evaluation")["gallery"] if beginning == f"> {one_line(e['beginning'])} …"]
+    [shown] = re.findall(r"\| …(.+?) … \|", whole)
+    assert one_line(example["endings"]["human"]).startswith(shown) and len(shown.split()) >= SHOWN_WORDS
+
+
+def test_an_ending_is_shown_to_the_end_of_a_sentence():
+    assert first_sentences('the pit." They\nlooked. * Then') == 'the pit." They looked. \\* Then'
+    long = "one " * 29 + "end. Two words. More."
+    assert first_sentences(long) == "one " * 29 + "end. …"
+    assert first_sentences("no end at all") == "no end at all"
+
+
+def test_the_clone_command_names_the_published_repository():
+    assert part(README, "clone") == clone_command(), "run python -m pn_lib refresh"
+    assert f"git clone {repository_url()} && cd " in README
+
+
+def test_every_guide_is_in_the_menu_and_the_readme_leads_to_it():
+    assert sorted(GUIDE_NAMES) == list(GUIDE)
+    assert all(f"({NOTEBOOKS.name}/{GUIDES}/{name}.md)" in README for name in GUIDE_NAMES)
+
+
+def test_the_findings_are_the_published_runs():
+    finding = part(GUIDE["findings"], "finding")
     training, mamba, recipe, zoo = (published(name) for name in ("training", "mamba", "recipe", "zoo"))
     assert f"{round(published('timings/training')['seconds'] / 60)} minutes on two CPU cores" in finding
     assert f"**{training['transformer']['bits_per_byte']:.3f} bits per byte**" in finding
@@ -40,11 +100,10 @@ def test_the_finding_is_the_published_runs():
 
 
 def test_the_smallest_file_is_the_published_one():
-    finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
-    reference = PUBLISHED.parent / "reference"
-    found, timed = (json.loads((reference / name / "frontier.json").read_text("utf-8")) for name in ("", "timings"))
+    finding = part(GUIDE["findings"], "finding")
+    found, timed = (json.loads((REFERENCE / name / "frontier.json").read_text("utf-8")) for name in ("", "timings"))
     [model], [timing] = found["models"], timed["models"]
-    loss, file = model["bits_per_byte"], reference / "models" / f"{model['name']}.safetensors"
+    loss, file = model["bits_per_byte"], REFERENCE / "models" / f"{model['name']}.safetensors"
     assert file.stat().st_size == model["file_bytes"] and f"fits into {model['file_bytes'] / 1000:.0f} kB" in finding
     assert f"{model['parameters'] / 1e6:.2f} million weights of 4 bits each" in finding and model["integers"] == "int4"
     assert f"{model['tokens'] / 1e6:.0f} million tokens in {timing['seconds'] / 60:.0f} minutes on one" in finding
@@ -54,7 +113,7 @@ def test_the_smallest_file_is_the_published_one():
 
 
 def test_what_is_said_of_stories_is_the_published_runs():
-    finding = README.split("<!-- finding -->")[1].split("<!-- /finding -->")[0]
+    finding = part(GUIDE["findings"], "finding")
     told, safe = published("evaluation")["completions"]["tellers"], published("evaluation")["sampling"]["τ = 0.7"]
     for measure, words in (
         ("names_kept", "of the names in a beginning, {} come back, versus {} and {}"),
@@ -72,7 +131,7 @@ def test_what_is_said_of_stories_is_the_published_runs():
 
 
 def test_the_speeds_are_the_published_benchmarks():
-    assert speeds_table() in README, "run python -m pn_lib refresh"
+    assert part(GUIDE["speed"], "speeds") == speeds_table(), "run python -m pn_lib refresh"
     [trained] = [line for line in speeds_table().splitlines() if "tokens a second" in line]
     rates = [float(cell.replace(",", "")) for cell in trained.split("|")[2:4]]
     for kind, rate in zip(SHOWN, rates, strict=True):
@@ -82,19 +141,24 @@ def test_the_speeds_are_the_published_benchmarks():
         )
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
-def test_links_lead_somewhere(path):
-    assert (REPOSITORY / path).exists()
+@pytest.mark.parametrize("page", ["README.md", *(f"{NOTEBOOKS.name}/{GUIDES}/{name}.md" for name in GUIDE)])
+def test_links_lead_somewhere(page):
+    path = REPOSITORY / page
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text(encoding="utf-8"))
+    for target, _, section in (link.partition("#") for link in links):
+        to = path.parent / target if target else path
+        assert to.exists(), f"{page} leads to {target}"
+        assert not section or f"\n## {section.capitalize()}\n" in to.read_text(encoding="utf-8"), f"{page}: {section}"
 
 
 def test_make_targets_exist():
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"make ([a-z-]+)", README)) - {"it"}:
-        assert re.search(rf"^{target}:", makefile, re.M), f"README names make {target}"
+    for target in set(re.findall(r"(?:`|^)make ([a-z-]+)", EVERYTHING, re.M)):
+        assert re.search(rf"^{target}:", makefile, re.M), f"somewhere make {target} is named"
 
 
 def test_commands_exist(capsys):
-    commands = set(re.findall(r"python -m pn_lib ([a-z]+)", README))
+    commands = set(re.findall(r"python -m pn_lib ([a-z]+)", EVERYTHING))
     assert main(["--help"]) == 0
     help_text = capsys.readouterr().out
     assert commands and all(re.search(rf"^\s+{command}\s", help_text, re.M) for command in commands)
@@ -109,7 +173,8 @@ def test_the_tested_pythons_are_everywhere_the_same():
     tested = [name.split(" :: ")[-1] for name in project["classifiers"] if name.startswith("Programming Language")]
     oldest, newest = tested[0], tested[-1]
     assert project["requires-python"] == f">={oldest}"
-    assert f"Python {oldest} or newer (CI tests {oldest} and {newest})" in README
+    for page in (README, GUIDE["running"]):
+        assert f"Python {oldest} or newer (CI tests {oldest} and {newest})" in page
     assert f"version_info < ({oldest.replace('.', ', ')})" in text["Makefile"]
     assert f"--python-version {oldest} " in text["Makefile"]
     assert f"- python={oldest}" in text["environment.yml"]

@@ -1,6 +1,8 @@
 """A run as a notebook sees it: declared artifacts, results, figures, work folder."""
 
 import json
+import shlex
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ import torch
 import transformers
 from papermill.exceptions import PapermillExecutionError
 
+from pn_lib.cli import corpus_argument
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.data.tokens import write_tokens
 from pn_lib.errors import InputError
@@ -21,6 +24,7 @@ from pn_lib.files import write_json
 from pn_lib.models.likelihood import likelihood
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run import run as run_module
+from pn_lib.run import surroundings
 from pn_lib.run.model_folder import keep_model
 from pn_lib.run.plotting import LiveCurve, draw_png, use_style
 from pn_lib.run.profile import load_profile
@@ -70,7 +74,7 @@ def stages(tmp_path, monkeypatch):
 def test_only_declared_artifacts_are_given_and_missing_ones_name_their_maker(stages):
     run = open_run("smoke", "pocket", "02_b")
     assert run.name == "smoke-pocket"
-    with pytest.raises(InputError, match="run notebook 01_a first"):
+    with pytest.raises(InputError, match=r"run notebook 01_a first, .* --profile smoke --corpus pocket$"):
         run.path("stories/train.parquet")
     with pytest.raises(InputError, match="declares neither"):
         run.path("data.json")
@@ -81,6 +85,51 @@ def test_only_declared_artifacts_are_given_and_missing_ones_name_their_maker(sta
     assert (run.results / "b.csv").read_bytes() == b"a\n1\n2\n"
     with pytest.raises(InputError, match="no notebook named"):
         open_run("smoke", "pocket", "09_z")
+
+
+def test_the_command_for_what_is_missing_makes_the_very_run(stages, tmp_path, monkeypatch):
+    """From any folder, whatever the notebook's profile and corpus are."""
+    settings, stories = tmp_path / "my own.toml", tmp_path / "tales" / "turtles.txt"
+    settings.write_text("seed = 1\n")
+    stories.parent.mkdir()
+    stories.write_text("Once upon a time.\n")
+    run = open_run(str(settings), "tales/turtles.txt", "02_b")
+    with pytest.raises(InputError) as caught:
+        run.path("stories")
+    python, *command = shlex.split(str(caught.value).partition("in a terminal: ")[2])
+    assert python == sys.executable
+    assert command == ["-m", "pn_lib", "run", "--profile", str(settings), "--corpus", str(stories)]
+    monkeypatch.chdir(stories.parent)
+    assert run_module.run_name(load_profile(command[4]).name, corpus_argument(command[6])) == run.name
+
+
+def test_a_notebook_wants_the_pn_lib_of_its_own_repository(stages, tmp_path, monkeypatch):
+    other = tmp_path / "clone"
+    (other / "pn_lib").mkdir(parents=True)
+    (other / "pn_lib" / "__init__.py").touch()
+    (other / "notebooks").mkdir()
+    monkeypatch.chdir(other / "notebooks")
+    with pytest.raises(
+        InputError, match=f"this notebook lies in {other}, but its kernel has the pn_lib of {REPOSITORY};"
+    ):
+        open_run("smoke", "pocket", "01_a")
+    (other / "pn_lib" / "__init__.py").unlink()
+    assert open_run("smoke", "pocket", "01_a").name == "smoke-pocket"
+
+
+def test_little_memory_is_said_before_it_is_too_little(stages, tmp_path, monkeypatch, capsys):
+    for name in ("CI", "PN_PROGRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(surroundings, "PUBLISHED", tmp_path)
+    write_json(tmp_path / "smoke-pocket" / "timings" / "stages.json", {"peak_memory_mb": 1200})
+    little = "0.8 GB of memory are free, and notebooks of profile smoke took up to 1.2 GB"
+    for free, said in ((2e9, ""), (0.8e9, little)):
+        monkeypatch.setattr(surroundings, "available_memory", lambda free=free: free)
+        open_run("smoke", "pocket", "01_a")
+        heard = capsys.readouterr().err
+        assert heard.startswith(said) and bool(heard) == bool(said)
+    open_run("quick", "pocket", "01_a")  # never measured
+    assert not capsys.readouterr().err
 
 
 def test_only_declared_sections_of_the_profile_are_given(stages):

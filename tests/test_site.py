@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pn_lib.course.site import BROWSER, BROWSER_TITLE, build_site, check_links
+from pn_lib.course.address import repository_url
+from pn_lib.course.pages import GUIDE_NAMES, GUIDES, guide_title
+from pn_lib.course.site import BROWSER, BROWSER_TITLE, build_site, check_links, link_to_repository
 from pn_lib.errors import InputError
 from pn_lib.run.stages import NOTEBOOKS
 
@@ -76,3 +78,19 @@ def test_a_broken_link_is_an_error_that_names_it(tmp_path):
     (tmp_path / "other.html").unlink()
     with pytest.raises(InputError, match=r"other\.html"):
         check_links(page)
+
+
+def test_the_guides_are_pages_and_what_is_no_page_is_a_link_to_the_repository(site):
+    for name in GUIDE_NAMES:
+        assert f"<h1>{guide_title(name)}<" in (site / GUIDES / f"{name}.html").read_text(encoding="utf-8")
+    running = (site / GUIDES / "running.html").read_text(encoding="utf-8")
+    assert f'href="{repository_url()}/blob/HEAD/report/published/quick-pocket/report.pdf"' in running
+    assert 'href="../contents.html"' in running and 'href="teaching.html"' in running
+
+
+@pytest.mark.parametrize(("page", "up"), [("contents", "../"), ("guides/running", "../../")])
+def test_only_links_out_of_the_course_are_changed(page, up):
+    source = [f"[a]({up}README.md#x) [b]({up[3:]}results.ipynb) [c](https://example.org)"]
+    link_to_repository(None, page, source)
+    there = f"{repository_url()}/blob/HEAD/README.md#x"
+    assert source == [f"[a]({there}) [b]({up[3:]}results.ipynb) [c](https://example.org)"]

@@ -3,12 +3,13 @@
 import pytest
 
 from pn_lib.course import pages
+from pn_lib.course.refresh import _times
 from pn_lib.errors import InputError
 from pn_lib.files import read_json, write_json
 from pn_lib.run import times
 from pn_lib.run.publish import publish
 from pn_lib.run.stage_times import StageTimes
-from pn_lib.run.stages import REPOSITORY, load_stages
+from pn_lib.run.stages import NOTEBOOKS, load_stages
 
 NAMES = [stage.name for stage in load_stages()]
 
@@ -23,6 +24,19 @@ def root(tmp_path, monkeypatch):
         timings / "stages.json",
         {"stages": [{"notebook": name, "seconds": 3.5} for name in NAMES], "total_seconds": 24.5},
     )
+    cells = [
+        ("markdown", "## 4.8 A section", None),
+        ("code", "a", 19.9),
+        ("markdown", "## 4.9 Another", None),
+        ("code", "b", 45.06),
+        ("code", "c", 21.0),
+        ("code", "d", None),
+    ]
+    for name in NAMES:
+        told = cells if name == NAMES[3] else cells[:2]
+        notes = [{"papermill": {"duration": seconds}} for _, _, seconds in told]
+        written = [{"cell_type": k, "source": [s], "metadata": m} for (k, s, _), m in zip(told, notes, strict=True)]
+        write_json(tmp_path / "results" / "smoke-pocket" / "notebooks" / f"{name}.ipynb", {"cells": written})
     return tmp_path
 
 
@@ -64,7 +78,17 @@ def test_publishing_adds_a_profile_and_keeps_the_others(root):
         "commit": "0" * 12,
         "total_seconds": 24.5,
         "stages": dict.fromkeys(NAMES, 3.5),
+        "long_cells": {NAMES[3]: {"4.9": 45.1}},
     }
+
+
+def test_the_top_of_a_notebook_says_where_one_waits(root, monkeypatch):
+    publish("clock")
+    measured = read_json(root / "results" / "published" / "clock" / "SVE.json")["profiles"]["smoke"]
+    monkeypatch.setattr(times, "load_clock", lambda: {"AVX2": {"quick": measured}})
+    lessons = pages.load_lessons()
+    assert _times(lessons[3]).endswith(" Sections with a cell to wait for, profile quick, with AVX2: 4.9 (45 s).")
+    assert "wait" not in _times(lessons[2])
 
 
 def test_without_a_run_there_is_nothing_to_publish(tmp_path, monkeypatch):
@@ -85,5 +109,6 @@ def test_both_columns_are_filled_for_what_everybody_runs(kind, profile):
     assert total == pytest.approx(sum(parts), abs=1)
 
 
-def test_the_readmes_table_is_the_measured_one():
-    assert pages.profiles_table() in (REPOSITORY / "README.md").read_text(encoding="utf-8"), "python -m pn_lib refresh"
+def test_the_table_in_the_guide_is_the_measured_one():
+    guide = NOTEBOOKS / pages.GUIDES / "running.md"
+    assert pages.profiles_table() in guide.read_text(encoding="utf-8"), "run python -m pn_lib refresh"

@@ -1,4 +1,4 @@
-"""The pages around the lessons, made from the lessons themselves: contents, glossary, and the map in the README."""
+"""The pages around the lessons, made from the lessons themselves: contents, glossary, and the README's table."""
 
 import math
 import re
@@ -9,12 +9,16 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from pn_lib.course.address import first_cell
 from pn_lib.course.exercises import Exercise, load_sheet, new_notebook
 from pn_lib.errors import InputError
-from pn_lib.run.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages, maker
+from pn_lib.run.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS, load_stages, maker
 from pn_lib.run.times import SHOWN, notebook_seconds, total_seconds
 
 CONTENTS, GLOSSARY, RESULTS = "contents.ipynb", "glossary.ipynb", "results.ipynb"
+# Pages of Markdown on what one can do with the course, for GitHub and the site
+GUIDES = "guides"
+GUIDE_NAMES = ("running", "models", "stories", "judge", "teaching", "cluster", "speed", "findings", "house")
 GLOSSARY_SOURCE = Path(__file__).with_name("glossary.toml")
 WORDS_A_MINUTE, LINES_A_MINUTE = 120, 12  # of prose and of code, read to be understood
 SECTION = re.compile(r"## (\d\.\d+ .+)")
@@ -101,26 +105,6 @@ def hours(minutes: int) -> str:
     return f"{whole} h {rest:02d} min" if rest else f"{whole} h"
 
 
-def repository_url() -> str:
-    """Where the repository is published, as pyproject.toml says: what Binder and Colab fetch."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"].rstrip("/")
-
-
-def _slug() -> str:
-    return repository_url().removeprefix("https://github.com/")
-
-
-def binder_link(path: Path) -> str:
-    """Where Binder opens a notebook of the published repository."""
-    return f"https://mybinder.org/v2/gh/{_slug()}/HEAD?urlpath=lab/tree/{NOTEBOOKS.name}/{path.name}"
-
-
-def colab_link(path: Path) -> str:
-    """Where Colab opens it."""
-    return f"https://colab.research.google.com/github/{_slug()}/blob/HEAD/{NOTEBOOKS.name}/{path.name}"
-
-
 # --- the pages ----------------------------------------------------------------------------------------------------
 
 CONTENTS_TITLE = """# PocketNarrator
@@ -132,6 +116,14 @@ ends with exercises that give feedback at once. They assume Python, a first cour
 linear algebra. Work through them in order; the [glossary](glossary.ipynb) lists every symbol and term, and \
 [what a run leaves](results.ipynb) every number that a run saves."""
 
+# The contents' one cell of code: the page as such needs none, so the site leaves it out
+WHERE_YOU_ARE = """# Where are you? Click here and press Shift+Enter, now and whenever you come back: this checks that
+# everything is installed, ticks the notebooks that are done, and names the one to open next.
+{first_cell}
+
+from pn_lib.course.whats_next import whats_next
+
+whats_next()"""
 
 PROFILES = {
     "smoke": "tests: everything works, nothing is learned well",
@@ -160,27 +152,47 @@ def profiles_table() -> str:
 
 def contents_page(lessons: list[Lesson]) -> NotebookNode:
     """The notebook ``contents.ipynb``."""
+    needed = _needed()
     rows = "\n".join(
-        f"| {lesson.link} | {lesson.question} | {hours(lesson.reading_minutes)} | {len(lesson.exercises)}, "
-        f"{hours(lesson.exercise_minutes)}, {lesson.points} points |"
+        f"| {lesson.link} | {lesson.question} | {', '.join(sorted(needed[lesson.path.name[:2]]))} | "
+        f"{hours(lesson.reading_minutes)} | {len(lesson.exercises)}, {hours(lesson.exercise_minutes)}, "
+        f"{lesson.points} points |"
         for lesson in lessons
     )
-    table = f"## The nine lessons\n\n| | question | to read | exercises |\n|---|---|---|---|\n{rows}\n\n" + (
-        f"Reading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top of each "
+    table = (
+        f"## The nine lessons\n\n| | question | uses results of | to read | exercises |\n|---|---|---|---|---|\n{rows}"
+        f"\n\nReading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top of each "
         "notebook says how long it takes to run, as measured."
     )
     parts = [
         f"### {lesson.link}\n\nYou build {lesson.builds}.\n\n" + "\n".join(f"- {name}" for name in lesson.sections)
         for lesson in lessons
     ]
+    guides = "## Guides\n\n" + "\n".join(f"- [{guide_title(name)}]({GUIDES}/{name}.md)" for name in GUIDE_NAMES)
     names = [lesson.path.stem for lesson in lessons]
     menu = {
         "Lessons": [*names, Path(GLOSSARY).stem, Path(RESULTS).stem],
+        "Guides": [f"{GUIDES}/{name}" for name in GUIDE_NAMES],
         "Solutions": [f"solutions/{name}" for name in names],
     }
-    return new_page(
-        "contents", [CONTENTS_TITLE, table, "## What is in them", *parts], **{METADATA_KEY: {"pages": menu}}
-    )
+    texts = [CONTENTS_TITLE, table, guides, "## What is in them", *parts]
+    page = new_page("contents", texts, **{METADATA_KEY: {"pages": menu}})
+    source = WHERE_YOU_ARE.format(first_cell=first_cell())
+    cell = nbformat.v4.new_code_cell(source, id="contents-next", metadata={"tags": [NAVIGATION_TAG]})
+    page.cells.insert(1, cell)
+    return page
+
+
+def _needed() -> dict[str, set[str]]:
+    """The numbers of the notebooks whose results each one reads, by its number."""
+    stages = load_stages()
+    return {stage.name[:2]: {maker(read, stages).name[:2] for read in stage.reads} for stage in stages}
+
+
+def guide_title(name: str) -> str:
+    """The heading of a guide, a page of Markdown in ``notebooks/guides``."""
+    text = (NOTEBOOKS / GUIDES / f"{name}.md").read_text(encoding="utf-8")
+    return text.splitlines()[0].removeprefix("# ")
 
 
 def glossary_page(lessons: list[Lesson]) -> NotebookNode:
@@ -218,28 +230,14 @@ def load_glossary() -> list[dict]:
 
 
 def readme_map(lessons: list[Lesson]) -> str:
-    """The part of the README between its map marks: a table of the lessons, and which of them need which."""
+    """The part of the README between its map marks: a table of the lessons."""
     rows = "\n".join(
-        f"| [{lesson.path.name[:2]}]({NOTEBOOKS.name}/{lesson.path.name}) {lesson.title[3:]} | {lesson.question} | "
-        f"{lesson.builds} | {hours(lesson.reading_minutes)} | {len(lesson.exercises)}, "
-        f"{hours(lesson.exercise_minutes)} | "
-        f"[![Binder](https://mybinder.org/badge_logo.svg)]({binder_link(lesson.path)}) "
-        f"[![Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab_link(lesson.path)}) |"
+        f"| {number} | [{title}]({NOTEBOOKS.name}/{lesson.path.name}) | {lesson.question} | "
+        f"{hours(lesson.reading_minutes)} |"
         for lesson in lessons
+        for number, title in [lesson.title.split(". ", 1)]
     )
-    return (
-        "| | question | you build | to read | exercises | open |\n|---|---|---|---|---|---|\n"
-        f"{rows}\n\n{_flow(lessons)}"
-    )
-
-
-def _flow(lessons: list[Lesson]) -> str:
-    """Which lesson needs what another made, as the notebooks declare it: a Mermaid diagram, which GitHub draws."""
-    stages = load_stages()
-    needs = {(maker(artifact, stages).name[:2], stage.name[:2]) for stage in stages for artifact in stage.reads}
-    boxes = "\n".join(f'    n{lesson.path.name[:2]}["{lesson.title}"]' for lesson in lessons)
-    arrows = "\n".join(f"    n{before} --> n{after}" for before, after in sorted(needs))
-    return f"```mermaid\nflowchart LR\n{boxes}\n{arrows}\n```"
+    return f"| | notebook | question | to read |\n|---|---|---|---|\n{rows}"
 
 
 def new_page(name: str, texts: list[str], **metadata) -> NotebookNode:

@@ -7,21 +7,24 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.course import pages
+from pn_lib.course.address import binder_link, clone_command, colab_link, first_cell
 from pn_lib.course.pages import CONTENTS, GLOSSARY, RESULTS, Lesson
 from pn_lib.course.results_page import results_page
 from pn_lib.course.speeds import speeds_table
+from pn_lib.course.voices import voices
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
 from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, output_root
+from pn_lib.run.times import long_cells
 
+DEFAULT = "quick"  # the profile of a notebook that is opened
 STORED_RUN = "quick-pocket"  # the run whose outputs the committed notebooks show
-COLAB = """import sys
-
-if "google.colab" in sys.modules:  # on Colab: fetch the course and install it; anywhere else this cell does nothing
-    !git clone --quiet --depth 1 {url} /content/pocketnarrator
-    %pip install --quiet --editable /content/pocketnarrator
-    %cd -q /content/pocketnarrator/notebooks
-    sys.path.insert(0, "/content/pocketnarrator")"""
+# The generated parts of other pages: each stands between two marks of its name
+PARTS = {
+    REPOSITORY / "README.md": ("voices", "clone", "map"),
+    NOTEBOOKS / pages.GUIDES / "running.md": ("times",),
+    NOTEBOOKS / pages.GUIDES / "speed.md": ("speeds",),
+}
 
 
 def refresh_notebooks() -> list[Path]:
@@ -42,7 +45,7 @@ def refresh_notebooks() -> list[Path]:
     around = {CONTENTS: pages.contents_page(lessons), GLOSSARY: pages.glossary_page(lessons), RESULTS: results_page()}
     for name, page in around.items():
         written[NOTEBOOKS / name] = nbformat.writes(page) + "\n"
-    written[REPOSITORY / "README.md"] = _readme(lessons)
+    written |= {path: _marked(path, names, lessons) for path, names in PARTS.items()}
     for path, text in written.items():  # only now, when all are known to be good
         write_text(path, text)
     return list(written)
@@ -66,36 +69,48 @@ def _times(lesson: Lesson) -> str:
         if took
     )
     running = f" Running it, measured on two CPU cores, {measured}." if measured else ""
+    waits = "; ".join(
+        f"with {kind}: " + ", ".join(f"{section} ({pages.duration(seconds)})" for section, seconds in cells.items())
+        for kind, cells in long_cells(lesson.path.stem, DEFAULT).items()
+        if cells
+    )
+    waiting = f" Sections with a cell to wait for, profile {DEFAULT}, {waits}." if waits else ""
     return (
         f"Reading: about {pages.hours(lesson.reading_minutes)}. "
-        f"Exercises: {pages.hours(lesson.exercise_minutes)}.{running}"
+        f"Exercises: {pages.hours(lesson.exercise_minutes)}.{running}{waiting}"
     )
 
 
 def _set_navigation(notebook: NotebookNode, lesson: Lesson, links: str) -> None:
     title, *body = [cell for cell in notebook.cells if NAVIGATION_TAG not in cell.metadata.get("tags", [])]
     tags = {"tags": [NAVIGATION_TAG]}
-    top = f"{links} · open in [Binder]({pages.binder_link(lesson.path)}) or [Colab]({pages.colab_link(lesson.path)})"
+    top = f"{links} · open in [Binder]({binder_link(lesson.path)}) or [Colab]({colab_link(lesson.path)})"
     notebook.cells = [
         nbformat.v4.new_markdown_cell(f"{top}\n\n{_times(lesson)}", id="navigation-top", metadata=tags),
         title,
-        nbformat.v4.new_code_cell(COLAB.format(url=pages.repository_url()), id="navigation-colab", metadata=tags),
+        nbformat.v4.new_code_cell(first_cell(), id="navigation-colab", metadata=tags),
         *body,
         nbformat.v4.new_markdown_cell(links, id="navigation-end", metadata=tags),
     ]
 
 
-def _readme(lessons: list[Lesson]) -> str:
-    """The README with its generated parts made anew, each between two marks."""
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    parts = {"map": pages.readme_map(lessons), "times": pages.profiles_table(), "speeds": speeds_table()}
-    for name, part in parts.items():
+def _marked(path: Path, names: tuple[str, ...], lessons: list[Lesson]) -> str:
+    """A page of Markdown with its generated parts made anew."""
+    make = {
+        "voices": voices,
+        "clone": clone_command,
+        "map": lambda: pages.readme_map(lessons),
+        "times": pages.profiles_table,
+        "speeds": speeds_table,
+    }
+    text = path.read_text(encoding="utf-8")
+    for name in names:
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, found_begin, rest = text.partition(begin)
         _, found_end, after = rest.partition(end)
         if not (found_begin and found_end):
-            raise InputError(f"README.md must hold the marks {begin} and {end}, between which the {name} go")
-        text = f"{before}{begin}\n{part}\n{end}{after}"
+            raise InputError(f"{path.name} must hold the marks {begin} and {end}, between which the {name} go")
+        text = f"{before}{begin}\n{make[name]()}\n{end}{after}"
     return text
 
 

@@ -10,8 +10,9 @@ from urllib.parse import urlparse
 import nbformat
 from nbformat import NotebookNode
 
+from pn_lib.course.address import repository_url
 from pn_lib.course.browser_page import browser_page
-from pn_lib.course.pages import CONTENTS, repository_url
+from pn_lib.course.pages import CONTENTS
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
 from pn_lib.run.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS
@@ -100,8 +101,6 @@ def read_notebook(text: str) -> NotebookNode:
         menu = "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", *pages, "```"])
         notebook.cells.append(nbformat.v4.new_markdown_cell(menu))
     for cell in notebook.cells:
-        if cell.cell_type == "markdown":  # the README is no page of the course
-            cell.source = cell.source.replace("](../README.md", f"]({repository_url()}/blob/HEAD/README.md")
         for output in cell.get("outputs", []):
             words = output.get("metadata", {}).get("image/png", {}).get("alt")
             if words:
@@ -114,7 +113,14 @@ def setup(app) -> dict:
     the page with a model."""
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_formula, None))
     app.connect("html-collect-pages", _browser_page)
+    app.connect("source-read", link_to_repository)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def link_to_repository(_app, page: str, source: list[str]) -> None:
+    """Let links out of ``notebooks/``, to files that are no pages of the course, lead to the published repository."""
+    out = "](" + "../" * (page.count("/") + 1)
+    source[0] = source[0].replace(out, f"]({repository_url()}/blob/HEAD/")
 
 
 def _browser_page(_app) -> Iterator[tuple[str, dict[str, str], str]]:

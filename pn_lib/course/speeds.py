@@ -1,4 +1,4 @@
-"""The README's table of speeds, made from the published benchmarks, one column for each kind of processor."""
+"""The table of speeds in the guides, made from the published benchmarks, one column for each kind of processor."""
 
 from pathlib import Path
 

@@ -1,8 +1,10 @@
 """A run, as a notebook sees it: its profile, where its artifacts lie, and how results and figures are kept."""
 
 import ast
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ import pandas as pd
 from IPython import get_ipython
 from matplotlib.figure import Figure
 
-from pn_lib.data.corpus_paths import corpus_name
+from pn_lib.data.corpus_paths import NAMED_CORPORA, corpus_name, corpus_path
 from pn_lib.errors import InputError, suggestion
 from pn_lib.files import atomic, check_writable, read_json, write_json, write_text
 from pn_lib.run.plotting import draw, draw_png
@@ -20,6 +22,7 @@ from pn_lib.run.profile import load_profile
 from pn_lib.run.results.result import Result, Row
 from pn_lib.run.sections import Sections
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY, Stage, covers, load_stages, maker, output_root, stage_key
+from pn_lib.run.surroundings import check_own_package, warn_of_little_memory
 
 PARAMETERS = ("profile", "corpus")  # of every notebook
 PAPERMILL = "# Parameters\n"  # how the cell begins that it adds
@@ -35,6 +38,7 @@ class Run:
     corpus: str
     stage: Stage
     root: Path
+    asked: str  # the profile as it was asked for: its name, or the path of its file
 
     @property
     def name(self) -> str:
@@ -77,8 +81,13 @@ class Run:
             )
         if not (self.results / declared).exists():
             made_by = maker(declared, load_stages())
-            first = f"run notebook {made_by.name} first" if made_by else "no notebook makes it"
-            raise InputError(f"{artifact!r} of run {self.name} is not there: {first} (same profile and corpus)")
+            first = (
+                f"run notebook {made_by.name} first, or all of them with this command in a terminal: "
+                f"{run_command(self.asked, self.corpus)}"
+                if made_by
+                else "no notebook makes it"
+            )
+            raise InputError(f"{artifact!r} of run {self.name} is not there: {first}")
         return path
 
     def save(self, result: Result) -> None:
@@ -126,16 +135,18 @@ def open_run(profile: str, corpus: str, notebook: str) -> Run:
     """Open the run named by ``profile`` and ``corpus`` for one of the course's notebooks.
 
     Raises:
-        InputError: unknown profile, corpus or notebook; papermill was given a parameter that no notebook has; or
-            results cannot be written.
+        InputError: the kernel has another repository's pn_lib; unknown profile, corpus or notebook; papermill was given
+            a parameter that no notebook has; or results cannot be written.
     """
+    check_own_package(Path.cwd())
     if shell := get_ipython():
         check_parameters(shell.history_manager.input_hist_raw)
     stage = next((s for s in load_stages() if s.name == notebook), None)
     if stage is None:
         raise InputError(f"no notebook named {notebook!r} in {NOTEBOOKS.name}/")
     whole = load_profile(profile)
-    run = Run(Sections(whole, stage.profile, stage.name), corpus, stage, output_root())
+    warn_of_little_memory(whole.name)
+    run = Run(Sections(whole, stage.profile, stage.name), corpus, stage, output_root(), profile)
     check_writable(run.results)
     run.results.mkdir(parents=True, exist_ok=True)
     key, marker = stage_key(stage, whole, corpus, run.results, with_notebook=False), run.work / "key"
@@ -177,6 +188,13 @@ def work_folder(results: Path, stage: Stage) -> Path:
 
 def run_name(profile: str, corpus: str) -> str:
     return f"{profile}-{corpus_name(corpus)}"
+
+
+def run_command(profile: str, corpus: str) -> str:
+    """The command that makes a whole run with this interpreter, to be copied into a terminal, whatever its folder."""
+    settings = str(Path(profile).resolve()) if profile.endswith(".toml") else profile
+    stories = corpus if corpus in NAMED_CORPORA else str(corpus_path(corpus, output_root()))
+    return shlex.join([sys.executable, "-m", "pn_lib", "run", "--profile", settings, "--corpus", stories])
 
 
 def commit() -> str:

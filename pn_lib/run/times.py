@@ -1,9 +1,11 @@
 """How long runs take, by kind of processor: measured, committed, and shown wherever a time is promised.
 
 ``results/published/clock/<instructions>.json`` holds, for each profile, what ``timings/stages.json`` of a run said on a
-machine of that kind, and which machine and commit that was. The run is of Pocket stories, or else of TinyStories.
+machine of that kind, its long cells, and which machine and commit that was. The run is of Pocket stories, or else of
+TinyStories.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from pn_lib.run.profile import profile_names
 from pn_lib.run.stages import NAMED_CORPORA, REPOSITORY, output_root
 
 CLOCK = REPOSITORY / "results" / "published" / "clock"
+LONG = 20  # seconds: a cell that takes so long is announced at the top of its notebook
+SECTION = re.compile(r"## (\d\.\d+) ")
 SHOWN = ("AVX2", "AVX512-BF16")  # the two columns of every table of times: the slowest kind, and the fastest
 
 
@@ -43,6 +47,25 @@ def notebook_seconds(name: str) -> dict[str, dict[str, float]]:
     }
 
 
+def long_cells(name: str, profile: str) -> dict[str, dict[str, float]]:
+    """Seconds of the longest cell of each section in which a cell is long: for each kind shown, by section."""
+    runs = {kind: load_clock().get(kind, {}).get(profile, {}) for kind in SHOWN}
+    return {kind: run.get("long_cells", {}).get(name, {}) for kind, run in runs.items()}
+
+
+def find_long_cells(executed: Path) -> dict[str, float]:
+    """The same of a notebook that papermill has executed, which notes how long each cell took."""
+    longest: dict[str, float] = {}
+    section = ""
+    for cell in read_json(executed)["cells"]:
+        if cell["cell_type"] == "markdown" and (match := SECTION.match("".join(cell["source"]))):
+            section = match[1]
+        seconds = cell["metadata"].get("papermill", {}).get("duration") or 0
+        if section and seconds >= LONG:
+            longest[section] = max(round(seconds, 1), longest.get(section, 0))
+    return longest
+
+
 def publish_clock() -> list[Path]:
     """Keep what the runs at hand took on their machines; returns the files written.
 
@@ -63,6 +86,11 @@ def publish_clock() -> list[Path]:
             "cores": machine["cores"],
             "commit": machine["commit"],
             "stages": {row["notebook"]: row["seconds"] for row in stages["stages"]},
+            "long_cells": {
+                row["notebook"]: cells
+                for row in stages["stages"]
+                if (cells := find_long_cells(timings.parent / "notebooks" / f"{row['notebook']}.ipynb"))
+            },
             "total_seconds": stages["total_seconds"],
         }
         write_json(path, kept)
