@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Rectangle
 
@@ -16,15 +17,19 @@ from pn_lib.course.drawings.model import draw_residual_stream, draw_way
 from pn_lib.course.drawings.optimizing import draw_plan, draw_steps
 from pn_lib.course.drawings.positions import draw_turning
 from pn_lib.course.drawings.resampling import draw_bootstrap
+from pn_lib.course.drawings.rounding import draw_bytes, draw_rounding
 from pn_lib.course.drawings.sampling import draw_filters
+from pn_lib.course.drawings.scanning import PIPE, draw_recomputation, draw_scan_tree, draw_state
 from pn_lib.course.drawings.story_sets import draw_runs, draw_split
 from pn_lib.data.cleaning import split
 from pn_lib.data.stories import to_dataset
 from pn_lib.errors import InputError
+from pn_lib.models.scan import selective_scan
+from pn_lib.run.plotting import COLOURS
 from pn_lib.training.config import Phase, TrainingConfig
 
 CAT, AT, ON = (b" ", b"c", b"a", b"t"), (b"a", b"t"), (b"o", b"n")
-PALE_BLUE = tuple(int(PALE["blue"][i : i + 2], 16) / 255 for i in (1, 3, 5))
+PALE_BLUE, PALE_ORANGE = (to_rgb(PALE[name]) for name in ("blue", "orange"))
 KEYS, VALUES = {"the": [1.0, 0.0], "cat": [0.0, 2.0]}, {"the": [0.0, 10.0], "cat": [5.0, 0.0]}
 
 
@@ -271,3 +276,81 @@ def test_a_filter_strikes_out_what_it_removes_and_keeps_the_outline_of_what_was_
     assert np.allclose(np.array(outlines) / outlines[0], [1, 0.5, 1 / 6] * 2)
     with pytest.raises(InputError, match=r"top-k 2 has the shape \(2,\), and the drawing needs \(3\)"):
         draw_filters(["a", "b", "c"], given, {"top-k 2": torch.tensor([0.5, 0.5])})
+
+
+class TestScan:
+    def test_pipes_are_as_thick_as_the_share_kept_and_the_state_is_the_scans(self):
+        x, dt, A = torch.tensor([1.0, -1.0]), torch.tensor([2.0, 0.5]), torch.tensor([-0.1, -1.0])
+        B, C = torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+        axes = axes_of(draw_state(["a", "b"], x, dt, A, B, C))
+        y, h = selective_scan(x[None, :, None], dt[None, :, None], A[None], B[None], C[None], torch.zeros(1))
+        rows = rows_of(axes)
+        assert [float(number.replace("−", "-")) for number in rows[-1][1:]] == pytest.approx(y.flatten(), abs=0.05)
+        [slow, fast] = (row for row in rows if row[0].startswith("A ="))
+        assert [slow[-1], fast[-1]] == [spell(number) for number in h.flatten().tolist()]
+        assert fast == ["A = −1.0", "0.0", "+0.0", "=", "0.0", "−1.5", "=", "−1.5"]
+        pipes = [box.get_height() / 0.8 for box in boxes_of(axes) if box.get_width() == PIPE]
+        assert pipes == pytest.approx(torch.exp(dt[:, None] * A).flatten())
+        with pytest.raises(InputError, match=r"B has the shape \(2, 2\), and the drawing needs \(2, 3\)"):
+            draw_state(["a", "b"], x, dt, [-1.0, -2.0, -3.0], B, C)
+        with pytest.raises(InputError, match="a state of 4 numbers is too large to draw: give at most 3"):
+            draw_state(["a"], [1.0], [1.0], [-1.0] * 4, [[1.0] * 4], [[1.0] * 4])
+
+    @pytest.mark.parametrize("T", [2, 5, 8])
+    def test_the_tree_ends_in_the_states_of_the_loop(self, T):
+        a, b = np.linspace(0.1, 0.9, T), np.linspace(-3, 4, T)
+        h, states = 0.0, []
+        for share, given in zip(a, b, strict=True):
+            h = share * h + given
+            states.append(spell(h))
+        axes = axes_of(draw_scan_tree(a, b))
+        rows = rows_of(axes)
+        assert rows[-1] == ["state h", *states]
+        assert rows[-2] == [f"round {int(np.ceil(np.log2(T)))}", "1", *(f"1–{t}" for t in range(2, T + 1))]
+        assert rows[3] == ["round 1", "1", *(f"{t - 1}–{t}" for t in range(2, T + 1))]
+        with pytest.raises(InputError, match="give two or more"):
+            draw_scan_tree([1.0], [1.0])
+
+    def test_the_last_states_tree_is_filled_and_each_of_its_cells_has_two_above_it(self):
+        axes = axes_of(draw_scan_tree(np.ones(8), np.ones(8)))
+        filled = [box for box in boxes_of(axes) if np.allclose(box.get_facecolor()[:3], PALE_ORANGE)]
+        assert list(Counter(box.get_y() for box in filled).values()) == [1, 2, 4, 8]
+        black = [text for text in axes.texts if not text.get_text() and text.arrowprops["color"] == COLOURS["black"]]
+        assert len(black) == 2 * (1 + 2 + 4)
+
+    def test_a_chunk_goes_backward_with_its_own_states_and_those_kept_before_it(self):
+        axes = axes_of(draw_recomputation(T=6, Q=3))
+        states: dict[float, str] = {}  # by height: o kept, s computed again, . not in memory
+        for box in sorted(boxes_of(axes), key=lambda box: box.get_x()):
+            sign = "o" if box.get_hatch() else "s" if box.get_fill() else "."
+            states[box.get_y()] = states.get(box.get_y(), "") + sign
+        assert [states[y] for y in sorted(states)] == ["o..o...", "o..osss", "osss..."]
+        assert [row[-1] for row in rows_of(axes)[1:4]] == ["2, not 6", "2 + 3 = 5", "1 + 3 = 4"]
+        with pytest.raises(InputError, match="6 tokens cannot be cut into whole chunks of 4: choose a divisor of 6"):
+            draw_recomputation(6, 4)
+
+
+class TestRounding:
+    def test_each_weight_has_an_arrow_to_its_grid_point(self):
+        axes = axes_of(draw_rounding(torch.tensor([0.7, -0.31, 0.04]), (7, 1)))
+        bold = [text.get_text() for text in axes.texts if text.get_fontweight() == "bold"]
+        assert bold == ["n = 7: s = 0.10", "−3", "0", "7", "n = 1: s = 0.70", "0", "1"]
+        heads = [text.xy[0] for text in axes.texts if not text.get_text()]
+        points = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "s"]
+        assert len(points) == 15 + 3
+        fine, coarse = points[:15], points[15:]
+        assert heads == pytest.approx([fine[14], fine[4], fine[7], coarse[2], coarse[1], coarse[1]])
+        with pytest.raises(InputError, match="a weight that is not zero"):
+            draw_rounding([0.0, 0.0], (7,))
+
+    def test_a_byte_is_the_number_that_its_digits_write(self):
+        rows = rows_of(axes_of(draw_bytes([([3, -7, 0, 7], 7, 2)])))
+        assert rows == [
+            ["integers q", "3", "−7", "0", "7"],
+            ["digits q + 7", "10", "0", "7", "14"],
+            ["base 15", "10 + 0·15 = 10", "7 + 14·15 = 217"],
+            ["byte", *f"{10:08b}", *f"{217:08b}"],
+        ]
+        for q, n, per_byte in (([1, 0, 1], 7, 2), ([8, 0], 7, 2), ([1, 0, 1], 7, 3)):
+            with pytest.raises(InputError, match="do not fill bytes"):
+                draw_bytes([(q, n, per_byte)])
