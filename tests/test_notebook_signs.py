@@ -89,6 +89,16 @@ def test_08_the_architecture_with_fewer_bits_is_ahead():
     assert found["sentence"](found["compared"][0], False).startswith("too small to tell")
 
 
+def test_08_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens():
+    one, titles = {"a": 1.0, "b": 1.0, "c": 1.0}, {"a": "A", "b": "B", "c": "C"}
+    room = {"a": None, "b": 18.7, "c": None}
+    found = run_cells(
+        8, "c08-w03", names=list(one), TITLES=titles, yardstick="a", T=128, speeds=one, last=one, held=one, rise=one,
+        equal_context=room,
+    )  # fmt: skip
+    assert "as its rival's bytes pay for: 19 beside B, all beside C. It was trained on 128" in found["memory_words"]
+
+
 def test_09_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
     stories = SimpleNamespace(story_nats=BAD + GOOD, story_bytes=np.full(3, 100))
     made = {("mamba", "float32", "rounding"): GOOD_STORIES, ("mamba", "int4", "rounding"): stories,

@@ -55,6 +55,13 @@ def test_architectures_are_ranked_by_the_verdicts_after_correction_alone(example
     assert "Mamba is ahead of Transformer by 0.070" in example.text()
 
 
+def test_equal_decode_memory_is_said_in_tokens_of_the_cache(example: Example) -> None:
+    said = "may keep {} tokens (beside Mamba), 500 tokens (beside Hybrid). It was trained on 128"
+    assert said.format(36) in " ".join(example.text().split())
+    example.jsons["mixers"]["equal_context"]["mamba"] = None  # carries more at every length
+    assert said.format("all") in " ".join(example.text().split())
+
+
 def test_too_few_updates_rank_nothing(example: Example) -> None:
     for size in example.jsons["mixers"]["sizes"]:
         size["enough"] = False
