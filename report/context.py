@@ -9,6 +9,7 @@ from stories import stories
 from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
+from pn_lib.evaluation.intervals import Judgment
 from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.mixers_results import TITLES
@@ -120,17 +121,18 @@ def law(scaling: Traced) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Choice:
-    """A variant of the study with its axis, cost, and verdict: -1 better, 1 worse, 0 not told from the baseline."""
+    """A variant of the study with its axis and cost, and what can be said of it; nothing of the baseline."""
 
     axis: str
     result: Traced
     cost: Traced
-    verdict: int
+    judgment: Judgment | None
 
 
 def architecture(study: Traced, costs: Traced) -> dict[str, object]:
     """The study's variants with speed and memory beside quality, sorted by what can be said of them."""
-    axes = [(axis.axis, choices(axis, {(row.axis, row.variant): row for row in costs})) for axis in study.axes]
+    judgments, rows = study.judgments, {(row.axis, row.variant): row for row in costs}
+    axes = [(axis.axis, choices(axis, rows, judgments)) for axis in study.axes]
     every = [choice for _, chosen in axes for choice in chosen]
     changed = [choice for choice in every if choice.result.difference is not None]
     baseline = next((choice for choice in every if choice.result.difference is None), None)
@@ -138,7 +140,11 @@ def architecture(study: Traced, costs: Traced) -> dict[str, object]:
         raise InputError("study.json compares no variant with the baseline; run notebook 06 again")
     if baseline is None:
         raise InputError("study.json marks no variant as the baseline (difference: null); run notebook 06 again")
-    told = [choice for choice in changed if choice.verdict]
+    worse, better, same = (
+        [choice for choice in changed if choice.judgment.verdict == verdict]
+        for verdict in ("raises the loss", "lowers the loss", "not told apart")
+    )
+    seeds = min(choice.result.seeds for choice in changed)
     resized = [c for c in changed if abs(c.result.parameters / baseline.result.parameters - 1) > 0.1]
     comparable = [c for c in changed if c.axis != "vocabulary"]  # tokens of another are other amounts of text
     fastest = max(comparable or changed, key=lambda choice: choice.cost.tokens_per_second)
@@ -146,26 +152,29 @@ def architecture(study: Traced, costs: Traced) -> dict[str, object]:
         "axes": axes,
         "changed": changed,
         "baseline": baseline,
-        "seeds": min(choice.result.seeds for choice in changed),
-        "worse": [choice for choice in told if choice.verdict > 0],
-        "better": [choice for choice in told if choice.verdict < 0],
-        "same": [choice for choice in changed if not choice.verdict],
+        "seeds": seeds,
+        "least_p": 2.0 ** (1 - seeds),  # of a test that flips the signs of the seeds' differences, and assumes no more
+        "worse": worse,
+        "better": better,
+        "same": same,
+        "hints": [choice for choice in same if choice.judgment.p < 0.05],
         "resized": resized,
-        "survivors": [choice for choice in changed if choice.result.survives],
-        "largest": largest(told),
-        "largest_alike": largest([choice for choice in told if choice not in resized]),
+        "largest": largest(changed),
+        "largest_alike": largest([choice for choice in worse + better if choice not in resized]),
         "fastest": fastest,
         "faster": compare_speed(fastest.cost.tokens_per_second, baseline.cost.tokens_per_second) > 0,
     }
 
 
-def choices(axis: Traced, costs: dict[tuple[str, str], Traced]) -> list[Choice]:
+def choices(
+    axis: Traced, costs: dict[tuple[str, str], Traced], judgments: dict[tuple[str, str], Judgment]
+) -> list[Choice]:
     found = []
     for variant in axis.variants:
         key = (axis.axis, variant.variant)
         if key not in costs:
             raise InputError(f"timings/study.csv has no row of {' '.join(key)}, study.json has; run notebook 06 again")
-        found.append(Choice(axis.axis, variant, costs[key], side_of_zero(variant.gap)))
+        found.append(Choice(axis.axis, variant, costs[key], judgments.get(key)))
     return found
 
 

@@ -3,22 +3,19 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from decoder_promises import VOCABULARY, assert_causal, assert_state_suffices, random_ids, recall_losses
 
 from pn_lib.errors import InputError
 from pn_lib.models.loading import load_model
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.models.stack import StackDecoder
 
-TINY = {"vocab_size": 50, "d_model": 32, "n_layers": 2, "d_state": 4}
+TINY = {"vocab_size": VOCABULARY, "d_model": 32, "n_layers": 2, "d_state": 4}
 
 
 def make(seed=0, **changes):
     torch.manual_seed(seed)
     return Mamba(MambaConfig(**TINY | changes))
-
-
-def random_ids(batch, length, seed=1):
-    return torch.randint(0, TINY["vocab_size"], (batch, length), generator=torch.Generator().manual_seed(seed))
 
 
 def loss_of(logits, ids):
@@ -27,12 +24,7 @@ def loss_of(logits, ids):
 
 @pytest.mark.parametrize("position", [0, 3, 10])
 def test_no_position_sees_the_future(position):
-    model, ids = make(), random_ids(1, 12)
-    changed = ids.clone()
-    changed[:, position + 1 :] = (changed[:, position + 1 :] + 1) % TINY["vocab_size"]
-    before, after = model(ids), model(changed)
-    assert torch.equal(before[:, : position + 1], after[:, : position + 1])
-    assert not torch.allclose(before[:, position + 1 :], after[:, position + 1 :])
+    assert_causal(make(), position, tolerance=0)
 
 
 def test_every_position_sees_the_far_past():
@@ -46,17 +38,8 @@ def test_every_position_sees_the_far_past():
     "changes", [{}, {"scan": "reference"}, {"d_conv": 1}, {"d_conv": 6}, {"tied_embeddings": False}]
 )
 def test_with_the_state_kept_equals_without(changes):
-    """Prefill of every length, the ones shorter than the convolution too, then token by token. (With scan "auto" the
-    steps are one kernel each, with "reference" single operations.)"""
-    model, ids = make(**changes).eval(), random_ids(3, 14)
-    with torch.no_grad():
-        expected = model(ids)
-        for k in range(1, ids.shape[1] + 1):
-            logits, state = model.prefill(ids[:, :k])
-            torch.testing.assert_close(logits, expected[:, k - 1], rtol=0, atol=1e-5)
-            for t in range(k, ids.shape[1]):
-                logits, state = model.step(ids[:, t], state)
-                torch.testing.assert_close(logits, expected[:, t], rtol=0, atol=1e-5)
+    """With scan "auto" the steps are one kernel each, with "reference" single operations."""
+    assert_state_suffices(make(**changes).eval(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("changes", [{}, {"scan": "torch"}, {"dt_rank": 3, "expand": 1, "vocab_size": 51}], ids=str)
@@ -120,20 +103,8 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
 
 
 def test_it_learns_to_recall_the_token_before_last():
-    """30 steps on a task that needs memory: y_t = x_{t-1}."""
-    model = make(d_model=64, n_layers=1, vocab_size=8)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    generator = torch.Generator().manual_seed(0)
-    losses = []
-    for _ in range(30):
-        ids = torch.randint(0, 8, (16, 32), generator=generator)
-        loss = F.cross_entropy(model(ids)[:, 1:].flatten(0, 1), ids[:, :-1].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[0] > 1.9  # ln 8 = 2.08
-    assert losses[-1] < 0.5
+    first, last = recall_losses(make(d_model=64, n_layers=1, vocab_size=8), steps=30)
+    assert first > 1.9 and last < 0.5  # ln 8 = 2.08
 
 
 def test_under_autocast_the_scan_stays_in_float32():

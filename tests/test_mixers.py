@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from decoder_promises import VOCABULARY, assert_causal, assert_state_suffices, random_ids, recall_losses
 from torch.nn import functional as F
 
 from pn_lib.errors import InputError
@@ -12,7 +13,7 @@ from pn_lib.models.loading import load_model
 from pn_lib.models.mamba2 import Mamba2, Mamba2Config
 from pn_lib.models.stack import LayerState
 
-SIZES = {"vocab_size": 50, "d_model": 32}
+SIZES = {"vocab_size": VOCABULARY, "d_model": 32}
 HYBRID = {"d_state": 8, "head_dim": 16, "scan_state": 4, "delta_heads": 2, "delta_dim": 8, **SIZES}
 CONFIGS = {
     "mamba2": Mamba2Config(**SIZES, n_layers=2, d_state=8, head_dim=16),
@@ -38,33 +39,15 @@ def make(config, scale=0.3):
     return model
 
 
-def random_ids(batch, length, seed=1):
-    return torch.randint(0, SIZES["vocab_size"], (batch, length), generator=torch.Generator().manual_seed(seed))
-
-
 @configs
 @pytest.mark.parametrize("position", [0, 3, 10])
 def test_no_position_sees_the_future(config, position):
-    model, ids = make(config), random_ids(1, 12)
-    changed = ids.clone()
-    changed[:, position + 1 :] = (changed[:, position + 1 :] + 1) % SIZES["vocab_size"]
-    before, after = model(ids), model(changed)
-    torch.testing.assert_close(before[:, : position + 1], after[:, : position + 1], rtol=0, atol=1e-5)
-    assert not torch.allclose(before[:, position + 1 :], after[:, position + 1 :])
+    assert_causal(make(config), position, tolerance=1e-5)
 
 
 @configs
-@torch.no_grad()
 def test_with_the_state_kept_equals_without(config):
-    """Prefill of every length, the ones shorter than the convolution too, then token by token."""
-    model, ids = make(config), random_ids(3, 14)
-    expected = model(ids)
-    for k in range(1, ids.shape[1] + 1):
-        logits, state = model.prefill(ids[:, :k])
-        torch.testing.assert_close(logits, expected[:, k - 1], rtol=1e-4, atol=1e-4)
-        for t in range(k, ids.shape[1]):
-            logits, state = model.step(ids[:, t], state)
-            torch.testing.assert_close(logits, expected[:, t], rtol=1e-4, atol=1e-4)
+    assert_state_suffices(make(config), rtol=1e-4, atol=1e-4)
 
 
 @configs
@@ -129,21 +112,9 @@ def test_saved_and_loaded_it_is_the_same(config, tmp_path):
 
 @pytest.mark.parametrize("name", ["mamba2", "deltanet", "hybrid"])
 def test_it_learns_to_recall_the_token_before_last(name):
-    """60 steps on a task that needs memory: y_t = x_{t-1}."""
     torch.manual_seed(0)
-    model = CLASSES[type(CONFIGS[name])](CONFIGS[name])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    generator = torch.Generator().manual_seed(0)
-    losses = []
-    for _ in range(60):
-        ids = torch.randint(0, 8, (16, 32), generator=generator)
-        loss = F.cross_entropy(model(ids)[:, 1:].flatten(0, 1), ids[:, :-1].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[0] > 3.5  # ln 50 = 3.9
-    assert losses[-1] < 0.6
+    first, last = recall_losses(CLASSES[type(CONFIGS[name])](CONFIGS[name]), steps=60)
+    assert first > 3.5 and last < 0.6  # ln 50 = 3.9
 
 
 @configs

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 from test_notebooks import STAGES, read
 
-from pn_lib.evaluation.intervals import bits_per_byte_interval, bootstrap_interval, over_seeds, verdict
+from pn_lib.evaluation.intervals import (
+    bits_per_byte_interval,
+    bootstrap_interval,
+    judge_variants,
+    over_seeds,
+    verdict,
+)
 
 GOOD, BAD = np.array([1.0, 1.2, 1.1]), np.array([1.31, 1.49, 1.4])  # bits per byte of three seeds: 0.3 apart
 GOOD_STORIES, BAD_STORIES = (
@@ -52,7 +58,7 @@ def test_05_more_bits_than_the_transformer_is_above_zero_and_more_right_answers_
     assert found["beyond"]["fact"] == (1, 1, 1)
 
 
-def test_06_a_variant_with_more_bits_than_the_baseline_is_worse():
+def test_06_a_variant_with_more_bits_than_the_baseline_raises_the_loss():
     runs = {"base": GOOD, "layernorm, post": BAD + GOOD, "layernorm, pre": BAD}
     rows = {name: [{"seed": seed, "parameters": 1, "bits_per_byte": value} for seed, value in enumerate(values)]
             for name, values in runs.items()}  # fmt: skip
@@ -60,9 +66,10 @@ def test_06_a_variant_with_more_bits_than_the_baseline_is_worse():
     found = run_cells(
         6, "c06-062", "c06-064", "c06-066", "c06-068", "c06-x06", variants=variants,
         base_runs=pd.DataFrame(rows["base"]), results={("norm", name): rows[name] for name in runs if name != "base"},
+        judge_variants=judge_variants,
     )  # fmt: skip
     assert found["compared"]["difference"].tolist() == pytest.approx([1.4, 0.3])
-    assert found["compared"]["verdict"].tolist() == ["worse", "worse"]
+    assert found["compared"]["verdict"].tolist() == ["raises the loss"] * 2
     assert found["post"].value == pytest.approx(1.1)
 
 
@@ -80,6 +87,16 @@ def test_08_the_architecture_with_fewer_bits_is_ahead():
     told = found["sentence"](found["compared"][0], True)
     assert "M is ahead of T by 0.2" in told and "M is ahead of H by 0.2" in told and "1 of 3 pairs" in told
     assert found["sentence"](found["compared"][0], False).startswith("too small to tell")
+
+
+def test_08_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens():
+    one, titles = {"a": 1.0, "b": 1.0, "c": 1.0}, {"a": "A", "b": "B", "c": "C"}
+    room = {"a": None, "b": 18.7, "c": None}
+    found = run_cells(
+        8, "c08-w03", names=list(one), TITLES=titles, yardstick="a", T=128, speeds=one, last=one, held=one, rise=one,
+        equal_context=room,
+    )  # fmt: skip
+    assert "as its rival's bytes pay for: 19 beside B, all beside C. It was trained on 128" in found["memory_words"]
 
 
 def test_09_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():

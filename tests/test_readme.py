@@ -13,6 +13,7 @@ from pn_lib.course.address import clone_command, repository_url
 from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.speeds import speeds_table
 from pn_lib.course.voices import SHOWN_WORDS, first_sentences, one_line, voices
+from pn_lib.run.results.study_results import StudyResult
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 from pn_lib.run.times import SHOWN
 
@@ -97,6 +98,19 @@ def test_the_findings_are_the_published_runs():
     assert "is {mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}".format(**mamba["difference"]) in finding
     whole = mamba["full"]["bits_per_byte"], training["transformer"]["bits_per_byte"]
     assert "{:.3f} versus {:.3f}".format(*whole) in finding
+
+
+def test_what_is_said_of_the_architecture_survives_holms_correction():
+    finding = part(GUIDE["findings"], "finding")
+    study = StudyResult.read(PUBLISHED)
+    rows = {(axis.axis, row.variant): row for axis in study.axes for row in axis.variants}
+    raising = [rows[key] for key, found in study.judgments.items() if found.verdict == "raises the loss"]
+    words = f"Of {len(study.judgments)} single changes, {len(raising)} survive Holm's correction with "
+    assert words + f"{study.baseline.seeds} seeds, and each raises the loss" in finding
+    assert all(f"(by {row.difference:.3f})" in finding for row in raising)
+    same = [found for found in study.judgments.values() if found.verdict == "not told apart"]
+    assert f"The other {len(same)} cannot be told apart from the baseline" in finding
+    assert len(raising) + len(same) == len(study.judgments)
 
 
 def test_the_smallest_file_is_the_published_one():

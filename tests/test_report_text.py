@@ -55,6 +55,13 @@ def test_architectures_are_ranked_by_the_verdicts_after_correction_alone(example
     assert "Mamba is ahead of Transformer by 0.070" in example.text()
 
 
+def test_equal_decode_memory_is_said_in_tokens_of_the_cache(example: Example) -> None:
+    said = "may keep {} tokens (beside Mamba), 500 tokens (beside Hybrid). It was trained on 128"
+    assert said.format(36) in " ".join(example.text().split())
+    example.jsons["mixers"]["equal_context"]["mamba"] = None  # carries more at every length
+    assert said.format("all") in " ".join(example.text().split())
+
+
 def test_too_few_updates_rank_nothing(example: Example) -> None:
     for size in example.jsons["mixers"]["sizes"]:
         size["enough"] = False
@@ -155,19 +162,23 @@ def test_one_seed_has_no_interval_and_the_text_says_so(example: Example) -> None
     text = example.text()
     assert "the runs are too few or too short to tell" in text and "How much a seed may do" not in text
     assert "One seed was run for each variant" in text
-    assert "quality is lost" not in text and "excludes zero" not in text
+    assert "loss is raised" not in text and "exclude zero" not in text
 
 
-def test_study_variants_are_sorted_by_their_intervals(example: Example) -> None:
+def test_study_variants_are_sorted_by_holms_verdicts(example: Example) -> None:
     text = example.text()
-    assert "quality is lost with position *none*." in text and "Quality is gained" not in text
-    assert "can show: position *learned* and norm *layernorm*." in text
+    assert "The loss is raised by position *none*." in text and "loss is lowered" not in text
+    assert "cannot show**: position *learned* and norm *layernorm*." in text and "Hints, and" not in text
     assert "+0.080 [+0.075, +0.085] † |" in text and text.count("†") == 2  # and the legend
-    assert "worse than the baseline: 1; to be better: 0." in text
+    assert "Holm’s correction to raise the loss: 1; to lower it: 0." in text
+    assert "has a p of 0.250 at least, and with it nothing could" in text
     learned = example.jsons["study"]["axes"][0]["variants"][1]
-    learned |= {"difference": -0.02, "difference_low": -0.03, "difference_high": -0.01}
+    learned |= {"difference": -0.02, "difference_low": -0.03, "difference_high": -0.01}  # p = 0.013, doubled by Holm
     text = example.text()
-    assert "Quality is gained with position *learned*." in text and "can show: norm *layernorm*." in text
+    assert "The loss is lowered by position *learned*." in text and "cannot show**: norm *layernorm*." in text
+    learned |= {"difference_low": -0.039, "difference_high": -0.001}  # excludes zero, but p = 0.045, and is doubled
+    text = example.text()
+    assert "The loss is lowered" not in text and "do not survive: position *learned*." in text
 
 
 def test_natural_stories_make_no_exact_claim(example: Example) -> None:

@@ -16,6 +16,7 @@ from pn_lib.run.results.mixers_results import DecodingStep
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
 from pn_lib.run.results.result import Estimate, Result
 from pn_lib.run.results.stories_results import CompletionsResult
+from pn_lib.run.results.study_results import StudyResult
 from pn_lib.run.results.training_results import Construction, ConstructionResult
 from pn_lib.run.stages import load_stages
 
@@ -30,6 +31,14 @@ def damaged(tmp_path, kind, old, new):
     path.parent.mkdir(exist_ok=True)
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     return tmp_path
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_verdicts_that_follow_from_a_published_studys_intervals_are_those_it_states(run):
+    study = StudyResult.read(PUBLISHED / run)
+    survives = {(axis.axis, row.variant): row.survives for axis in study.axes for row in axis.variants}
+    judged = {key: found.verdict in ("raises the loss", "lowers the loss") for key, found in study.judgments.items()}
+    assert len(judged) > 10 and any(judged.values()) and judged == {key: survives[key] for key in judged}
 
 
 @pytest.mark.parametrize("run", RUNS)

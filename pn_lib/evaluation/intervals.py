@@ -1,6 +1,7 @@
 """Intervals and verdicts: how much a number could have varied, over stories or over seeds, and what that shows."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
 from statistics import NormalDist
@@ -107,6 +108,17 @@ def _t_tail(df: int) -> tuple[np.ndarray, np.ndarray]:
     return angles, beyond / beyond[0]
 
 
+def t_p_value(difference: Interval, n: int) -> float:
+    """How often a ``t_interval`` of ``n`` values whose true mean is zero lies at least as far from it, for its width.
+
+    Below 0.05 just where the 95 % interval excludes zero.
+    """
+    angles, beyond = _t_tail(n - 1)
+    half = difference.high - difference.value
+    angle = math.atan2(t_quantile(n - 1) * abs(difference.value), math.sqrt(n - 1) * half)
+    return float(np.interp(angle, angles, beyond))
+
+
 def holm(p_values: np.ndarray) -> np.ndarray:
     """The p-values (k,) after Holm's step-down correction (1979), in the order given.
 
@@ -118,6 +130,34 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return corrected
+
+
+class Judgment(NamedTuple):
+    """What can be said of a variant beside the baseline: its ``p`` alone, the same after Holm's correction, and words.
+
+    With one seed there is no p. The verdict follows from ``p_holm`` at 5 %, so it may be "not told apart" although the
+    difference's own interval excludes zero.
+    """
+
+    p: float | None
+    p_holm: float | None
+    verdict: Literal["raises the loss", "lowers the loss", "not told apart", "one seed"]
+
+
+def judge_variants(differences: Sequence[Interval], seeds: Sequence[int]) -> list[Judgment]:
+    """All variants of one study, each beside the baseline, by Student's test over seeds and Holm's correction.
+
+    ``differences`` are the variants' losses minus the baseline's, paired by seed, each with its own 95 % interval over
+    so many ``seeds``. A variant with one seed has no test, and so none of the study is judged.
+    """
+    if 1 in seeds:
+        return [Judgment(None, None, "one seed") for _ in differences]
+    p_values = [t_p_value(*each) for each in zip(differences, seeds, strict=True)]
+    words = "lowers the loss", "raises the loss"
+    return [
+        Judgment(p, p_holm, _verdict(difference.value, p_holm, *words))
+        for difference, p, p_holm in zip(differences, p_values, holm(p_values).tolist(), strict=True)
+    ]
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -176,7 +216,7 @@ def compare_models(
         found = [(*test, p_holm) for test, p_holm in zip(tests, corrected, strict=True)]
     names = list(story_nats)
     return [
-        Comparison(names[i], names[j], difference, p, p_holm, _verdict_on_first(difference.value, p_holm))
+        Comparison(names[i], names[j], difference, p, p_holm, _verdict(difference.value, p_holm, "ahead", "behind"))
         for (i, j), (difference, p, p_holm) in zip(pairs, found, strict=True)
     ]
 
@@ -237,7 +277,7 @@ def _t_test(by_seed: np.ndarray, drawn: np.ndarray, shares: np.ndarray, stories:
     return Interval(value, value - half, value + half), float(p)
 
 
-def _verdict_on_first(difference: float, p_holm: float | None) -> str:
+def _verdict(difference: float, p_holm: float | None, below: str, above: str) -> str:
     if p_holm is None:
         return "one seed"
-    return "not told apart" if p_holm > 0.05 else "ahead" if difference < 0 else "behind"
+    return "not told apart" if p_holm > 0.05 else below if difference < 0 else above

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from pn_lib.evaluation.intervals import Judgment, judge_variants
 from pn_lib.run.results.result import Estimate, Part, Result, Row
 
 
@@ -27,7 +28,7 @@ class Variant(Part):
     difference: float | None = Field(description="bits per byte more than the baseline, by seed; null of the baseline")
     difference_low: float | None = Field(description="lower end of the difference's 95 % interval")
     difference_high: float | None = Field(description="upper end")
-    survives: bool = Field(description="zero lies outside of the interval after Bonferroni's correction, too")
+    survives: bool = Field(description="it can be told from zero after Holm's correction for all variants")
 
     @property
     def loss(self) -> Estimate:
@@ -52,6 +53,13 @@ class StudyResult(Result):
     FILE: ClassVar = "study.json"
     baseline: Baseline = Field(description="the baseline")
     axes: list[Axis] = Field(description="the study, axis by axis")
+
+    @property
+    def judgments(self) -> dict[tuple[str, str], Judgment]:
+        """What can be said of each variant, by axis and name; the baseline has none."""
+        changed = {(axis.axis, row.variant): row for axis in self.axes for row in axis.variants if row.gap is not None}
+        found = judge_variants([row.gap for row in changed.values()], [row.seeds for row in changed.values()])
+        return dict(zip(changed, found, strict=True))
 
 
 class StudyTraining(Row):
