@@ -15,7 +15,6 @@ from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages
 STAGES = load_stages()
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {
-    "03_transformer_construction": (122, 400_000),  # a whole model, each part checked
     "04_transformer_training": (132, 500_000),  # the loop, and then a recipe found by measuring
     "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
     "06_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
