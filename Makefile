@@ -43,6 +43,7 @@ test: lint unit-tests notebook-tests
 lint: $(DEVELOP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/python tests/prose.py
 
 # Two processes of one thread each: two that each wait for two threads would slow one another.
 unit-tests: $(DEVELOP)

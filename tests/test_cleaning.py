@@ -49,6 +49,14 @@ def test_mended(reason, damage):
     assert {r: n for r, n in report.changed.items() if n} == {reason: 1}
 
 
+def test_reports_of_two_splits_add_up_reason_by_reason():
+    _, first = clean(to_dataset([GOOD, GOOD, GOOD.replace("\n", "\r\n") + " Two."]))
+    _, second = clean(to_dataset([f" {GOOD}", "too short"]))
+    both = first + second
+    assert (both.read, both.kept) == (5, 3) and both.dropped["duplicate"] == both.dropped["too short"] == 1
+    assert both.changed["line endings"] == both.changed["outer whitespace"] == 1
+
+
 def test_encoding_is_mended_beside_sound_characters():
     """Half of a story pasted in from a sound source must not keep the damaged half damaged."""
     result, _ = clean(to_dataset(["He said: “yes”. " * 10 + "Itâ€™s a big dog, said Tom."]))

@@ -72,6 +72,19 @@ class CleaningReport:
     changed: dict[str, int]
     dropped: dict[str, int]
 
+    def __add__(self, other: "CleaningReport") -> "CleaningReport":
+        """Two splits counted together."""
+
+        def both(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
+            return {reason: first[reason] + second[reason] for reason in first}
+
+        return CleaningReport(
+            self.read + other.read,
+            self.kept + other.kept,
+            both(self.changed, other.changed),
+            both(self.dropped, other.dropped),
+        )
+
 
 def clean(
     dataset: datasets.Dataset, min_characters: int = 100, file: Path | None = None

@@ -11,7 +11,7 @@ class CorpusCard(Part):
     name: str = Field(description="the corpus as the command line names it")
     title: str = Field(description="its title")
     source: str = Field(description="where it comes from")
-    licence: str = Field(description="under which licence")
+    licence: str = Field(description="under which license")
     description: str = Field(description="what it is")
     fingerprint: str = Field(description="SHA-256 of the stories as they were read")
 
