@@ -125,9 +125,10 @@ def few_stories(curves: Mapping[float, pd.DataFrame], epoch: int) -> Figure:
         axes.plot(epochs, curve["nats_per_token"], "-o", markersize=4, color=COLOURS["blue"], label="validation")
         axes.plot(epochs, curve["train_loss"], ":s", markersize=4, color=COLOURS["vermillion"], label="training")
         axes.fill_between(epochs, curve["train_loss"], curve["nats_per_token"], color=COLOURS["grey"], alpha=0.2)
-        axes.plot(epochs[lowest], curve["nats_per_token"][lowest], "*", markersize=13, color=COLOURS["black"],
-                  label="lowest")  # fmt: skip
-        axes.set(title=f"dropout {dropout}: {curve['nats_per_token'][lowest]:.2f}", xlabel="epochs")
+        best = (epochs[lowest], curve["nats_per_token"][lowest])
+        axes.plot(*best, "*", markersize=13, color=COLOURS["black"], label="lowest")
+        axes.annotate(f"{best[1]:.2f}", best, xytext=(0, 9), textcoords="offset points", ha="center")
+        axes.set(title=f"dropout {dropout}", xlabel="epochs")
     panels[0].set_ylabel("nats per token")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
