@@ -13,7 +13,7 @@ STAGES = load_stages()
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {
     "03_transformer_construction": (122, 400_000),  # a whole model, each part checked
-    "04_transformer_training": (115, 500_000),  # the loop, a recipe found by measuring, and an appendix
+    "04_transformer_training": (113, 500_000),  # the loop, a recipe found by measuring, and an appendix
     "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
     "06_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
 }
