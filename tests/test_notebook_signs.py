@@ -44,6 +44,23 @@ def test_04_a_change_with_more_bits_than_the_recipe_is_worse():
     np.testing.assert_allclose(shown, [[1.1, 1.1], [-0.3, -0.3]])
 
 
+def test_04_names_no_winner_below_its_least_updates_and_seeds():
+    rows = [{"change": "good", "low": -0.2, "high": -0.1}, {"change": "bad", "low": 0.1, "high": 0.2}]
+    names = {
+        "branch_rows": rows, "verdict": verdict, "size": "12 updates", "LEAST_UPDATES": 100, "LEAST_SEEDS": 3,
+        "rung_table": pd.DataFrame({"gain": [0.1, 0.3]}, index=["small", "large"]), "dropouts": (0.0, 0.1),
+        "interval_of_score": SimpleNamespace(high=0.2), "mark": SimpleNamespace(bits_per_byte=0.3),
+        "few_losses": pd.DataFrame({0.0: [3.0, 2.0, 2.5], 0.1: [3.0, 2.0, 1.5]}),
+    }  # fmt: skip
+    for enough, updates in ((False, 99), (True, 100)):
+        plan = SimpleNamespace(training=SimpleNamespace(steps=updates))
+        found = run_cells(4, "c04-069", enough=enough, few_experiment=lambda dropout, plan=plan: plan, **names)
+        told = found["learned"] + found["by_heart"]
+        assert ("too few to tell" in told) is not enough
+        assert ("*large*" in told and "better: good; these were worse: bad" in told and "1 of 2" in told) is enough
+    assert found["beaten"]
+
+
 def test_05_more_bits_than_the_transformer_is_above_zero_and_more_right_answers_too():
     found = run_cells(
         5, "c05-051", scores={"transformer": GOOD_STORIES, "ngram": BAD_STORIES}, order=[], size={}, label={},
