@@ -1,4 +1,4 @@
-"""What can be said of small files: what rounding and compensation changed, and how fast the integers are written."""
+"""What can be said of small files: what rounding, compensation and a teacher changed, and how fast integers decode."""
 
 from sources import Traced
 from wording import order, side_of_zero
@@ -21,7 +21,23 @@ def small(found: Traced | None, timings: Traced | None) -> dict[str, object] | N
         "gains": [{"name": named(row), "verdict": side_of_zero(row.gain)} for row in compensated],
         "below_ngram": better[0].file_bytes if better else None,
         "fastest": fastest(timings),
+        "taught": taught(found, timings),
     }
+
+
+def taught(found: Traced, timings: Traced) -> list[dict[str, object]]:
+    """Each taught model with its time, and a verdict (as above) beside the same alone, on equal text and with equal
+    operations."""
+    clocks = {row.name: row for row in timings.taught or ()}
+    return [
+        {
+            "model": row,
+            "time": clocks[row.name],
+            "text": side_of_zero(row.difference),
+            "operations": side_of_zero(row.longer_difference),
+        }
+        for row in found.taught or ()
+    ]
 
 
 def named(row: Traced) -> str:

@@ -405,6 +405,19 @@ KNOWN: dict[type[Result], dict] = {
                 "float32_bits_per_byte": 1.02,
             },
         ],
+        "taught": [
+            {
+                "name": "20k",
+                "teacher": "40k",
+                "tokens": 120000,
+                "longer_tokens": 200000,
+                "bits_per_byte": spread(1.3),
+                "alone": spread(1.32),
+                "longer": spread(1.25),
+                "difference": spread(-0.02, 0.01),
+                "longer_difference": spread(0.05, 0.01),
+            }
+        ],
         "rounded": [
             {
                 "model": "mamba",
@@ -428,6 +441,7 @@ KNOWN: dict[type[Result], dict] = {
     },
     FrontierTimings: {
         "models": [{"name": "40k"}],
+        "taught": [{"name": "20k", "seconds": 9.0, "alone_seconds": 5.0, "longer_seconds": 8.0}],
         "rounded": [
             {"model": "mamba", "precision": precision, "decoding": speed}
             for precision, speed in (("float32", 2000.0), ("int8", 3000.0), ("int4", 2500.0))

@@ -16,6 +16,7 @@ from pn_lib.models.packed_tokenizer import pack_tokenizer
 from pn_lib.run import frontier
 from pn_lib.run.frontier import RESULT, train_packed
 from pn_lib.run.profile import FrontierModel, FrontierSettings, load_profile, profile_names
+from pn_lib.run.taught import taught_or_alone
 from pn_lib.training.checkpoint import checkpoints
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.loop import train
@@ -24,7 +25,11 @@ STORIES = [f"The {colour} {thing} fell." for colour in ("red", "old", "big", "we
 TRAINING = TrainingConfig(
     tokens=12 * 64, batch_size=4, context=16, quantize="int4", quantize_group=16, quantize_from=0.5, checkpoint_every=2
 )
+FILES = ["config.json", "model.safetensors", RESULT, "tiny.safetensors"]
 TINY = FrontierModel("tiny", 270, {"d_model": 16, "n_layers": 1, "n_heads": 2, "tied_embeddings": True}, TRAINING)
+
+
+TAUGHT = replace(TINY, name="taught", teacher="tiny")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,7 @@ def test_what_is_said_of_a_model_is_true_of_its_file(trained):
 
 def test_a_finished_model_is_read_and_leaves_no_checkpoint(trained, stories, monkeypatch):
     home = trained.path.parent
-    assert sorted(path.name for path in home.iterdir()) == [RESULT, "tiny.safetensors"]
+    assert sorted(path.name for path in home.iterdir()) == FILES
     monkeypatch.setattr(frontier, "train", None)  # would fail if it were called
     assert train_packed(TINY, stories, home.parent) == trained
 
@@ -97,13 +102,44 @@ def test_another_model_or_other_stories_are_trained_anew(trained, stories, tmp_p
     assert json.loads((tmp_path / "tiny" / RESULT).read_text())["key"] != json.loads((home / RESULT).read_text())["key"]
 
 
-def test_a_model_without_integers_and_two_of_one_name_are_named():
+def test_models_that_cannot_be_are_named():
     with pytest.raises(InputError, match=r"training\.quantize of tiny must name the integers"):
         replace(TINY, training=replace(TRAINING, quantize=None))
     with pytest.raises(InputError, match="two models have the same name: tiny, tiny"):
         FrontierSettings((TINY, TINY))
+    with pytest.raises(InputError, match="teacher of taught, 'tiny', must be a model listed before it"):
+        FrontierSettings((TAUGHT, TINY))
+    with pytest.raises(InputError, match=r"teacher of taught, 'tiny', .* has the same vocab_size"):
+        FrontierSettings((TINY, replace(TAUGHT, vocab_size=280)))
     with pytest.raises(InputError, match="name"):
         replace(TINY, name="a/b")
+
+
+def test_a_taught_model_stands_beside_itself_alone(trained, stories, tmp_path):
+    with pytest.raises(InputError, match=r"tiny.config\.json"):
+        train_packed(TAUGHT, stories, tmp_path)  # its teacher is not there
+    shutil.copytree(trained.path.parent, tmp_path / "tiny")
+    [(found, timing)] = taught_or_alone([TINY, TAUGHT], stories, tmp_path)
+    files = {name: tmp_path / name / f"{name}.safetensors" for name in ("taught", "taught-alone", "taught-longer")}
+    texts = [f"{story} It was sad." for story in STORIES]
+    test = list(compress(texts, halves(texts).test))
+    taught, alone, longer = (text_likelihood(*load_packed(path), test).bits_per_byte for path in files.values())
+    assert files["taught-alone"].read_bytes() == trained.path.read_bytes() != files["taught"].read_bytes()
+    assert found.difference.value == pytest.approx(taught - alone) and found.difference.value
+    assert found.longer_difference.value == pytest.approx(taught - longer)
+    assert (found.bits_per_byte.value, found.longer.value) == pytest.approx((taught, longer))
+    assert (found.teacher, found.tokens, found.longer_tokens) == ("tiny", 12 * 64, 16 * 64)  # a pass more beside three
+    assert timing.longer_seconds > 0
+    assert train_packed(TAUGHT, stories, tmp_path).model.teacher == "tiny"
+
+
+def test_another_teacher_teaches_anew(trained, stories, tmp_path):
+    other = train_packed(replace(TINY, training=replace(TRAINING, seed=1)), stories, tmp_path)
+    first = train_packed(TAUGHT, stories, tmp_path)
+    shutil.rmtree(other.path.parent)
+    shutil.copytree(trained.path.parent, tmp_path / "tiny")
+    before = first.path.read_bytes()
+    assert train_packed(TAUGHT, stories, tmp_path).path.read_bytes() != before
 
 
 @pytest.mark.parametrize("profile", profile_names())

@@ -350,6 +350,17 @@ def test_small_files_are_judged_by_their_intervals(example: Example) -> None:
     assert "So few stories rank nothing" in text and "raises the loss of the Mamba" not in text
 
 
+def test_a_taught_model_is_judged_by_its_intervals(example: Example) -> None:
+    text = example.text()
+    assert "Taught, 20k is better than alone on equal text and is worse than alone with equal operations." in text
+    assert "| alone, equal operations | 200 000 | 8.0 s |" in text.replace(THIN, " ")
+    example.jsons["frontier"]["taught"][0]["difference"] = spread(0.0)
+    assert "Taught, 20k cannot be told from alone on equal text" in example.text()
+    del example.jsons["frontier"]["taught"], example.jsons["timings/frontier"]["taught"]  # as a run made before
+    text = example.text()
+    assert "aught" not in text.split("# How small, in bytes?")[1].split("\n# ")[0]
+
+
 def test_a_run_without_a_frontier_says_so(example: Example) -> None:
     del example.jsons["frontier"], example.jsons["timings/frontier"]
     text = example.text()

@@ -24,6 +24,7 @@ from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
 from pn_lib.models.grid import Grid
 from pn_lib.models.likelihood import Likelihood, likelihood
+from pn_lib.models.loading import load_model
 from pn_lib.models.packed import load_packed, save_packed
 from pn_lib.models.packed_tokenizer import pack_tokenizer
 from pn_lib.models.quantize import quantize
@@ -31,6 +32,7 @@ from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run.profile import FrontierModel
 from pn_lib.run.results.frontier_results import PackedModel, PackedTiming
 from pn_lib.training.checkpoint import checkpoints
+from pn_lib.training.distillation import Teacher
 from pn_lib.training.loop import Training, train
 
 RESULT = "result.json"
@@ -51,18 +53,22 @@ def train_packed(settings: FrontierModel, stories: Path, folder: Path) -> Traine
     """Train a tokenizer and a model on ``stories/train.parquet``, write ``folder/<name>/<name>.safetensors``, and judge
     that file on the test half of ``stories/validation.parquet``; or read what was found before.
 
-    The learning curve is of the choice half, so that nobody is tempted to choose anything by the test half.
+    The learning curve is of the choice half, so that nobody is tempted to choose anything by the test half. Beside the
+    file are the weights in float32, by which the model can teach another.
 
     Raises:
-        InputError: options that no Transformer has; stories that are missing, or all in one half.
+        InputError: options that no Transformer has; stories that are missing, or all in one half; a teacher that was
+            not trained in this folder before, or that has other tokens.
         DivergenceError: training diverged.
     """
-    home, key = folder / settings.name, _key(settings, stories)
+    home, teacher = folder / settings.name, Teacher(load_model(folder / settings.teacher)) if settings.teacher else None
+    key = _key(settings, stories, teacher)
     path = home / f"{settings.name}.safetensors"
     known = read_json(home / RESULT) if (home / RESULT).exists() and path.exists() else {}
     if known.get("key") != key:
         tokenizer = _prepare(settings, stories, home)
-        model, training = _train(settings, tokenizer, home)
+        model, training = _train(settings, tokenizer, home, teacher)
+        model.save(home)
         grid = Grid(settings.training.quantize, settings.training.quantize_group)
         save_packed(quantize(model, grid), tokenizer, path)
         found, timing = _judge(settings, model, training, path)
@@ -72,10 +78,11 @@ def train_packed(settings: FrontierModel, stories: Path, folder: Path) -> Traine
     return Trained(path, PackedModel(**known["model"]), PackedTiming(**known["timing"]))
 
 
-def _key(settings: FrontierModel, stories: Path) -> str:
+def _key(settings: FrontierModel, stories: Path, teacher: Teacher | None) -> str:
     parts = ("train", "validation")
     read = {part: digest(stories / f"{part}.parquet") for part in parts}
-    return make_key({"settings": asdict(settings), "stories": read, "code": code({__name__})})
+    taught = None if teacher is None else teacher.key()
+    return make_key({"settings": asdict(settings), "stories": read, "teacher": taught, "code": code({__name__})})
 
 
 def _prepare(settings: FrontierModel, stories: Path, home: Path) -> Tokenizer:
@@ -89,12 +96,14 @@ def _prepare(settings: FrontierModel, stories: Path, home: Path) -> Tokenizer:
     return tokenizer
 
 
-def _train(settings: FrontierModel, tokenizer: Tokenizer, home: Path) -> tuple[LanguageModel, Training]:
+def _train(
+    settings: FrontierModel, tokenizer: Tokenizer, home: Path, teacher: Teacher | None
+) -> tuple[LanguageModel, Training]:
     config = settings.training
     torch.manual_seed(config.seed)
     model = Transformer(TransformerConfig(tokenizer.vocab_size, config.context, **settings.transformer))
     tokens, validate = TokenFile(home / "tokens" / "train"), lambda model: _score(model, home, "choice")
-    return model, train(model, tokens, config, validate=validate, folder=home, name=settings.name)
+    return model, train(model, tokens, config, validate=validate, folder=home, name=settings.name, teacher=teacher)
 
 
 def _score(model: LanguageModel, home: Path, half: str) -> Likelihood:
@@ -115,6 +124,7 @@ def _judge(
         parameters=model.n_parameters(),
         embedding_parameters=tables,
         integers=settings.training.quantize,
+        teacher=settings.teacher,
         config=asdict(model.config),
         tokens=settings.training.planned_tokens,
         bits_per_byte=bits_per_byte_interval(test.story_nats, test.story_bytes),

@@ -223,6 +223,7 @@ class FrontierModel:
     vocab_size: VocabSize  # of a tokenizer of its own, which is in the file too
     transformer: Options
     training: TrainingConfig
+    teacher: str | None = None  # a model earlier in the list, of as many tokens, whose probabilities it is taught
 
     def __post_init__(self) -> None:
         if self.training.quantize is None:
@@ -239,6 +240,13 @@ class FrontierSettings:
         names = [model.name for model in self.models]
         if len(set(names)) < len(names):
             raise ValueError(f"two models have the same name: {', '.join(names)}")
+        for i, model in enumerate(self.models):
+            earlier = {m.name for m in self.models[:i] if m.vocab_size == model.vocab_size}
+            if model.teacher is not None and model.teacher not in earlier:
+                raise ValueError(
+                    f"the teacher of {model.name}, {model.teacher!r}, must be a model listed before it that has the "
+                    "same vocab_size"
+                )
 
 
 @config_class

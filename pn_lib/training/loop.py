@@ -30,6 +30,7 @@ from pn_lib.progress import progress
 from pn_lib.training import distributed
 from pn_lib.training.checkpoint import load_checkpoint, save_checkpoint, weights_hash
 from pn_lib.training.config import TrainingConfig
+from pn_lib.training.distillation import Teacher
 from pn_lib.training.ema import Average
 from pn_lib.training.interruptions import interrupt_deferred, memory_explained
 from pn_lib.training.optimizer import optimizer_for
@@ -92,6 +93,7 @@ def train(
     validate: Callable[[LanguageModel], Score],
     folder: Path | str | None = None,
     name: str = "training",
+    teacher: Teacher | None = None,
     on_eval: Callable[[pd.DataFrame], None] | None = None,
 ) -> Training:
     """Train ``model`` in place, on the device it is on, for ``config.tokens`` tokens; leave it in evaluation mode.
@@ -100,6 +102,7 @@ def train(
     from the checkpoint, and returns at once when it had finished; a checkpoint of anything else, be it of other code,
     is not used and is replaced. (What ``validate`` measures on is not known here: change the validation stories, change
     the folder.)
+    With a ``teacher``, the loss (train_loss, too) is what it makes of the text; validation never asks it.
     ``validate`` must not change the model; ``on_eval`` gets the history after each validation and once on resuming.
     Ctrl-C waits for the update under way, saves a checkpoint and raises KeyboardInterrupt.
 
@@ -109,10 +112,11 @@ def train(
 
     Raises:
         DivergenceError: the loss or its gradient is no longer finite, or has jumped and stays high.
-        InputError: the checkpoints are damaged; the batch cannot be shared; the memory does not suffice.
+        InputError: the checkpoints are damaged; the batch cannot be shared; the memory does not suffice; the teacher
+            has other tokens, or a shorter context.
         OSError: a checkpoint could not be written; the one before it is intact.
     """
-    run = _Run(model, train_tokens, config, Path(folder) if folder is not None else None)
+    run = _Run(model, train_tokens, config, Path(folder) if folder is not None else None, teacher)
     run.restore()
     device = run.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):  # the caller's random stream stays as it is
@@ -137,12 +141,21 @@ def train(
 class _Run:
     """The state of one training run, and how it moves by one update."""
 
-    def __init__(self, model: LanguageModel, data: TokenFile, config: TrainingConfig, folder: Path | None):
-        self.model, self.data, self.config, self.folder = model, data, config, folder
+    def __init__(
+        self,
+        model: LanguageModel,
+        data: TokenFile,
+        config: TrainingConfig,
+        folder: Path | None,
+        teacher: Teacher | None,
+    ):
+        self.model, self.data, self.config, self.folder, self.teacher = model, data, config, folder, teacher
         self.device = next(model.parameters()).device
         self.precision = resolve_precision(config.precision, self.device)
         if config.within_stories and not model.takes_stories:
             raise InputError(f"a {model.name} cannot be kept within stories: set within_stories = false")
+        if teacher is not None:
+            teacher.check(model, config.context)
         for phase in config.phases:
             if phase.batch_size // (config.micro_batch or 1) % distributed.size():
                 raise InputError(
@@ -249,6 +262,8 @@ class _Run:
             # a story begins with its separator
             stories = [(x == self.data.separator_id).cumsum(1)] if self.config.within_stories else []
         with self.clock("forward"), autocast(self.device, self.precision):
+            if self.teacher is not None:
+                return self.teacher.loss(self.parallel, x, y, *stories)
             return self.parallel(x, y, *stories)
 
     def notice_spike(self, loss: float) -> bool:
@@ -375,6 +390,7 @@ class _Run:
                 "model": self.model.name,
                 "model_config": asdict(self.model.config),
                 "training": settings,
+                "teacher": None if self.teacher is None else self.teacher.key(),
                 "precision": self.precision,
                 "data": data,
             }

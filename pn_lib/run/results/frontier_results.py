@@ -17,6 +17,7 @@ class PackedModel(Part):
     parameters: int = Field(description="parameters")
     embedding_parameters: int = Field(description="those of the tables whose rows are tokens, input and output")
     integers: str = Field(description="what a weight is stored as: int8, int4 or ternary")
+    teacher: str | None = Field(None, description="the model that taught it; null if it was trained on the text alone")
     config: Settings = Field(description="the model's configuration")
     tokens: int = Field(description="tokens read in training")
     bits_per_byte: Estimate = Field(description="of the file, on the test half of the validation stories")
@@ -38,6 +39,21 @@ class RoundedModel(Part):
     gain: Estimate | None = Field(description="loss minus that by rounding, story by story; null unless compensated")
 
 
+class TaughtModel(Part):
+    """A file whose model was taught, beside those of the same model trained on the text alone. A difference is the
+    taught model's loss minus the other's, story by story, on the test half."""
+
+    name: str = Field(description="the model")
+    teacher: str = Field(description="the model that taught it")
+    tokens: int = Field(description="tokens read, taught or alone")
+    longer_tokens: int = Field(description="tokens read alone for as many operations as teaching takes")
+    bits_per_byte: Estimate = Field(description="loss of the taught one; interval over stories")
+    alone: Estimate = Field(description="loss of the one alone, on equal text")
+    longer: Estimate = Field(description="loss of the one alone, with equal operations")
+    difference: Estimate = Field(description="at equal text")
+    longer_difference: Estimate = Field(description="at equal operations")
+
+
 class CountedModel(Part):
     file_bytes: int = Field(description="bytes of its tables, and of the tokenizer")
     bits_per_byte: Estimate = Field(description="loss on the test half; interval over stories")
@@ -51,6 +67,7 @@ class FrontierResult(Result):
     models: list[PackedModel] = Field(description="models trained to be small, as the profile lists them")
     rounded: list[RoundedModel] = Field(description="the large models by precision")
     ngram: CountedModel = Field(description="the n-gram of notebook 04")
+    taught: list[TaughtModel] | None = Field(None, description="models with a teacher; null in runs older than these")
 
 
 class PackedTiming(Part):
@@ -58,6 +75,13 @@ class PackedTiming(Part):
     seconds: float = Field(description="seconds of training, without validation and checkpoints")
     decoding: float = Field(description="tokens a second of one story, written straight from the file's integers")
     float32_decoding: float = Field(description="the same by the weights in float32")
+
+
+class TaughtTiming(Part):
+    name: str = Field(description="the taught model")
+    seconds: float = Field(description="seconds of its training, in which its teacher reads along")
+    alone_seconds: float = Field(description="the same of the one alone, on equal text")
+    longer_seconds: float = Field(description="the same of the one alone, with equal operations")
 
 
 class RoundedTiming(Part):
@@ -72,3 +96,4 @@ class FrontierTimings(Result):
     FILE: ClassVar = "timings/frontier.json"
     models: list[PackedTiming] = Field(description="models trained to be small")
     rounded: list[RoundedTiming] = Field(description="the large models by precision, rounded")
+    taught: list[TaughtTiming] | None = Field(None, description="models with a teacher; null in runs older than these")
