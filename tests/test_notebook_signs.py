@@ -129,7 +129,7 @@ def test_09_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
     assert rounded["difference"].low > 0 and compensated["difference"].low > 0 and compensated["gain"].high < 0
     models = ("mamba",)
     rows = [plain, rounded, compensated, {**rounded, "precision": "int8"}, {**rounded, "precision": "ternary"}]
-    many = run_cells(9, "c09-091", rows=rows, verdict=verdict, models=models, test_tokens=range(30))
+    many = run_cells(9, "c09-091", rows=rows, verdict=verdict, models=models, test_tokens=range(30), ENOUGH=30)
     assert many["cost_in_words"](rounded["difference"], 30).endswith(": the loss rises")
     assert many["cost_in_words"](compensated["gain"], 30).endswith(": the loss falls")
     assert many["cost_in_words"](rounded["difference"], 29).endswith("too few stories to say more")

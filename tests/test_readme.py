@@ -51,8 +51,11 @@ def test_the_three_findings_are_the_published_runs():
     assert f"The {model['file_bytes'] / 1000:.0f} kB, tokenizer included" in finding
     assert f"{model['parameters'] / 1e6:.2f} million weights of 4 bits" in finding and model["integers"] == "int4"
     assert f"**{model['bits_per_byte']['value']:.3f} bits per byte**" in finding
-    fight = "**{mean:+.3f} bits per byte** (95 % interval {low:+.3f} to {high:+.3f}"
-    assert fight.format(**published("mamba")["difference"]) in finding
+    small = published("mixers")["sizes"][0]
+    behind = [pair["difference"]["value"] for pair in small["pairs"] if pair["verdict"] == "behind"]
+    assert [pair["first"] for pair in small["pairs"][:4]] == ["transformer"] * 4 and len(behind) == 4
+    assert f"With {told_size(small)}, each" in finding
+    assert f"**{min(behind):.3f} to {max(behind):.3f} bits per byte** ({small['seeds']} seeds" in finding
     told = published("evaluation")["completions"]["tellers"]
     assert f"**{per_cent(told['transformer']['sound'])}** of our Transformer's endings" in finding
     assert f"versus {per_cent(told['human']['sound'])} of the real ones" in finding
@@ -88,16 +91,40 @@ def test_every_guide_is_in_the_menu_and_the_readme_leads_to_it():
 
 def test_the_findings_are_the_published_runs():
     finding = part(GUIDE["findings"], "finding")
-    training, mamba, recipe, zoo = (published(name) for name in ("training", "mamba", "recipe", "zoo"))
+    training, recipe, zoo = (published(name) for name in ("training", "recipe", "zoo"))
     assert f"{round(published('timings/training')['seconds'] / 60)} minutes on two CPU cores" in finding
     assert f"**{training['transformer']['bits_per_byte']:.3f} bits per byte**" in finding
     assert f"stops at **{training['ngram']['bits_per_byte']:.3f}**" in finding
     assert f"at {zoo['models']['stories260K']['bits_per_byte']['value']:.3f} on the same stories" in finding
     for rung in (0, 1, -1):
         assert f"{recipe['ladder'][rung]['bits_per_byte']:.2f}" in finding
-    assert "is {mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}".format(**mamba["difference"]) in finding
-    whole = mamba["full"]["bits_per_byte"], training["transformer"]["bits_per_byte"]
-    assert "{:.3f} versus {:.3f}".format(*whole) in finding
+
+
+def told_size(size: dict) -> str:
+    return (
+        f"{size['budget'] / 1000:.0f} thousand parameters in the layers and {size['tokens'] / 1e6:.1f} million tokens"
+    )
+
+
+def test_what_is_said_of_remembering_survives_holms_correction():
+    finding, timed = part(GUIDE["findings"], "finding"), published("timings/mixers")["equal_seconds"]["pairs"]
+    small, large = published("mixers")["sizes"]
+    behind = [pair["difference"]["value"] for pair in small["pairs"][:4] if pair["verdict"] == "behind"]
+    assert (
+        f"at {told_size(small)}, by {min(behind):.3f} to {max(behind):.3f} bits per byte ({small['seeds']}" in finding
+    )
+    clear = [pair for pair in large["pairs"] if pair["verdict"] != "not told apart"]
+    assert {(pair["first"], pair["verdict"]) for pair in clear} == {("transformer", "behind")}
+    said = f"{large['budget'] / 1000:.0f} thousand parameters and {large['tokens'] / 1e6:.1f} million tokens"
+    assert f"At {said} ({large['seeds']} seeds), {len(clear)} of {len(large['pairs'])} pairs" in finding
+    words = {(pair["second"], pair["verdict"]): f"{abs(pair['difference']['value']):.3f}" for pair in timed[:4]}
+    assert f"only Mamba stays ahead of it (by {words['mamba', 'behind']})" in finding
+    assert f"ahead of Gated DeltaNet (by {words['deltanet', 'ahead']})" in finding
+    assert {verdict for name, verdict in words if name in ("mamba2", "hybrid")} == {"not told apart"}
+    rows = [row for row in published("memory")["rows"] if row["task"] == "associative recall" and row["length"] == 128]
+    share = {row["architecture"]: f"{100 * row['mean']:.0f} %" for row in rows}
+    said = "hybrid gives {hybrid} right answers, Mamba-2 {mamba2}, Gated DeltaNet {deltanet}, Mamba {mamba}, and the"
+    assert (said + " Transformer {transformer}").format(**share) in finding
 
 
 def test_what_is_said_of_the_architecture_survives_holms_correction():
