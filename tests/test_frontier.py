@@ -101,7 +101,7 @@ def test_a_model_without_integers_and_two_of_one_name_are_named():
     with pytest.raises(InputError, match=r"training\.quantize of tiny must name the integers"):
         replace(TINY, training=replace(TRAINING, quantize=None))
     with pytest.raises(InputError, match="two models have the same name: tiny, tiny"):
-        FrontierSettings((TINY, TINY))
+        FrontierSettings((TINY, TINY), load_profile("smoke").frontier.vocabulary)
     with pytest.raises(InputError, match="name"):
         replace(TINY, name="a/b")
 
