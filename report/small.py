@@ -22,6 +22,7 @@ def small(found: Traced | None, timings: Traced | None) -> dict[str, object] | N
         "below_ngram": better[0].file_bytes if better else None,
         "fastest": fastest(timings),
         "taught": taught(found, timings),
+        "vocabulary": vocabulary(found.vocabulary, timings.vocabulary),
     }
 
 
@@ -52,3 +53,16 @@ def fastest(timings: Traced) -> dict[str, object]:
         key=lambda row: row.decoding / plain[row.model],
     )
     return {"name": named(best), "decoding": best.decoding, "ratio": best.decoding / plain[best.model]}
+
+
+def vocabulary(study: Traced | None, timings: Traced | None) -> dict[str, object] | None:
+    """The first seeds of the study of vocabularies with the seconds of each, and whether any verdict was given; None
+    for a run that is older than the study."""
+    if study is None or timings is None:
+        return None
+    seconds = {row.name: row.seconds for row in timings}
+    first = min(row.seed for row in study.models)
+    return {
+        "rows": [(row, seconds[row.name]) for row in study.models if row.seed == first],
+        "ranked": any(part.verdict for part in study.envelope),
+    }

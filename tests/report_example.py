@@ -438,10 +438,37 @@ KNOWN: dict[type[Result], dict] = {
             )
         ],
         "ngram": {"file_bytes": 5200000, "bits_per_byte": spread(1.104)},
+        "vocabulary": {
+            "text_bytes": 1_500_000,
+            "seed_spread": 0.012,
+            "models": [
+                {
+                    "name": f"{V}-tied-0-{seed}",
+                    "seed": seed,
+                    "config": {"vocab_size": V, "tied_embeddings": True, "n_layers": 2, "d_model": 32},
+                    "file_bytes": size,
+                    "bits_per_byte": spread(value + 0.01 * seed),
+                }
+                for V, size, value in ((257, 21000, 1.43), (1024, 38000, 1.27))
+                for seed in (0, 1)
+            ],
+            "envelope": [
+                {"vocab_size": 257, "from_bytes": 21000},
+                {
+                    "vocab_size": 1024,
+                    "from_bytes": 38000,
+                    "file_bytes": 38000,
+                    "rival_vocab_size": 257,
+                    "difference": spread(-0.16),
+                    "verdict": "ahead",
+                },
+            ],
+        },
     },
     FrontierTimings: {
         "models": [{"name": "40k"}],
         "taught": [{"name": "20k", "seconds": 9.0, "alone_seconds": 5.0, "longer_seconds": 8.0}],
+        "vocabulary": [{"name": f"{V}-tied-0-0", "seconds": 9.5} for V in (257, 1024)],
         "rounded": [
             {"model": "mamba", "precision": precision, "decoding": speed}
             for precision, speed in (("float32", 2000.0), ("int8", 3000.0), ("int4", 2500.0))

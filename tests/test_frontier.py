@@ -105,12 +105,13 @@ def test_another_model_or_other_stories_are_trained_anew(trained, stories, tmp_p
 def test_models_that_cannot_be_are_named():
     with pytest.raises(InputError, match=r"training\.quantize of tiny must name the integers"):
         replace(TINY, training=replace(TRAINING, quantize=None))
+    study = load_profile("smoke").frontier.vocabulary
     with pytest.raises(InputError, match="two models have the same name: tiny, tiny"):
-        FrontierSettings((TINY, TINY))
+        FrontierSettings((TINY, TINY), study)
     with pytest.raises(InputError, match="teacher of taught, 'tiny', must be a model listed before it"):
-        FrontierSettings((TAUGHT, TINY))
+        FrontierSettings((TAUGHT, TINY), study)
     with pytest.raises(InputError, match=r"teacher of taught, 'tiny', .* has the same vocab_size"):
-        FrontierSettings((TINY, replace(TAUGHT, vocab_size=280)))
+        FrontierSettings((TINY, replace(TAUGHT, vocab_size=280)), study)
     with pytest.raises(InputError, match="name"):
         replace(TINY, name="a/b")
 

@@ -26,13 +26,16 @@ def pack_tokenizer(tokenizer: Coder) -> tuple[str, bytes]:
         tokens = zip(tokenizer.scores, tokenizer.pieces, strict=True)
         plain = b"".join(struct.pack("<fi", score, len(piece)) + piece for score, piece in tokens)
         return "llama2c", zlib.compress(struct.pack("<i", max(map(len, tokenizer.pieces))) + plain, 9)
-    text = tokenizer.to_json()
-    model = json.loads(text)["model"]
-    numbers = model["vocab"]
-    merges = [(numbers[left], numbers[right]) for left, right in model["merges"]]
-    if len(numbers) <= 1 << 16 and _is_ours(text, merges):
+    text, merges = tokenizer.to_json(), merges_of(tokenizer)
+    if tokenizer.vocab_size <= 1 << 16 and _is_ours(text, merges):
         return "merges", zlib.compress(np.array(merges, "<u2").tobytes(), 9)
     return "json", zlib.compress(json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")).encode(), 9)
+
+
+def merges_of(tokenizer: Tokenizer) -> list[tuple[int, int]]:
+    """The pairs of ids that it merges, in the order in which they were learned (see ``tokenizer_of``)."""
+    model = json.loads(tokenizer.to_json())["model"]
+    return [(model["vocab"][left], model["vocab"][right]) for left, right in model["merges"]]
 
 
 def _is_ours(text: str, merges: list[tuple[int, int]]) -> bool:

@@ -5,18 +5,22 @@ All is kept in ``folder/<name>/`` with the key of what decides it: a finished mo
 killed run goes on from its checkpoint.
 """
 
+import math
 import shutil
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import compress
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
 from pn_lib.data.halves import halves
 from pn_lib.data.stories import read_stories
 from pn_lib.data.tokenizer import Tokenizer, train_tokenizer
-from pn_lib.data.tokens import TokenFile, write_tokens
+from pn_lib.data.tokens import TokenFile, token_paths, write_tokens
 from pn_lib.evaluation.intervals import bits_per_byte_interval
 from pn_lib.files import read_json, write_json
 from pn_lib.key import code, digest, make_key
@@ -33,6 +37,7 @@ from pn_lib.run.profile import FrontierModel
 from pn_lib.run.results.frontier_results import PackedModel, PackedTiming
 from pn_lib.training.checkpoint import checkpoints
 from pn_lib.training.distillation import Teacher
+from pn_lib.training.experiment import GLANCE
 from pn_lib.training.loop import Training, train
 
 RESULT = "result.json"
@@ -49,87 +54,124 @@ class Trained:
     timing: PackedTiming
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """``stories/{train,validation}.parquet`` in the tokens of a tokenizer that ``make`` gives: the training stories,
+    and the two halves of the validation stories. Each token file is written to ``folder`` when it is first asked for.
+    Of the training stories there are the first that come to ``text`` bytes, or all.
+    """
+
+    make: Callable[[], Tokenizer]
+    stories: Path
+    folder: Path
+    text: float = math.inf
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return self.make()
+
+    def tokens(self, part: Literal["train", "choice", "test"]) -> TokenFile:
+        if not token_paths(self.folder / part)[1].exists():  # written last
+            write_tokens(self.folder / part, self._texts(part), self.tokenizer)
+        return TokenFile(self.folder / part)
+
+    def _texts(self, part: str) -> Iterable[str]:
+        if part == "train":
+            return _first(read_stories(self.stories / "train.parquet"), self.text)
+        validation = list(read_stories(self.stories / "validation.parquet"))
+        return compress(validation, halves(validation)._asdict()[part])
+
+    def score(self, model: LanguageModel, part: Literal["choice", "test"], stories: int | None = None) -> Likelihood:
+        """Of the first so many stories of that half, all by default."""
+        return likelihood(model, self.tokens(part), model.config.context, stories=stories)
+
+
+def _first(texts: Iterable[str], size: float) -> Iterator[str]:
+    """The first texts that come to ``size`` bytes."""
+    for text in texts:
+        if size <= 0:
+            return
+        yield text
+        size -= len(text.encode())
+
+
+Judge = Callable[[FrontierModel, LanguageModel, Training, Path, Encoded], dict[str, Any]]
+
+
 def train_packed(settings: FrontierModel, stories: Path, folder: Path) -> Trained:
     """Train a tokenizer and a model on ``stories/train.parquet``, write ``folder/<name>/<name>.safetensors``, and judge
-    that file on the test half of ``stories/validation.parquet``; or read what was found before.
-
-    The learning curve is of the choice half, so that nobody is tempted to choose anything by the test half. Beside the
-    file are the weights in float32, by which the model can teach another.
+    that file on the test half of ``stories/validation.parquet``; or read what was found before. Beside the file are the
+    weights in float32, by which the model can teach another.
 
     Raises:
         InputError: options that no Transformer has; stories that are missing, or all in one half; a teacher that was
             not trained in this folder before, or that has other tokens.
         DivergenceError: training diverged.
     """
-    home, teacher = folder / settings.name, Teacher(load_model(folder / settings.teacher)) if settings.teacher else None
-    key = _key(settings, stories, teacher)
-    path = home / f"{settings.name}.safetensors"
-    known = read_json(home / RESULT) if (home / RESULT).exists() and path.exists() else {}
-    if known.get("key") != key:
-        tokenizer = _prepare(settings, stories, home)
-        model, training = _train(settings, tokenizer, home, teacher)
-        model.save(home)
-        grid = Grid(settings.training.quantize, settings.training.quantize_group)
-        save_packed(quantize(model, grid), tokenizer, path)
-        found, timing = _judge(settings, model, training, path)
-        known = {"key": key, "model": found.model_dump(), "timing": timing.model_dump()}
-        write_json(home / RESULT, known)
-        _tidy(home)
+    home = folder / settings.name
+
+    def make() -> Tokenizer:
+        return train_tokenizer(read_stories(stories / "train.parquet"), settings.vocab_size)
+
+    path, known = packed_once(settings, Encoded(make, stories, home / "tokens"), folder, _judge)
+    shutil.rmtree(home / "tokens", ignore_errors=True)  # a packed model is small; its tokens are not
     return Trained(path, PackedModel(**known["model"]), PackedTiming(**known["timing"]))
 
 
-def _key(settings: FrontierModel, stories: Path, teacher: Teacher | None) -> str:
-    parts = ("train", "validation")
-    read = {part: digest(stories / f"{part}.parquet") for part in parts}
-    taught = None if teacher is None else teacher.key()
-    return make_key({"settings": asdict(settings), "stories": read, "teacher": taught, "code": code({__name__})})
+def packed_once(
+    settings: FrontierModel, encoded: Encoded, folder: Path, judge: Judge, **also: str
+) -> tuple[Path, dict[str, Any]]:
+    """The file of a trained model, ``folder/<name>/<name>.safetensors``, and what ``judge`` says of it (JSON values);
+    or what was kept before with the same key, which ``also`` is a part of. A killed training goes on.
 
-
-def _prepare(settings: FrontierModel, stories: Path, home: Path) -> Tokenizer:
-    """The tokenizer, and the token files ``home/tokens/{train,choice,test}`` in its tokens."""
-    texts = stories / "train.parquet"
-    tokenizer = train_tokenizer(read_stories(texts), settings.vocab_size)
-    write_tokens(home / "tokens" / "train", read_stories(texts), tokenizer)
-    validation = list(read_stories(stories / "validation.parquet"))
-    for half, mask in halves(validation)._asdict().items():
-        write_tokens(home / "tokens" / half, compress(validation, mask), tokenizer)
-    return tokenizer
+    Validations on the way look at a few stories of the choice half, so that nobody is tempted to choose anything by the
+    test half. Errors are those of ``train_packed``.
+    """
+    home, teacher = folder / settings.name, Teacher(load_model(folder / settings.teacher)) if settings.teacher else None
+    read = {part: digest(encoded.stories / f"{part}.parquet") for part in ("train", "validation")}
+    parts = {"settings": asdict(settings), "stories": read, "code": code({__name__, judge.__module__})}
+    parts["teacher"] = None if teacher is None else teacher.key()
+    key, path = make_key(parts | also), home / f"{settings.name}.safetensors"
+    known = read_json(home / RESULT) if (home / RESULT).exists() and path.exists() else {}
+    if known.get("key") != key:
+        model, training = _train(settings, encoded, home, teacher)
+        grid = Grid(settings.training.quantize, settings.training.quantize_group)
+        save_packed(quantize(model, grid), encoded.tokenizer, path)
+        known = {"key": key, **judge(settings, model, training, path, encoded)}
+        write_json(home / RESULT, known)
+        for checkpoint in checkpoints(home):
+            checkpoint.unlink()
+    return path, known
 
 
 def _train(
-    settings: FrontierModel, tokenizer: Tokenizer, home: Path, teacher: Teacher | None
+    settings: FrontierModel, encoded: Encoded, home: Path, teacher: Teacher | None
 ) -> tuple[LanguageModel, Training]:
     config = settings.training
     torch.manual_seed(config.seed)
-    model = Transformer(TransformerConfig(tokenizer.vocab_size, config.context, **settings.transformer))
-    tokens, validate = TokenFile(home / "tokens" / "train"), lambda model: _score(model, home, "choice")
-    return model, train(model, tokens, config, validate=validate, folder=home, name=settings.name, teacher=teacher)
-
-
-def _score(model: LanguageModel, home: Path, half: str) -> Likelihood:
-    return likelihood(model, TokenFile(home / "tokens" / half), model.config.context)
+    model = Transformer(TransformerConfig(encoded.tokenizer.vocab_size, config.context, **settings.transformer))
+    return model, train(
+        model,
+        encoded.tokens("train"),
+        config,
+        validate=lambda model: encoded.score(model, "choice", GLANCE),
+        folder=home,
+        name=settings.name,
+        teacher=teacher,
+    )
 
 
 def _judge(
-    settings: FrontierModel, model: LanguageModel, training: Training, path: Path
-) -> tuple[PackedModel, PackedTiming]:
+    settings: FrontierModel, model: LanguageModel, training: Training, path: Path, encoded: Encoded
+) -> dict[str, Any]:
     """Of the file at ``path``, whose weights are the rounded ones of ``model``."""
+    model.save(path.parent)
     packed, tokenizer = load_packed(path)
-    test = _score(packed, path.parent, "test")
-    tables = model.embedding.weight.numel() * (1 if model.config.tied_embeddings else 2)
     found = PackedModel(
-        name=settings.name,
-        file_bytes=path.stat().st_size,
-        tokenizer_bytes=len(pack_tokenizer(tokenizer)[1]),
-        parameters=model.n_parameters(),
-        embedding_parameters=tables,
-        integers=settings.training.quantize,
+        **described(settings, path, encoded.score(packed, "test")),
         teacher=settings.teacher,
-        config=asdict(model.config),
-        tokens=settings.training.planned_tokens,
-        bits_per_byte=bits_per_byte_interval(test.story_nats, test.story_bytes),
-        choice_bits_per_byte=_score(packed, path.parent, "choice").bits_per_byte,
-        float32_bits_per_byte=_score(model, path.parent, "test").bits_per_byte,
+        choice_bits_per_byte=encoded.score(packed, "choice").bits_per_byte,
+        float32_bits_per_byte=encoded.score(model, "test").bits_per_byte,
     )
     timing = PackedTiming(
         name=settings.name,
@@ -137,7 +179,23 @@ def _judge(
         decoding=decoding_speed(packed, tokenizer.separator_id),
         float32_decoding=decoding_speed(model, tokenizer.separator_id),
     )
-    return found, timing
+    return {"model": found.model_dump(), "timing": timing.model_dump()}
+
+
+def described(settings: FrontierModel, path: Path, test: Likelihood) -> dict[str, Any]:
+    """The fields of a ``PackedFile``, ``test`` being what the file at ``path`` says of the test half."""
+    model, tokenizer = load_packed(path)
+    return {
+        "name": settings.name,
+        "file_bytes": path.stat().st_size,
+        "tokenizer_bytes": len(pack_tokenizer(tokenizer)[1]),
+        "parameters": model.n_parameters(),
+        "embedding_parameters": model.embedding.weight.numel() * (1 if model.config.tied_embeddings else 2),
+        "integers": settings.training.quantize,
+        "config": asdict(model.config),
+        "tokens": settings.training.planned_tokens,
+        "bits_per_byte": bits_per_byte_interval(test.story_nats, test.story_bytes),
+    }
 
 
 def decoding_speed(model: LanguageModel, separator_id: int) -> float:
@@ -148,10 +206,3 @@ def decoding_speed(model: LanguageModel, separator_id: int) -> float:
         written = generate(model, [[separator_id]], model.config.context)
         seconds.append(time.perf_counter() - start)
     return len(written[0].ids) / min(seconds)
-
-
-def _tidy(home: Path) -> None:
-    """A packed model is small; its checkpoints and tokens are not."""
-    for path in checkpoints(home):
-        path.unlink()
-    shutil.rmtree(home / "tokens")

@@ -17,6 +17,7 @@ from pn_lib.training.config import TrainingConfig
 # Fields of TransformerConfig or MambaConfig, but ``vocab_size`` and ``context``, which all models of a section share.
 Options = dict[str, Any]
 VocabSize = Annotated[int, Field(ge=258)]  # 256 bytes, the separator, and one merge
+VocabSizeOfBytes = Annotated[int, Field(ge=257)]  # or no merge
 Sizes = Annotated[tuple[Options, ...], Field(min_length=1)]
 AtLeastTwo = Annotated[int, Field(ge=2)]  # or there are no intervals
 
@@ -220,7 +221,7 @@ class FrontierModel:
     """A Transformer that becomes one small file, its weights rounded as its ``training`` rounded them."""
 
     name: Annotated[str, Field(pattern=r"^[\w-]+$")]  # of its file
-    vocab_size: VocabSize  # of a tokenizer of its own, which is in the file too
+    vocab_size: VocabSizeOfBytes  # of a tokenizer of its own, which is in the file too
     transformer: Options
     training: TrainingConfig
     teacher: str | None = None  # a model earlier in the list, of as many tokens, whose probabilities it is taught
@@ -231,10 +232,31 @@ class FrontierModel:
 
 
 @config_class
+class VocabularySettings:
+    """Notebook 09: each size with each vocabulary, tied and not, the smallest (the first) with several seeds.
+
+    ``training`` is written for bytes: where a token stands for more than one, there are fewer tokens in the context and
+    in all, so that each vocabulary reads the same text in as many updates. 257 is the vocabulary of bytes.
+    """
+
+    vocab_sizes: Annotated[tuple[VocabSizeOfBytes, ...], Field(min_length=1)]
+    sizes: Sizes
+    seeds: PositiveInt
+    training: TrainingConfig
+
+    def __post_init__(self) -> None:
+        if self.training.quantize is None or self.training.growth:
+            raise ValueError(
+                "training of the vocabularies must have quantize, the integers of the files, and no growth"
+            )
+
+
+@config_class
 class FrontierSettings:
     """Notebook 09: how well a file of so many bytes can tell stories, its tokenizer included."""
 
     models: Annotated[tuple[FrontierModel, ...], Field(min_length=1)]
+    vocabulary: VocabularySettings
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]
@@ -350,5 +372,6 @@ def _complete(profile: Profile) -> Profile:
         frontier=replace(
             p.frontier,
             models=tuple(replace(m, transformer=transformer | m.transformer) for m in p.frontier.models),
+            vocabulary=replace(p.frontier.vocabulary, sizes=each(transformer, p.frontier.vocabulary.sizes)),
         ),
     )

@@ -28,6 +28,12 @@ def check_models(profile: Profile) -> None:
                 cls(vocab_size=profile.tokenizer.vocab_size, **options)
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
+    largest = max(profile.frontier.vocabulary.vocab_sizes)
+    if largest > profile.tokenizer.vocab_size:
+        raise InputError(
+            f"profile {profile.name}.toml, [frontier.vocabulary]: vocab_sizes are cut from the tokenizer of the run, "
+            f"so {largest:,} is too large where [tokenizer] vocab_size is {profile.tokenizer.vocab_size:,}"
+        )
     for name, options in profile.mixers.architectures.items():
         for size in profile.mixers.sizes:
             try:
@@ -48,6 +54,7 @@ def _transformers(profile: Profile) -> dict[str, Options]:
         **{f"scaling.sizes[{i}]": size for i, size in enumerate(p.scaling.sizes)},
         **{f"language.sizes[{i}]": size for i, size in enumerate(p.language.sizes)},
         **{f"frontier.models[{i}].transformer": m.transformer for i, m in enumerate(p.frontier.models)},
+        **{f"frontier.vocabulary.sizes[{i}]": size for i, size in enumerate(p.frontier.vocabulary.sizes)},
     }
 
 

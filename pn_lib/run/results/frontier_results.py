@@ -10,17 +10,20 @@ Large = Literal["transformer", "mamba"]
 Precision = Literal["float32", "int8", "int4", "ternary"]
 
 
-class PackedModel(Part):
-    name: str = Field(description="the model; its file is models/packed/<name>.safetensors")
+class PackedFile(Part):
+    name: str = Field(description="the model; one of the frontier has the file models/packed/<name>.safetensors")
     file_bytes: int = Field(description="bytes of the file, tokenizer included")
     tokenizer_bytes: int = Field(description="bytes of the tokenizer in it")
     parameters: int = Field(description="parameters")
     embedding_parameters: int = Field(description="those of the tables whose rows are tokens, input and output")
     integers: str = Field(description="what a weight is stored as: int8, int4 or ternary")
-    teacher: str | None = Field(None, description="the model that taught it; null if it was trained on the text alone")
     config: Settings = Field(description="the model's configuration")
     tokens: int = Field(description="tokens read in training")
     bits_per_byte: Estimate = Field(description="of the file, on the test half of the validation stories")
+
+
+class PackedModel(PackedFile):
+    teacher: str | None = Field(None, description="the model that taught it; null if it was trained on the text alone")
     choice_bits_per_byte: float = Field(description="of the file, on the choice half")
     float32_bits_per_byte: float = Field(description="of the weights before they were rounded, on the test half")
 
@@ -54,6 +57,39 @@ class TaughtModel(Part):
     longer_difference: Estimate = Field(description="at equal operations")
 
 
+class VocabularyModel(PackedFile):
+    """A model of the study of vocabularies; the others of its size and seed differ in vocabulary and tying alone."""
+
+    seed: int = Field(description="seed of its weights and batches")
+    flops: float = Field(description="floating-point operations of training")
+
+
+class Stretch(Part):
+    """A stretch of the lower envelope: up to the next one, the lowest loss in so many bytes is one vocabulary's."""
+
+    from_bytes: int = Field(description="the file's bytes from which on this vocabulary has the lowest loss")
+    vocab_size: int = Field(description="entries of the vocabulary")
+    name: str = Field(description="its best model in this stretch")
+    file_bytes: int = Field(description="bytes of that one's file")
+    rival: str | None = Field(description="the best of no more bytes with another vocabulary; null if there is none")
+    rival_vocab_size: int | None = Field(description="entries of the rival's vocabulary")
+    difference: Estimate | None = Field(description="loss of the best minus the rival's, story by story")
+    verdict: Literal["ahead", "not told apart"] | None = Field(
+        description="ahead: zero lies outside of an interval over stories and seeds; null where nothing is ranked"
+    )
+
+
+class VocabularyStudy(Part):
+    """Vocabulary x tying x size, each model trained on as many bytes of stories in as many updates."""
+
+    text_bytes: int = Field(description="bytes of stories that each model read in training")
+    seed_spread: float | None = Field(
+        description="standard deviation of bits per byte over seeds, of the smallest size; null with one seed"
+    )
+    models: list[VocabularyModel] = Field(description="the models, by vocabulary, tying, size and seed")
+    envelope: list[Stretch] = Field(description="the lower envelope of the first seeds, from small files to large")
+
+
 class CountedModel(Part):
     file_bytes: int = Field(description="bytes of its tables, and of the tokenizer")
     bits_per_byte: Estimate = Field(description="loss on the test half; interval over stories")
@@ -68,6 +104,7 @@ class FrontierResult(Result):
     rounded: list[RoundedModel] = Field(description="the large models by precision")
     ngram: CountedModel = Field(description="the n-gram of notebook 04")
     taught: list[TaughtModel] | None = Field(None, description="models with a teacher; null in runs older than these")
+    vocabulary: VocabularyStudy | None = Field(None, description="which vocabulary; null of runs older than the study")
 
 
 class PackedTiming(Part):
@@ -84,6 +121,11 @@ class TaughtTiming(Part):
     longer_seconds: float = Field(description="the same of the one alone, with equal operations")
 
 
+class VocabularyTiming(Part):
+    name: str = Field(description="the model")
+    seconds: float = Field(description="seconds of training, without validation and checkpoints")
+
+
 class RoundedTiming(Part):
     model: Large = Field(description="which")
     precision: Precision = Field(description="what its matrices are stored in")
@@ -97,3 +139,4 @@ class FrontierTimings(Result):
     models: list[PackedTiming] = Field(description="models trained to be small")
     rounded: list[RoundedTiming] = Field(description="the large models by precision, rounded")
     taught: list[TaughtTiming] | None = Field(None, description="models with a teacher; null in runs older than these")
+    vocabulary: list[VocabularyTiming] | None = Field(None, description="models of the study of vocabularies")
