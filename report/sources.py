@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pn_lib.course.pages import repository_url
+from pn_lib.course.address import repository_url
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.run.results.result import Result, Row
