@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Rectangle
 
+from pn_lib.course.drawings import sliding
 from pn_lib.course.drawings.attending import draw_attention, draw_cache, draw_heads, draw_mask
 from pn_lib.course.drawings.boxes import PALE, shade, spell
 from pn_lib.course.drawings.merging import draw_merge, draw_merges, draw_token_stream
@@ -25,7 +26,7 @@ from pn_lib.data.cleaning import split
 from pn_lib.data.stories import to_dataset
 from pn_lib.errors import InputError
 from pn_lib.models.scan import selective_scan
-from pn_lib.run.plotting import COLOURS
+from pn_lib.run.plotting import COLOURS, draw_png
 from pn_lib.training.config import Phase, TrainingConfig
 
 CAT, AT, ON = (b" ", b"c", b"a", b"t"), (b"a", b"t"), (b"o", b"n")
@@ -354,3 +355,27 @@ class TestRounding:
         for q, n, per_byte in (([1, 0, 1], 7, 2), ([8, 0], 7, 2), ([1, 0, 1], 7, 3)):
             with pytest.raises(InputError, match="do not fill bytes"):
                 draw_bytes([(q, n, per_byte)])
+
+
+class TestSliding:
+    @staticmethod
+    def drawing(dt: float) -> Figure:
+        return draw_state(["a"], [1.0], [dt], [-1.0], [[1.0]], [[1.0]])
+
+    def test_moving_the_slider_redraws_the_picture(self):
+        moved = sliding.Sliding(self.drawing, "Δ", 2.0)
+        first = moved.image.value
+        assert first == draw_png(self.drawing(2.0))
+        moved.slider.value = 0.1
+        assert moved.image.value == draw_png(self.drawing(moved.slider.value)) != first
+
+    @pytest.mark.parametrize("watched", [False, True])
+    def test_the_slider_is_there_only_where_somebody_can_move_it(self, watched, monkeypatch):
+        shown = []
+        monkeypatch.setattr(sliding, "display", shown.append)
+        monkeypatch.delenv("PN_PROGRESS", raising=False)
+        monkeypatch.delenv("CI", raising=False)
+        if not watched:
+            monkeypatch.setenv("CI", "true")
+        sliding.draw_sliding(self.drawing, "Δ", 2.0)
+        assert [isinstance(each, Figure) for each in shown] == [not watched]
