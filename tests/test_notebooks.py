@@ -75,7 +75,7 @@ class TestNotebook:
         lines = sorted(len(c.source.splitlines()) for c in code)
         cells, size = LARGER.get(stage.name, (120, 400_000))
         assert 40 <= len(cells_read) <= cells
-        assert lines[len(lines) // 2] <= 8, "code cells should be short: one idea a cell"
+        assert lines[len(lines) // 2] <= 10, "code cells should be short: one idea a cell"
         assert sum(n > 25 for n in lines) <= 2
         assert stage.path.stat().st_size < size
 
