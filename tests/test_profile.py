@@ -10,8 +10,8 @@ from pn_lib.run.profile import load_profile, profile_names
 from pn_lib.run.profile_models import check_models
 
 
-def test_the_four_profiles_load_and_grow():
-    assert profile_names() == ["smoke", "quick", "laptop", "paper"]
+def test_the_profiles_load_and_grow():
+    assert profile_names() == ["smoke", "quick", "laptop", "overnight", "paper"]
     profiles = [load_profile(name) for name in profile_names()]
     tokens = [profile.training.tokens for profile in profiles]
     assert tokens == sorted(tokens)
@@ -50,6 +50,17 @@ def test_variants_are_changes_to_the_main_transformer(tmp_path):
     assert p.sizes["flat"] == main | {"n_layers": 1}
     assert p.evaluation.zoo == (main | {"d_model": 16},)
     assert p.study.transformer == {"bias": True, "d_model": 64}
+
+
+def test_a_profile_says_what_differs_from_its_base(tmp_path):
+    path, quick = tmp_path / "mine.toml", load_profile("quick")
+    path.write_text('base = "quick"\n[training]\ntokens = 9_000\n')
+    p = load_profile(str(path))
+    assert (p.name, p.training.tokens, p.training.batch_size) == ("mine", 9_000, quick.training.batch_size)
+    assert (p.transformer, p.mixers, p.seed) == (quick.transformer, quick.mixers, quick.seed)
+    path.write_text('base = "quik"\n')
+    with pytest.raises(InputError, match="profile mine.toml: base must name a profile .*: smoke, quick, .* got 'quik'"):
+        load_profile(str(path))
 
 
 def test_an_architecture_that_no_shape_gives_so_few_parameters_is_named(tmp_path):

@@ -129,6 +129,7 @@ PROFILES = {
     "smoke": "tests: everything works, nothing is learned well",
     "quick": "a first complete run (the default)",
     "laptop": "the reference report, on TinyStories",
+    "overnight": "the same, with small files that are trained for hours",
     "paper": "TinyStories' own sizes, for one GPU or several",
 }
 

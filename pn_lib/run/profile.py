@@ -1,4 +1,5 @@
-"""Profiles: how large a run is. A small TOML file holds only what differs from ``profiles/defaults.toml``."""
+"""Profiles: how large a run is. A small TOML file holds only what differs from ``profiles/defaults.toml``, or from the
+profile that its ``base`` names."""
 
 import tomllib
 from collections.abc import Iterable
@@ -301,7 +302,7 @@ class Profile:
 def profile_names() -> list[str]:
     """The profiles that come with the package, smallest first."""
     known = {p.name.removesuffix(".toml") for p in FOLDER.iterdir()} - {"defaults"}
-    order = ["smoke", "quick", "laptop", "paper"]
+    order = ["smoke", "quick", "laptop", "overnight", "paper"]
     return sorted(known, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
@@ -313,25 +314,38 @@ def load_profile(name: str) -> Profile:
     Raises:
         InputError: no such profile, no valid TOML, or a key or value that no setting takes (it is named).
     """
+    path = _profile_path(name)
+    return _complete(parse_config(Profile, {"name": path.stem, **_settings(path)}, f"profile {path.name}"))
+
+
+def _profile_path(name: str) -> Path:
     if name.endswith(".toml"):
-        path = Path(name)
-    elif name in profile_names():
-        path = FOLDER / f"{name}.toml"
-    else:
-        known = ", ".join(profile_names())
-        near = suggestion(name, profile_names())
-        raise InputError(f"unknown profile {name!r}; choose one of {known}, or name a .toml file{near}")
+        return Path(name)
+    if name in profile_names():
+        return Path(str(FOLDER / f"{name}.toml"))
+    known, near = ", ".join(profile_names()), suggestion(name, profile_names())
+    raise InputError(f"unknown profile {name!r}; choose one of {known}, or name a .toml file{near}")
+
+
+def _settings(path: Path) -> Options:
+    """What the file says, and what it leaves out: as in the profile that its ``base`` names, or as in the defaults."""
     where = f"profile {path.name}"
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"profile file {name} does not exist") from None
+        raise InputError(f"profile file {path} does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{where} is no valid TOML: {error}") from None
     if "name" in settings:
         raise InputError(f"{where}: unknown key 'name'; a profile is named by its file")
-    settings = _inherit(settings, tomllib.loads((FOLDER / "defaults.toml").read_text(encoding="utf-8")))
-    return _complete(parse_config(Profile, {"name": path.name.removesuffix(".toml"), **settings}, where))
+    base = settings.pop("base", None)
+    if base is None:
+        return _inherit(settings, tomllib.loads((FOLDER / "defaults.toml").read_text(encoding="utf-8")))
+    if base not in profile_names():
+        raise InputError(
+            f"{where}: base must name a profile that comes with the package: {', '.join(profile_names())}; got {base!r}"
+        )
+    return _inherit(settings, _settings(_profile_path(base)))
 
 
 def _inherit(settings: Options, defaults: Options) -> Options:
