@@ -342,9 +342,7 @@ def _settings(path: Path) -> Options:
     if base is None:
         return _inherit(settings, tomllib.loads((FOLDER / "defaults.toml").read_text(encoding="utf-8")))
     if base not in profile_names():
-        raise InputError(
-            f"{where}: base must name a profile that comes with the package: {', '.join(profile_names())}; got {base!r}"
-        )
+        raise InputError(f"{where}: base must be one of {', '.join(profile_names())}; got {base!r}")
     return _inherit(settings, _settings(_profile_path(base)))
 
 
