@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from jinja2 import Environment, nodes
-from published_runs import TODAYS
+from published_runs import RUNS
 
 from pn_lib.run.stages import REPOSITORY
 
@@ -29,6 +29,7 @@ SAID = {
     "90",
     "99",  # per cent, of intervals, shares of text and right answers
     "256",  # values of a byte
+    "257",  # and the separator
     "3",  # per cent, within which budgets are met
     "20",  # tokens a parameter, quoted from Hoffmann et al.
     "1",
@@ -62,7 +63,7 @@ SAID = {
 }
 
 
-@pytest.fixture(params=TODAYS)
+@pytest.fixture(params=RUNS)
 def run(request) -> str:
     return request.param
 

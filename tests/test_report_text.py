@@ -249,8 +249,13 @@ def test_the_answers_follow_the_numbers(example: Example) -> None:
     text = example.text()
     assert "the shortest training of" in text and "undercuts the 4-gram took 2 min 21 s, 1.50 million tokens" in text
     assert "| Transformer 0\\.2 M | 200 000 | 1.020 [1.010, 1.030] | 46.0 % [43.0 %, 49.0 %] | 55.0 %" in text
-    assert "Mamba carries as much as the Transformer at 36 tokens" in text and "saves memory even here" in text
-    assert "Hybrid carries as much as the Transformer at 500 tokens" in text and "it saves no memory" in text
+    assert "tokens of context: 36 (Mamba) and 500 (Hybrid). A story has 143 on average" in text
+    assert "1 of 3 pairs can be told apart after correction. At 400 000" in text, (
+        "the Transformer is ahead, not a rival"
+    )
+    for size in example.jsons["mixers"]["sizes"]:
+        size["pairs"][0]["verdict"] = "behind"
+    assert "after correction: Mamba is ahead of the Transformer. At 400 000" in example.text()
     assert "cannot be told from real ones, which says that the count is too kind" in text
     example.jsons["evaluation"]["ahead"]["human"]["sound"] = spread(-0.2)
     assert "is not there yet, and it loses some of those it tells of" in (text := example.text())

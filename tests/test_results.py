@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from published_runs import OLDER, PUBLISHED, RUNS
+from published_runs import PUBLISHED, RUNS
 from pydantic import ValidationError
 
 from pn_lib.errors import InputError
@@ -44,8 +44,6 @@ def test_the_verdicts_that_follow_from_a_published_studys_intervals_are_those_it
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.FILE)
 def test_every_published_file_is_read_and_written_again_to_the_byte(tmp_path, run, kind):
-    if run in OLDER and not (PUBLISHED / run / kind.FILE).exists():
-        pytest.skip(OLDER[run])
     if kind in (FrontierResult, FrontierTimings) and not (PUBLISHED / run / kind.FILE).exists():
         pytest.skip("a run published before notebook 09 was written")
     found, copy = kind.read(PUBLISHED / run), tmp_path / kind.FILE
