@@ -11,6 +11,7 @@ import yaml
 from pn_lib.cli import main
 from pn_lib.course.address import clone_command, repository_url
 from pn_lib.course.pages import GUIDE_NAMES, GUIDES
+from pn_lib.course.small_files import small_files_table
 from pn_lib.course.speeds import speeds_table
 from pn_lib.course.voices import SHOWN_WORDS, first_sentences, one_line, voices
 from pn_lib.run.results.study_results import StudyResult
@@ -45,9 +46,17 @@ def test_the_readme_is_a_page():
     assert len(re.findall(r"\S*\w\S*", prose)) <= MOST_WORDS
 
 
+STORIES = json.loads((REFERENCE / "frontier.json").read_text(encoding="utf-8"))["stories"]
+
+
+def small_file(name: str) -> list[dict]:
+    """A published file of ``reference``: what it reached, and what that took."""
+    both = [json.loads((REFERENCE / room / "frontier.json").read_text(encoding="utf-8")) for room in ("", "timings")]
+    return [next(model for model in found["models"] if model["name"] == name) for found in both]
+
+
 def test_the_three_findings_are_the_published_runs():
-    finding, found = part(README, "finding"), json.loads((REFERENCE / "frontier.json").read_text(encoding="utf-8"))
-    [model] = found["models"]
+    finding, (model, timing) = part(README, "finding"), small_file("300k")
     assert f"The {model['file_bytes'] / 1000:.0f} kB, tokenizer included" in finding
     assert f"{model['parameters'] / 1e6:.2f} million weights of 4 bits" in finding and model["integers"] == "int4"
     assert f"**{model['bits_per_byte']['value']:.3f} bits per byte**" in finding
@@ -59,7 +68,6 @@ def test_the_three_findings_are_the_published_runs():
     told = published("evaluation")["completions"]["tellers"]
     assert f"**{per_cent(told['transformer']['sound'])}** of our Transformer's endings" in finding
     assert f"versus {per_cent(told['human']['sound'])} of the real ones" in finding
-    [timing] = json.loads((REFERENCE / "timings" / "frontier.json").read_text(encoding="utf-8"))["models"]
     answer = f"{model['file_bytes'] / 1000:.0f} kB, trained for {timing['seconds'] / 60:.0f} minutes on one CPU core"
     assert answer in README
 
@@ -142,15 +150,26 @@ def test_what_is_said_of_the_architecture_survives_holms_correction():
 
 def test_the_smallest_file_is_the_published_one():
     finding = part(GUIDE["findings"], "finding")
-    found, timed = (json.loads((REFERENCE / name / "frontier.json").read_text("utf-8")) for name in ("", "timings"))
-    [model], [timing] = found["models"], timed["models"]
+    model, timing = small_file("300k")
     loss, file = model["bits_per_byte"], REFERENCE / "models" / f"{model['name']}.safetensors"
     assert file.stat().st_size == model["file_bytes"] and f"fits into {model['file_bytes'] / 1000:.0f} kB" in finding
     assert f"{model['parameters'] / 1e6:.2f} million weights of 4 bits each" in finding and model["integers"] == "int4"
     assert f"{model['tokens'] / 1e6:.0f} million tokens in {timing['seconds'] / 60:.0f} minutes on one" in finding
-    assert f"**{loss['value']:.3f} bits per byte** on the {found['stories']} stories of the test half" in finding
+    assert f"**{loss['value']:.3f} bits per byte** on the {STORIES} stories of the test half" in finding
     assert f"(95 % interval {loss['low']:.3f} to {loss['high']:.3f})" in finding
     assert f"{loss['value'] - model['float32_bits_per_byte']:.3f} more than before" in finding
+
+
+def test_the_table_of_files_is_of_those_that_are_there():
+    assert part(GUIDE["findings"], "files") == small_files_table(), "run python -m pn_lib refresh"
+    assert f"on the {STORIES} stories of the test half" in GUIDE["findings"].split("## Files")[1]
+    rows = small_files_table().splitlines()[2:]
+    sizes = {path.stem: path.stat().st_size for path in (REFERENCE / "models").glob("*.safetensors")}
+    assert [row.split(" | ")[:2] for row in rows] == [
+        [f"| `reference/{name}`", f"{size / 1000:.0f}"]
+        for name, size in sorted(sizes.items(), key=lambda item: item[1])
+    ]
+    assert sum(sizes.values()) < 6_000_000
 
 
 def test_what_is_said_of_stories_is_the_published_runs():

@@ -10,6 +10,7 @@ from pn_lib.course import pages
 from pn_lib.course.address import binder_link, clone_command, colab_link, first_cell
 from pn_lib.course.pages import CONTENTS, GLOSSARY, RESULTS, Lesson
 from pn_lib.course.results_page import results_page
+from pn_lib.course.small_files import small_files_table
 from pn_lib.course.speeds import speeds_table
 from pn_lib.course.voices import voices
 from pn_lib.errors import InputError
@@ -24,6 +25,7 @@ PARTS = {
     REPOSITORY / "README.md": ("voices", "clone", "map"),
     NOTEBOOKS / pages.GUIDES / "running.md": ("times",),
     NOTEBOOKS / pages.GUIDES / "speed.md": ("speeds",),
+    NOTEBOOKS / pages.GUIDES / "findings.md": ("files",),
 }
 
 
@@ -102,6 +104,7 @@ def _marked(path: Path, names: tuple[str, ...], lessons: list[Lesson]) -> str:
         "map": lambda: pages.readme_map(lessons),
         "times": pages.profiles_table,
         "speeds": speeds_table,
+        "files": small_files_table,
     }
     text = path.read_text(encoding="utf-8")
     for name in names:
