@@ -67,19 +67,6 @@ def instructions() -> str:
     return torch.backends.cpu.get_cpu_capability() + ("-BF16" if bfloat16 else "")
 
 
-def available_memory() -> int:
-    """Bytes of memory that a process may still take: what Linux says is available, elsewhere what the machine has, and
-    no more than its container is allowed."""
-    bounds = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    info, container = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
-    if info.exists():
-        fields = dict(line.split(":") for line in info.read_text(encoding="utf-8").splitlines())
-        bounds.append(1024 * int(fields["MemAvailable"].split()[0]))
-    if container.exists() and (limit := container.read_text(encoding="utf-8").strip()).isdecimal():
-        bounds.append(int(limit))
-    return min(bounds)
-
-
 def summary(device: torch.device) -> str:
     """One line of what was found: processor, instructions, threads, and the precision of training."""
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""

@@ -3,7 +3,7 @@
 from sources import Traced
 from wording import order, side_of_zero
 
-from pn_lib.run.frontier import ENOUGH
+from pn_lib.run.results.frontier_results import ENOUGH
 
 
 def small(found: Traced | None, timings: Traced | None) -> dict[str, object] | None:

@@ -155,7 +155,3 @@ def test_make_starts_jupyterlab_and_tests_so_too():
     """Their kernels import PyTorch before pn_lib, and so need the variables from outside."""
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     assert dict(re.findall(r"^export (\w+) \?= (\d+)$", makefile, re.MULTILINE)) == process.SPIN
-
-
-def test_the_memory_that_is_left_is_some_and_no_more_than_the_machine_has():
-    assert 0 < hardware.available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

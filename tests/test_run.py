@@ -1,6 +1,7 @@
 """A run as a notebook sees it: declared artifacts, results, figures, work folder."""
 
 import json
+import os
 import shlex
 import sys
 from dataclasses import replace
@@ -261,3 +262,7 @@ def test_the_live_curve_is_silent_where_nobody_watches(monkeypatch):
     figure = curve.draw(pd.DataFrame({"tokens": [50], "bits_per_byte": [1.0]}))
     assert "50%" in figure.axes[0].get_title(loc="left")
     plt.close(figure)
+
+
+def test_the_memory_that_is_left_is_some_and_no_more_than_the_machine_has():
+    assert 0 < surroundings.available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -24,6 +24,7 @@ from pn_lib.run.vocabulary import (
     envelope,
     first_merges,
     in_words,
+    no_larger,
     seed_spread,
     vocabulary_study,
 )
@@ -133,13 +134,14 @@ def test_the_spread_over_seeds_is_pooled_over_models_with_several():
     assert seed_spread(models[2:3]) is None
 
 
-def test_settings_without_integers_or_beyond_the_tokenizer_are_named():
+def test_settings_without_integers_are_named():
     with pytest.raises(InputError, match="must have quantize"):
         replace(SETTINGS, training=replace(TRAINING, quantize=None))
-    profile = load_profile("smoke")
-    larger = replace(profile.frontier, vocabulary=replace(profile.frontier.vocabulary, vocab_sizes=(257, 4096)))
-    with pytest.raises(InputError, match=r"\[frontier.vocabulary\].* 4,096 is too large .* vocab_size is 512"):
-        check_models(replace(profile, frontier=larger))
+
+
+def test_vocabularies_beyond_the_runs_own_are_left_out():
+    assert no_larger((257, 512, 4096), 600) == [257, 512]
+    assert no_larger((512, 4096), 300) == [300]
 
 
 @pytest.mark.parametrize("profile", profile_names())

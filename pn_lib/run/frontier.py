@@ -41,7 +41,6 @@ from pn_lib.training.experiment import GLANCE
 from pn_lib.training.loop import Training, train
 
 RESULT = "result.json"
-ENOUGH = 30  # stories of the test half, below which no sentence ranks anything
 WRITINGS = 3  # of a story, the fastest of which tells how fast a model decodes
 
 

@@ -28,12 +28,6 @@ def check_models(profile: Profile) -> None:
                 cls(vocab_size=profile.tokenizer.vocab_size, **options)
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
-    largest = max(profile.frontier.vocabulary.vocab_sizes)
-    if largest > profile.tokenizer.vocab_size:
-        raise InputError(
-            f"profile {profile.name}.toml, [frontier.vocabulary]: vocab_sizes are cut from the tokenizer of the run, "
-            f"so {largest:,} is too large where [tokenizer] vocab_size is {profile.tokenizer.vocab_size:,}"
-        )
     for name, options in profile.mixers.architectures.items():
         for size in profile.mixers.sizes:
             try:

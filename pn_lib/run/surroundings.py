@@ -1,10 +1,10 @@
 """Whether a notebook runs where it should: with its own repository's pn_lib, and with enough memory."""
 
+import os
 from pathlib import Path
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
-from pn_lib.hardware import available_memory
 from pn_lib.progress import notice
 from pn_lib.run.stages import REPOSITORY
 
@@ -37,3 +37,16 @@ def warn_of_little_memory(profile: str) -> None:
             f"{needed / 1000:.1f} GB: close other programs and the kernels of other notebooks, or choose a smaller "
             "profile"
         )
+
+
+def available_memory() -> int:
+    """Bytes of memory that a process may still take: what Linux says is available, elsewhere what the machine has, and
+    no more than its container is allowed."""
+    bounds = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    info, container = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+    if info.exists():
+        fields = dict(line.split(":") for line in info.read_text(encoding="utf-8").splitlines())
+        bounds.append(1024 * int(fields["MemAvailable"].split()[0]))
+    if container.exists() and (limit := container.read_text(encoding="utf-8").strip()).isdecimal():
+        bounds.append(int(limit))
+    return min(bounds)

@@ -21,9 +21,9 @@ from pn_lib.models.base import LanguageModel
 from pn_lib.models.flops import training_flops_per_token
 from pn_lib.models.packed import load_packed
 from pn_lib.models.packed_tokenizer import merges_of
-from pn_lib.run.frontier import ENOUGH, Encoded, described, packed_once
+from pn_lib.run.frontier import Encoded, described, packed_once
 from pn_lib.run.profile import FrontierModel, VocabularySettings
-from pn_lib.run.results.frontier_results import Stretch, VocabularyModel, VocabularyStudy, VocabularyTiming
+from pn_lib.run.results.frontier_results import ENOUGH, Stretch, VocabularyModel, VocabularyStudy, VocabularyTiming
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.loop import Training
 
@@ -41,16 +41,21 @@ class Judged:
     seconds: float
 
 
+def no_larger(vocab_sizes: Sequence[int], largest: int) -> list[int]:
+    """Those of ``vocab_sizes`` that are no larger than ``largest``, or it alone."""
+    return [size for size in vocab_sizes if size <= largest] or [largest]
+
+
 def vocabulary_study(
     settings: VocabularySettings, tokenizer: Tokenizer, stories: Path, folder: Path, scratch: Path
 ) -> tuple[VocabularyStudy, list[VocabularyTiming]]:
     """Train and judge every model, or read what ``folder`` keeps of it (see ``packed_once``).
 
-    The vocabularies are cut from ``tokenizer``, which was trained on ``stories/train.parquet``; the token files of each
-    lie in ``scratch``. Errors are those of ``train_packed``.
+    The vocabularies are cut from ``tokenizer``, which was trained on ``stories/train.parquet``; those larger than it
+    are left out. The token files of each lie in ``scratch``. Errors are those of ``train_packed``.
     """
     judged = []
-    for vocab_size in settings.vocab_sizes:
+    for vocab_size in no_larger(settings.vocab_sizes, tokenizer.vocab_size):
         cut = first_merges(tokenizer, vocab_size)
         place, text = scratch / f"vocabulary-{vocab_size}", settings.training.planned_tokens
         encoded = Encoded(lambda cut=cut: cut, stories, place, text)
