@@ -33,8 +33,8 @@ OFF = (
 )  # fmt: skip
 WORDS = [
     "autograd", "bpb", "conda", "convolve", "convolves", "dtype", "endoftext", "gradings", "invertible", "layernorm",
-    "likest", "nbgrader", "outlier's", "papermill", "precisions", "quantile", "quantiles", "rejective", "retellings",
-    "safetensors", "softmax", "subpackages", "unturned",
+    "likest", "nbgrader", "orthogonalizes", "outlier's", "papermill", "precisions", "quantile", "quantiles", "rejective",
+    "retellings", "safetensors", "softmax", "subpackages", "unturned",
 ]  # fmt: skip
 TERMS = {
     r"\btrainings\b": "a training is not counted: say runs",
@@ -42,7 +42,8 @@ TERMS = {
     r"\bstands? in (?:Table|Figure|section)\b": "a table lists, and a figure shows",
     r"\bwhat is no\b": "say: anything that isn't",
 }
-NOT_PROSE = re.compile(r"```.*?```|<!--.*?-->|\$\$.*?\$\$|\$[^$\n]+\$|`[^`\n]*`|https?://\S+|\]\([^)]*\)|[\w./*]+\.(?:json|csv|cpp|ipynb)\b",
+# Code, formulas, addresses; and what models and other authors wrote
+NOT_PROSE = re.compile(r"<!-- voices -->.*?<!-- /voices -->|```.*?```|<!--.*?-->|\$\$.*?\$\$|\$[^$\n]+\$|`[^`\n]*`|https?://\S+|\]\([^)]*\)|[\w./*]+\.(?:json|csv|cpp|ipynb)\b",
                        re.DOTALL)  # fmt: skip
 
 

@@ -12,7 +12,7 @@ Precision = Literal["float32", "int8", "int4", "ternary"]
 
 
 class PackedFile(Part):
-    name: str = Field(description="the model; one of the frontier has the file models/packed/<name>.safetensors")
+    name: str = Field(description="the model; those of the frontier have files, models/packed/<name>.safetensors")
     file_bytes: int = Field(description="bytes of the file, tokenizer included")
     tokenizer_bytes: int = Field(description="bytes of the tokenizer in it")
     parameters: int = Field(description="parameters")
