@@ -5,7 +5,7 @@
 # make site         the course as web pages, with search, in build/site
 # make assignment   the exercises as nbgrader assignments, in build/assignment
 # make mutants      does a test notice a mistake in pn_lib? SAMPLE=200 of them are tried, a minute each
-# Choose with PROFILE=smoke|quick|laptop|paper and CORPUS=pocket|tinystories|path.
+# Choose with PROFILE=smoke|quick|laptop|overnight|paper and CORPUS=pocket|tinystories|path.
 # PYTHON names the interpreter of a new .venv; with an empty CONSTRAINT it takes the newest release of every package.
 
 PROFILE ?= quick

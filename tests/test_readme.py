@@ -183,7 +183,7 @@ def test_what_is_said_of_stories_is_the_published_runs():
         ),
     ):
         assert words.format(*(per_cent(told[who][measure]) for who in ("transformer", "ngram", "human"))) in finding
-    assert f"At temperature 0.7 {per_cent(safe['sound'])}" in finding
+    assert f"At temperature 0.7, {per_cent(safe['sound'])}" in finding
     language = published("language")["sizes"]
     for row in (language[0], language[-1]):
         assert f"{row['excess']['value']:.2f}" in finding and f"{row['words']['value']:.0f}" in finding
