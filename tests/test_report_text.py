@@ -60,6 +60,9 @@ def test_equal_decode_memory_is_said_in_tokens_of_the_cache(example: Example) ->
     assert said.format(36) in " ".join(example.text().split())
     example.jsons["mixers"]["equal_context"]["mamba"] = None  # carries more at every length
     assert said.format("all") in " ".join(example.text().split())
+    assert "tokens of context: 500 (Hybrid)." in example.text()
+    example.jsons["mixers"]["equal_context"]["hybrid"] = None
+    assert "Once trained, a rival carries" not in example.text()
 
 
 def test_too_few_updates_rank_nothing(example: Example) -> None:
@@ -171,6 +174,7 @@ def test_study_variants_are_sorted_by_holms_verdicts(example: Example) -> None:
     assert "cannot show**: position *learned* and norm *layernorm*." in text and "Hints, and" not in text
     assert "+0.080 [+0.075, +0.085] † |" in text and text.count("†") == 2  # and the legend
     assert "Holm’s correction to raise the loss: 1; to lower it: 0." in text
+    assert "after Holm’s correction: 1; to lower it: 0; not told apart from" in text
     assert "has a p of 0.250 at least, and with it nothing could" in text
     learned = example.jsons["study"]["axes"][0]["variants"][1]
     learned |= {"difference": -0.02, "difference_low": -0.03, "difference_high": -0.01}  # p = 0.013, doubled by Holm
@@ -350,6 +354,10 @@ def test_small_files_are_judged_by_their_intervals(example: Example) -> None:
     assert "the Mamba in int8 has 1.5 times the speed of float32 (3 000 tokens/s)" in text
     example.jsons["frontier"]["rounded"][3]["gain"] = spread(0.0)
     assert "Compensation cannot be told from rounding for the Mamba in int4." in example.text()
+    assert "file whose loss is shown to lie below the 4-gram’s has 640" in example.text()
+    for row in [*example.jsons["frontier"]["rounded"], *example.jsons["frontier"]["models"]]:
+        row["bits_per_byte"] = spread(1.103)  # lower, and by less than the intervals leave open
+    assert "No file is shown to have a loss below the 4-gram’s." in example.text()
     example.jsons["frontier"]["stories"] = 29
     text = example.text()
     assert "So few stories rank nothing" in text and "raises the loss of the Mamba" not in text

@@ -1,4 +1,4 @@
-"""One beginning and how it goes on: as its author wrote it, by the reference run's Transformer, and by the smallest
+"""One beginning and how it goes on: as its author wrote it, by the reference run's Transformer, and by a small
 file."""
 
 import re
@@ -10,7 +10,7 @@ from pn_lib.run.saved_models import model_source
 from pn_lib.run.stages import REPOSITORY
 
 REFERENCE = REPOSITORY / "results" / "published" / "laptop-tinystories"
-SMALLEST = "reference/300k"  # as generate takes it
+SMALL = "reference/300k"  # as generate takes it
 COOLER = 0.5  # the temperature of the README's command
 SHOWN_WORDS = 30  # of each ending, to the end of a sentence
 
@@ -25,16 +25,16 @@ def voices() -> str:
     rows = {
         "the real story": endings["human"],
         f"the main model ({size:.1f} million parameters), temperature {temperature:g}": endings["transformer"],
-        f"the 300 kB file, temperature {temperature:g}": smallest_ending(beginning, temperature),
-        f"the 300 kB file, temperature {COOLER:g}": smallest_ending(beginning, COOLER),
+        f"the 300 kB file, temperature {temperature:g}": small_ending(beginning, temperature),
+        f"the 300 kB file, temperature {COOLER:g}": small_ending(beginning, COOLER),
     }
     lines = [f"| {teller} | …{first_sentences(ending)} |" for teller, ending in rows.items()]
     return "\n".join([f"> {one_line(beginning)} …", "", "| | goes on |", "|---|---|", *lines])
 
 
-def smallest_ending(beginning: str, temperature: float) -> str:
-    """What the smallest file writes after a beginning, seed 0."""
-    model, tokenizer = open_model(model_source(SMALLEST))
+def small_ending(beginning: str, temperature: float) -> str:
+    """What the 300 kB file writes after a beginning, seed 0."""
+    model, tokenizer = open_model(model_source(SMALL))
     ids = [tokenizer.separator_id, *tokenizer.encode(beginning)]
     [ending] = generate(model, [ids], 300, temperature=temperature, stop_id=tokenizer.separator_id)
     return tokenizer.decode(ending.ids)
