@@ -86,6 +86,17 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_file(trained, stories, tmp_
     assert again.path.read_bytes() == trained.path.read_bytes() and again.model == trained.model
 
 
+def test_a_killed_runs_tokens_are_not_those_of_other_stories(stories, tmp_path, monkeypatch):
+    others = tmp_path / "stories"
+    shutil.copytree(stories, others)
+    write_parquet(others / "train.parquet", STORIES[:-5])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(frontier, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        train_packed(TINY, stories, tmp_path)
+    fresh = train_packed(TINY, others, tmp_path / "fresh")
+    assert train_packed(TINY, others, tmp_path).path.read_bytes() == fresh.path.read_bytes()
+
+
 @pytest.mark.parametrize("change", ["settings", "stories"])
 def test_another_model_or_other_stories_are_trained_anew(trained, stories, tmp_path, change):
     home = trained.path.parent

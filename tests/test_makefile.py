@@ -10,7 +10,7 @@ from pn_lib.run.stages import REPOSITORY
 @pytest.fixture(scope="module")
 def commands() -> list[str]:
     """Of `make lab` in a fresh clone, none of them carried out."""
-    make = ["make", "--dry-run", "--always-make", "lab"]
+    make = ["make", "--dry-run", "--always-make", "--no-print-directory", "lab"]  # tests may run under make themselves
     return subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.splitlines()
 
 

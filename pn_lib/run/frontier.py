@@ -112,7 +112,9 @@ def train_packed(settings: FrontierModel, stories: Path, folder: Path) -> Traine
     def make() -> Tokenizer:
         return train_tokenizer(read_stories(stories / "train.parquet"), settings.vocab_size)
 
-    path, known = packed_once(settings, Encoded(make, stories, home / "tokens"), folder, _judge)
+    # A killed run may have left tokens of other stories
+    tokens = home / "tokens" / make_key([settings.vocab_size, _digests(stories)])[:12]
+    path, known = packed_once(settings, Encoded(make, stories, tokens), folder, _judge)
     shutil.rmtree(home / "tokens", ignore_errors=True)  # a packed model is small; its tokens are not
     return Trained(path, PackedModel(**known["model"]), PackedTiming(**known["timing"]))
 
@@ -127,9 +129,8 @@ def packed_once(
     test half. Errors are those of ``train_packed``.
     """
     home, teacher = folder / settings.name, Teacher(load_model(folder / settings.teacher)) if settings.teacher else None
-    read = {part: digest(encoded.stories / f"{part}.parquet") for part in ("train", "validation")}
-    parts = {"settings": asdict(settings), "stories": read, "code": code({__name__, judge.__module__})}
-    parts["teacher"] = None if teacher is None else teacher.key()
+    parts = {"settings": asdict(settings), "stories": _digests(encoded.stories), "text": str(encoded.text)}
+    parts |= {"code": code({__name__, judge.__module__}), "teacher": None if teacher is None else teacher.key()}
     key, path = make_key(parts | also), home / f"{settings.name}.safetensors"
     known = read_json(home / RESULT) if (home / RESULT).exists() and path.exists() else {}
     if known.get("key") != key:
@@ -141,6 +142,10 @@ def packed_once(
         for checkpoint in checkpoints(home):
             checkpoint.unlink()
     return path, known
+
+
+def _digests(stories: Path) -> dict[str, str]:
+    return {part: digest(stories / f"{part}.parquet") for part in ("train", "validation")}
 
 
 def _train(
