@@ -123,20 +123,25 @@ def test_the_committed_report_is_the_one_that_the_committed_results_give(run, ro
 
 
 def test_a_changed_result_changes_the_text(run, root):
+    """One number of each file; not every one must: of several speeds the text names the highest."""
     before, used = text_of(root, run)
-    first = {}
-    for file, key in used:
-        first.setdefault(file, key)
-    assert len(first) > 15
-    for file, key in first.items():
+    numbers = {}
+    for (file, _), value in used.items():
+        numbers.setdefault(file, []).append(value)
+    assert len(numbers) > 15
+    for file, values in numbers.items():
         path = root / file
         whole = path.read_text(encoding="utf-8")
-        value = used[file, key]
-        # the number as it stands in the file, changed wherever it stands, so that files do not contradict themselves
-        changed = re.sub(rf"(?<![\w.]){re.escape(repr(value))}(?![\w.])", repr(value + 3 + abs(value) // 9), whole)
-        assert changed != whole, (file, key)
-        path.write_text(changed, encoding="utf-8")
-        assert text_of(root, run)[0] != before, (file, key)
+
+        def changes(value, path=path, whole=whole):
+            # as it stands in the file, changed wherever it stands, so that files do not contradict themselves
+            number = rf"(?<![\w.]){re.escape(repr(value))}(?![\w.])"
+            changed = re.sub(number, repr(value + 3 + abs(value) // 9), whole)
+            assert changed != whole, (path, value)
+            path.write_text(changed, encoding="utf-8")
+            return text_of(root, run)[0] != before
+
+        assert any(changes(value) for value in values), file
         path.write_text(whole, encoding="utf-8")
 
 
