@@ -19,6 +19,7 @@ LARGER = {
     "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
     "06_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
 }
+LONGER = {"03_transformer_construction": 10, "04_transformer_training": 9}  # whole classes by hand, plots in calls
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
 
 
@@ -75,7 +76,7 @@ class TestNotebook:
         lines = sorted(len(c.source.splitlines()) for c in code)
         cells, size = LARGER.get(stage.name, (120, 400_000))
         assert 40 <= len(cells_read) <= cells
-        assert lines[len(lines) // 2] <= 10, "code cells should be short: one idea a cell"
+        assert lines[len(lines) // 2] <= LONGER.get(stage.name, 8), "code cells should be short: one idea a cell"
         assert sum(n > 25 for n in lines) <= 2
         assert stage.path.stat().st_size < size
 

@@ -122,8 +122,10 @@ def test_the_committed_report_is_the_one_that_the_committed_results_give(run, ro
     assert sorted(re.findall(r'id="((?:fig|tbl)-[\w-]+)"', html)) == sorted(placed)
 
 
+HIGHEST_ALONE = "timings/frontier.json"  # of its speeds the text names the highest, whichever that is
+
+
 def test_a_changed_result_changes_the_text(run, root):
-    """One number of each file; not every one must: of several speeds the text names the highest."""
     before, used = text_of(root, run)
     numbers = {}
     for (file, _), value in used.items():
@@ -141,7 +143,8 @@ def test_a_changed_result_changes_the_text(run, root):
             path.write_text(changed, encoding="utf-8")
             return text_of(root, run)[0] != before
 
-        assert any(changes(value) for value in values), file
+        tried = values if file.endswith(HIGHEST_ALONE) else values[:1]
+        assert any(changes(value) for value in tried), file
         path.write_text(whole, encoding="utf-8")
 
 
