@@ -17,7 +17,7 @@ SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {
     "04_transformer_training": (113, 500_000),  # the loop, a recipe found by measuring, and an appendix
     "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
-    "06_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
+    "07_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
 }
 LONGER = {"03_transformer_construction": 10, "04_transformer_training": 9}  # whole classes by hand, plots in calls
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
