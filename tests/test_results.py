@@ -74,7 +74,7 @@ def test_there_is_a_model_for_every_file_that_a_notebook_declares():
         (DataResult, '"kept": 10300', '"kept": "many"', r"'cleaning\.kept': .*integer, got 'many'; .*01_data"),
         (DataResult, '"kept": 10300', '"kept": true', r"'cleaning\.kept': .*integer"),
         (DataResult, '"mean_words": 163.3296', '"mean_words": NaN', r"'splits\.train\.mean_words': .*finite"),
-        (DecodingStep, ",64,", ",sixty,", r"decoding\.csv .*'\[0\]\.context': .*got 'sixty'; .*08_mixer"),
+        (DecodingStep, ",64,", ",sixty,", r"decoding\.csv .*'\[0\]\.context': .*got 'sixty'; .*10_mixer"),
         (DecodingStep, ",state_bytes", ",bytes", r"decoding\.csv .*no '\[0\]\.state_bytes'"),
         (DecodingStep, ",49152\n", ",49152,5\n", r"decoding\.csv is damaged"),
     ],
