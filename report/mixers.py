@@ -10,6 +10,7 @@ def mixers(found: Traced, timings: Traced, timed: Traced) -> dict[str, object]:
     """The first architecture, with which the others are compared; all of them; verdicts; what decoding costs."""
     small = found.sizes[0]
     names = [row.architecture for row in small.models]
+    costs = decoding(timed, names)
     return {
         "first": names[0],
         "rivals": names[1:],
@@ -20,7 +21,8 @@ def mixers(found: Traced, timings: Traced, timed: Traced) -> dict[str, object]:
         "shared_rate": shared_rate(small.models),
         "edge": sorted({row.architecture for size in found.sizes for row in size.models if not row.inside}),
         "beyond": beyond(found.beyond, names),
-        "decoding": decoding(timed, names),
+        "decoding": costs,
+        "quickest": min(names[1:], key=lambda who: costs["rows"][who]["ratio"]),  # at the longest context
     }
 
 

@@ -41,7 +41,7 @@ import sources  # noqa: E402
 from context import build_context  # noqa: E402
 
 NAME = "quick-pocket"
-SECTIONS = [path.read_text(encoding="utf-8") for path in sorted((REPORT / "sections").glob("*.md"))]
+SECTIONS = [path.read_text(encoding="utf-8") for path in sorted((REPORT / "sections").rglob("*.md"))]
 FIGURES = re.findall(r'\bfigure\("(\w+)"', "\n".join(SECTIONS))
 STORY = 'One day Mia had a red kite.\n\nThe wind took it. "Oh no!" said Mia. Tom came with a ladder. They were glad.'
 

@@ -151,7 +151,7 @@ def test_a_changed_result_changes_the_text(run, root):
 def test_the_template_says_no_number_that_a_run_could_make():
     environment = Environment(comment_start_string="<#", comment_end_string="#>", extensions=["jinja2.ext.do"])
     said = set()
-    for path in [REPORT / "report.md", *(REPORT / "sections").glob("*.md")]:
+    for path in [REPORT / "report.md", *(REPORT / "sections").rglob("*.md")]:
         for node in environment.parse(path.read_text(encoding="utf-8")).find_all((nodes.TemplateData, nodes.Const)):
             text = node.data if isinstance(node, nodes.TemplateData) else node.value
             if isinstance(text, str):
