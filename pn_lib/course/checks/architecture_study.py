@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pn_lib.course.checks import expect, expect_equal, number, run_check
+from pn_lib.course.checks import expect, expect_equal, hints, number, run_check
 
 
 def _refuses(answer: Callable, given: Sequence, case: str, why: str) -> None:
@@ -19,6 +19,11 @@ def _refuses(answer: Callable, given: Sequence, case: str, why: str) -> None:
     expect(False, f"{case}: you returned {got!r}, but {why} Raise a ValueError.")
 
 
+@hints(
+    "Go through seeds, not through values: the two dictionaries may be in different orders. Which seeds do both have?",
+    "The keys of a dictionary can be intersected like sets. If nothing is left, raise the ValueError; otherwise "
+    "subtract seed by seed, variant minus baseline, and average.",
+)
 def paired_difference(answer: Callable) -> bool:
     """The mean difference over shared seeds."""
     return run_check("6.1", answer, _direction, _pairs_by_seed, _only_shared_seeds, _no_shared_seed)
@@ -74,6 +79,11 @@ def _no_shared_seed(answer: Callable) -> None:
     expect(False, f"Seeds 0 and 1 are no pair, but you returned {got!r}; raise a ValueError.")
 
 
+@hints(
+    "Write down how many parameters both have, with a letter for the unknown width. What cancels?",
+    "At most as many means 6 D x + 2 D ≤ 3 D F, where x is the width and F the `d_ff`. Divide by D, solve for x, "
+    "and round *down*: Python's // does that without floats.",
+)
 def mixture_width(answer: Callable) -> bool:
     """The width at which a mixture of two has as many parameters."""
     return run_check("6.2", answer, _room_for_the_router, _largest_that_fits)
@@ -102,6 +112,13 @@ def _mixture(d_model: int, width: int) -> int:
     return 2 * 3 * d_model * width + 2 * d_model
 
 
+@hints(
+    "itertools.product can list all choices of n signs. Which of the means are as far from zero as the observed "
+    "one, on either side?",
+    "For each choice of signs, sum sign times difference and take the absolute value; sums serve as well as "
+    "means, since n is always the same. Count those that are at least the observed one's, and divide by 2^n. "
+    "Floats: sums that should be equal may differ in the last digit, so allow for a tiny difference.",
+)
 def sign_flip_p(answer: Callable) -> bool:
     """The exact p-value of paired differences, over all choices of signs."""
     return run_check(
@@ -167,6 +184,12 @@ def _nothing_to_test(answer: Callable) -> None:
     _refuses(answer, ([],), "an empty list", "without differences there is nothing to test.")
 
 
+@hints(
+    "The answer must come in the order given. So sort the *places* by their p-values, and leave the list alone.",
+    "Begin with False everywhere. Go through the places from the smallest p-value to the largest, with a rank "
+    "that counts from 0. The limit at each is the level over (k − rank). Write True while the p-value is within "
+    "it, and stop for good at the first that is not.",
+)
 def holm(answer: Callable) -> bool:
     """Holm's step-down correction."""
     return run_check(
@@ -231,6 +254,16 @@ SIZES = [1e3, 1e4, 1e5, 1e6]
 LOSSES = [0.5 + 40 / size**0.4 for size in SIZES]
 
 
+@hints(
+    "For a *given* exponent the law is linear in floor and coefficient, so least squares finds both at once. What "
+    "must each equation be divided by for its error to be relative? And what if the best floor comes out "
+    "negative?",
+    "For each exponent, two columns: ones, and the sizes to the power −α; divide both by the losses, so that the "
+    "target is 1 everywhere, and call np.linalg.lstsq. If a number comes out negative, the best allowed one has a "
+    "zero: so also fit each column alone, and keep the allowed fit of least squared error. Divide the sizes by "
+    "the first one before you take powers (the columns are then of similar size), and undo that in the "
+    "coefficient.",
+)
 def fit_power_law(answer: Callable) -> bool:
     """A power law with a floor, fitted by relative least squares."""
     return run_check("6.5", answer, _known_law, _floor_is_not_negative, _relative_errors, _three_sizes)
