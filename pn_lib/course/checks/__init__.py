@@ -36,8 +36,8 @@ def run_check(exercise: str, answer: Callable, *cases: Callable[[Callable], None
         for case in cases:
             case(_returning(answer))
     except NotImplementedError:
-        ask = f"checks.{getattr(answer, '__name__', 'NAME')}.hint"
-        print(f"Exercise {exercise}: not attempted yet. If you are stuck, {ask}(1) nudges and {ask}(2) nearly tells.")
+        name = getattr(answer, "__name__", "NAME")
+        print(f"Exercise {exercise}: not attempted yet. Stuck? checks.{name}.hint(1) nudges, hint(2) nearly tells.")
     except Wrong as wrong:
         print(f"Exercise {exercise}: not yet. {wrong}")
     except Exception as error:  # whatever a learner's code can raise
