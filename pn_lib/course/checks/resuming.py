@@ -22,14 +22,14 @@ from pn_lib.course.checks import Wrong, expect, hints, run_check
     "number.",
 )
 def train_resumably(answer: Callable) -> bool:
-    """Exercise 4.5: a training loop that survives a kill at any moment."""
+    """Exercise 4.6: a training loop that survives a kill at any moment."""
     with tempfile.TemporaryDirectory() as folder:
 
         def in_folder(case: Callable, number: int) -> Callable:
             return lambda answer: case(answer, Path(folder) / f"{number}.pt")
 
         cases = (_undisturbed, _killed_between, _killed_while_saving, _finished)
-        return run_check("4.5", answer, *(in_folder(case, number) for number, case in enumerate(cases)))
+        return run_check("4.6", answer, *(in_folder(case, number) for number, case in enumerate(cases)))
 
 
 STEPS = 6

@@ -1,4 +1,6 @@
-"""Checks for the exercises of notebook 04; the check of its project, 4.5, is in ``resuming``."""
+"""Checks for the exercises of notebook 04; those of 4.5 and of its project, 4.6, are in ``accumulating`` and
+``resuming``.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,9 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pn_lib.course.checks import expect, expect_equal, hints, number, run_check
+from pn_lib.course.checks.accumulating import accumulate_gradients
 from pn_lib.course.checks.resuming import train_resumably
 
-__all__ = ["clip_gradients", "next_token_loss", "train_resumably", "training_hours", "warmup_stable_decay"]
+__all__ = [
+    "accumulate_gradients", "clip_gradients", "next_token_loss", "train_resumably", "training_hours",
+    "warmup_stable_decay",
+]  # fmt: skip
 
 
 @hints(
