@@ -1,4 +1,4 @@
-"""Check of exercise 7.6, a project: the scan without selection, as one convolution by Fourier transforms."""
+"""Check of exercise 9.6, a project: the scan without selection, as one convolution by Fourier transforms."""
 
 import math
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from pn_lib.models.scan import selective_scan
 
 
 @hints(
-    "Substitute the recurrence into itself, as in section 7.4. Which weight does the input j steps back have in "
+    "Substitute the recurrence into itself, as in section 9.4. Which weight does the input j steps back have in "
     "y_t? It is a sum over the N numbers of the state.",
     "The filter of channel e at j steps back is Δ_e times the sum over n of C_n B_n e^(j Δ_e A_en). Move time to "
     "the last axis of x. Transform both with room for 2T numbers (rfft and irfft take that length), multiply, "
     "transform back, keep the first T, move time back, and add D times x.",
 )
 def fixed_scan(answer: Callable) -> bool:
-    """Exercise 7.6: the scan without selection, as one convolution by Fourier transforms."""
-    return run_check("7.6", answer, _impulse, _fixed_like_selective, _gradients_flow, _no_loop)
+    """Exercise 9.6: the scan without selection, as one convolution by Fourier transforms."""
+    return run_check("9.6", answer, _impulse, _fixed_like_selective, _gradients_flow, _no_loop)
 
 
 def _fixed_inputs(T: int) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Checks for the exercises of notebook 09: one function per exercise, with the learner's function's name."""
+"""Checks for the exercises of notebook 11: one function per exercise, with the learner's function's name."""
 
 from collections.abc import Callable
 
@@ -28,8 +28,8 @@ def _answered(answer: Callable, w: Tensor, *arguments: object, shape: tuple[int,
     "round, multiply by it again. A row of zeros may have any scale but 0.",
 )
 def round_row(answer: Callable) -> bool:
-    """Exercise 9.1: a row on a symmetric grid of a number of bits."""
-    return run_check("9.1", answer, _three_bits, _many_bits, _zeros)
+    """Exercise 11.1: a row on a symmetric grid of a number of bits."""
+    return run_check("11.1", answer, _three_bits, _many_bits, _zeros)
 
 
 def _three_bits(answer: Callable) -> None:
@@ -75,8 +75,8 @@ def _zeros(answer: Callable) -> None:
     "other.",
 )
 def row_errors(answer: Callable) -> bool:
-    """Exercise 9.2: the relative error of each output's row with a scale of its own."""
-    return run_check("9.2", answer, _small_row, _outlier_row, _any_matrix)
+    """Exercise 11.2: the relative error of each output's row with a scale of its own."""
+    return run_check("11.2", answer, _small_row, _outlier_row, _any_matrix)
 
 
 def _rounded(W: Tensor, scale: Tensor) -> Tensor:
@@ -123,8 +123,8 @@ def _any_matrix(answer: Callable) -> None:
     "rounded one elsewhere.",
 )
 def keep_outliers(answer: Callable) -> bool:
-    """Exercise 9.3: a row with its largest weights kept exactly."""
-    return run_check("9.3", answer, _one_outlier, _negative_outlier, _any_number)
+    """Exercise 11.3: a row with its largest weights kept exactly."""
+    return run_check("11.3", answer, _one_outlier, _negative_outlier, _any_number)
 
 
 def _one_outlier(answer: Callable) -> None:
@@ -157,15 +157,15 @@ def _any_number(answer: Callable) -> None:
 
 
 @hints(
-    "The straight-through trick of section 9.6 lends a rounded value the gradient of something else. Of what, if "
+    "The straight-through trick of section 11.6 lends a rounded value the gradient of something else. Of what, if "
     "there should be none beyond the grid?",
     "clamp passes gradients inside its limits and stops them outside. So clamp w to ±n·s first. To the clamped "
     "weight add its rounding *error*, detached: then the value is the rounded one, and the gradient is that of "
     "clamp.",
 )
 def fake_round(answer: Callable) -> bool:
-    """Exercise 9.4: rounding with a straight-through gradient inside the grid."""
-    return run_check("9.4", answer, _values, _gradients, _chain)
+    """Exercise 11.4: rounding with a straight-through gradient inside the grid."""
+    return run_check("11.4", answer, _values, _gradients, _chain)
 
 
 def _values(answer: Callable) -> None:
@@ -213,8 +213,8 @@ def _chain(answer: Callable) -> None:
     "fits.",
 )
 def allocate(answer: Callable) -> bool:
-    """Exercise 9.5: the precision of each part, within a budget of bytes."""
-    return run_check("9.5", answer, _two_parts, _no_room, _greedy_fails, _forty_parts)
+    """Exercise 11.5: the precision of each part, within a budget of bytes."""
+    return run_check("11.5", answer, _two_parts, _no_room, _greedy_fails, _forty_parts)
 
 
 def _rise(answer: Callable, parts: Parts, budget: int, case: str) -> float:

@@ -1,6 +1,6 @@
-"""Checks for the exercises of notebook 07: one function per exercise, with the learner's function's name.
+"""Checks for the exercises of notebook 09: one function per exercise, with the learner's function's name.
 
-That of its project, 7.6, is in ``fourier_scan``.
+That of its project, 9.6, is in ``fourier_scan``.
 """
 
 import math
@@ -30,8 +30,8 @@ def _two(value: object, what: str) -> tuple:
     "e^(−n Δ |A|) = 1/2. Take the logarithm on both sides and solve for n; the signs cancel.",
 )
 def half_life(answer: Callable) -> bool:
-    """Exercise 7.1: the half-life of a state number, in tokens."""
-    return run_check("7.1", answer, _half_life_of_a_unit, _half_life_halves)
+    """Exercise 9.1: the half-life of a state number, in tokens."""
+    return run_check("9.1", answer, _half_life_of_a_unit, _half_life_halves)
 
 
 def _half_life_of_a_unit(answer: Callable) -> None:
@@ -64,8 +64,8 @@ def _half_life_halves(answer: Callable) -> None:
     "you both; turn it into floats.",
 )
 def counting_gates(answer: Callable) -> bool:
-    """Exercise 7.2: gates of a recurrence that counts the tokens since the last separator."""
-    return run_check("7.2", answer, _counts_from_a_separator, _counts_any_stream)
+    """Exercise 9.2: gates of a recurrence that counts the tokens since the last separator."""
+    return run_check("9.2", answer, _counts_from_a_separator, _counts_any_stream)
 
 
 def _count(answer: Callable, ids: list[int], separator: int) -> list[float]:
@@ -123,8 +123,8 @@ def _counts_any_stream(answer: Callable) -> None:
     "and what remains is the new window, even if T is 1.",
 )
 def convolve_piece(answer: Callable) -> bool:
-    """Exercise 7.3: the causal convolution of the next T inputs, and the window for the next call."""
-    return run_check("7.3", answer, _piece_in_the_middle, _window_moves, _short_piece, _pieces_equal_the_whole)
+    """Exercise 9.3: the causal convolution of the next T inputs, and the window for the next call."""
+    return run_check("9.3", answer, _piece_in_the_middle, _window_moves, _short_piece, _pieces_equal_the_whole)
 
 
 def _example() -> tuple[Tensor, Tensor, Tensor]:
@@ -224,8 +224,8 @@ def _pieces_equal_the_whole(answer: Callable) -> None:
     "is h_{t−1} G_t, where the state before the first token is 0.",
 )
 def recurrence_gradients(answer: Callable) -> bool:
-    """Exercise 7.4: the gradients of h_t = a_t h_{t-1} + b_t, against autograd."""
-    return run_check("7.4", answer, _gradients_of_two_steps, _gradients_like_autograd)
+    """Exercise 9.4: the gradients of h_t = a_t h_{t-1} + b_t, against autograd."""
+    return run_check("9.4", answer, _gradients_of_two_steps, _gradients_like_autograd)
 
 
 def _states(a: Tensor, b: Tensor) -> Tensor:
@@ -295,8 +295,8 @@ def _gradients_like_autograd(answer: Callable) -> None:
     "does no harm.",
 )
 def decay_mask(answer: Callable) -> bool:
-    """Exercise 7.5: what is left of each token at each later one, from the shares kept."""
-    return run_check("7.5", answer, _mask_of_three, _mask_with_a_zero, _mask_like_the_library)
+    """Exercise 9.5: what is left of each token at each later one, from the shares kept."""
+    return run_check("9.5", answer, _mask_of_three, _mask_with_a_zero, _mask_like_the_library)
 
 
 def _mask_of_three(answer: Callable) -> None:
