@@ -11,9 +11,23 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Rectangle
 
 from pn_lib.course.drawings import sliding
-from pn_lib.course.drawings.attending import draw_attention, draw_cache, draw_heads, draw_mask
+from pn_lib.course.drawings.attending import (
+    draw_attention,
+    draw_cache,
+    draw_heads,
+    draw_mask,
+    draw_own_attention,
+    draw_weights,
+)
 from pn_lib.course.drawings.boxes import PALE, shade, spell
-from pn_lib.course.drawings.merging import draw_merge, draw_merges, draw_token_stream
+from pn_lib.course.drawings.merging import (
+    draw_merge,
+    draw_merges,
+    draw_round,
+    draw_stepper,
+    draw_token_stream,
+    spell_token,
+)
 from pn_lib.course.drawings.model import draw_residual_stream, draw_way
 from pn_lib.course.drawings.optimizing import draw_plan, draw_steps
 from pn_lib.course.drawings.positions import draw_turning
@@ -24,8 +38,11 @@ from pn_lib.course.drawings.scanning import PIPE, draw_recomputation, draw_scan_
 from pn_lib.course.drawings.story_sets import draw_runs, draw_split
 from pn_lib.data.cleaning import split
 from pn_lib.data.stories import to_dataset
+from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.errors import InputError
+from pn_lib.evaluation.heads import attention_maps
 from pn_lib.models.scan import selective_scan
+from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run.plotting import COLOURS, draw_png
 from pn_lib.training.config import Phase, TrainingConfig
 
@@ -112,6 +129,14 @@ class TestAttention:
         with pytest.raises(InputError, match="4 channels cannot be divided among 3 heads"):
             draw_heads(torch.zeros(2, 4), heads=3)
 
+    def test_a_trained_heads_table_has_no_future_and_names_each_rows_largest_weight(self):
+        weights = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+        axes = axes_of(draw_weights(weights, ["a", "bb"], "layer 0, head 1"))
+        assert [row for row in rows_of(axes) if row[0] in ("a", "bb")][-2:] == [["a", "100"], ["bb", "75"]]
+        assert [to_rgb(box.get_facecolor()) for box in boxes_of(axes)] == [to_rgb(shade(w, 1)) for w in (1, 0.25, 0.75)]
+        with pytest.raises(InputError, match=r"the table of weights has the shape \(2, 2\)"):
+            draw_weights(weights, ["a"], "")
+
     def test_each_step_of_the_cache_computes_one_and_keeps_the_rest(self):
         axes = axes_of(draw_cache(["Once", "upon", "a", "time"], read=2))
         assert rows_of(axes)[1:] == [
@@ -176,6 +201,27 @@ class TestTokens:
         assert hatched_texts(axes) == ["at"]
         with pytest.raises(InputError, match="1 merges make 2 rows, and there are 1 rounds"):
             draw_merges([[CAT]], [AT])
+
+    def test_a_round_shows_the_text_its_pair_and_how_far_the_curve_has_fallen(self):
+        rounds, merges = [[CAT, ON], [(b" ", b"c", b"at"), ON], [(b" ", b"c", b"at"), (b"on",)]], [AT, ON]
+        figure = draw_round(rounds, merges, 1, shown=1)
+        text, curve = figure.axes
+        assert rows_of(text) == [["merge 1: a·t, 1 × in the whole text"], ["_", "c", "at"]]
+        assert hatched_texts(text) == ["at"]
+        whole, now, dot = (line.get_ydata().tolist() for line in curve.lines)
+        assert (whole, now, dot) == ([3.0, 2.5, 2.0], [3.0, 2.5], [2.5])  # tokens per word, of both words
+        assert rows_of(draw_round(rounds, merges, 0, shown=2).axes[0])[0] == ["bytes, no merge yet"]
+        with pytest.raises(InputError, match="2 merges make 3 rows"):
+            draw_round(rounds[:2], merges, 0, shown=1)
+
+    def test_the_words_of_a_round_stay_on_their_lines(self):
+        rounds = [[CAT] * 30, [(b" ", b"c", b"at")] * 30]
+        before, after = (draw_round(rounds, [AT], n, shown=24) for n in (0, 1))
+        assert before.get_figheight() == after.get_figheight()
+        assert [len(row) // 4 for row in rows_of(before.axes[0])[1:]] == [
+            len(row) // 3 for row in rows_of(after.axes[0])[1:]
+        ]
+        assert max(box.get_x() + box.get_width() for box in boxes_of(before.axes[0])) <= 28.4
 
     def test_stories_begin_at_their_separators(self):
         tokens = [b"<|endoftext|>", b"The", b" fox", b"<|endoftext|>", b"Ben", b"<|endoftext|>"]
@@ -357,25 +403,74 @@ class TestRounding:
                 draw_bytes([(q, n, per_byte)])
 
 
-class TestSliding:
+class TestLive:
     @staticmethod
     def drawing(dt: float) -> Figure:
+        if dt > 4:
+            raise InputError("a step of <5> is too large")
         return draw_state(["a"], [1.0], [dt], [-1.0], [[1.0]], [[1.0]])
 
-    def test_moving_the_slider_redraws_the_picture(self):
-        moved = sliding.Sliding(self.drawing, "Δ", 2.0)
-        first = moved.image.value
-        assert first == draw_png(self.drawing(2.0))
-        moved.slider.value = 0.1
-        assert moved.image.value == draw_png(self.drawing(moved.slider.value)) != first
-
-    @pytest.mark.parametrize("watched", [False, True])
-    def test_the_slider_is_there_only_where_somebody_can_move_it(self, watched, monkeypatch):
+    @pytest.fixture
+    def shown(self, monkeypatch) -> list:
+        """What a notebook would show where somebody can move it."""
         shown = []
         monkeypatch.setattr(sliding, "display", shown.append)
         monkeypatch.delenv("PN_PROGRESS", raising=False)
         monkeypatch.delenv("CI", raising=False)
-        if not watched:
-            monkeypatch.setenv("CI", "true")
+        return shown
+
+    def test_moving_the_slider_redraws_the_picture(self, shown):
         sliding.draw_sliding(self.drawing, "Δ", 2.0)
-        assert [isinstance(each, Figure) for each in shown] == [not watched]
+        [slider], message, image = parts_of(shown)
+        first = image.value
+        assert first == draw_png(self.drawing(2.0))
+        slider.value = 0.1
+        assert image.value == draw_png(self.drawing(slider.value)) != first
+        slider.value = 5.0
+        assert message.value == "a step of &lt;5&gt; is too large" and image.value != first
+        slider.value = 2.0
+        assert not message.value and image.value == first
+
+    @pytest.mark.parametrize("who", ["CI", "PN_PROGRESS"])
+    def test_where_nobody_watches_the_drawing_stands_still(self, who, shown, monkeypatch):
+        monkeypatch.setenv(who, "true")
+        sliding.draw_sliding(self.drawing, "Δ", 2.0)
+        assert [type(each) for each in shown] == [Figure]
+
+    def test_the_button_takes_the_next_merge_until_there_is_none(self, shown):
+        rounds, merges = [[CAT, CAT], [(b" ", b"c", b"at")] * 2, [(b" c", b"at")] * 2], [AT, (b" ", b"c")]
+        draw_stepper(rounds, merges, n=0)
+        [slider, button], _, image = parts_of(shown)
+        pictures = [image.value]
+        for _ in range(3):
+            button.click()
+            pictures.append(image.value)
+        assert slider.value == 2 and len(set(pictures)) == 3
+        assert pictures[1] == draw_png(draw_round(rounds, merges, 1, 24))
+
+    def test_another_sentence_layer_or_head_is_another_table(self, shown):
+        tokenizer = train_tokenizer(["the cat saw the dog"] * 3, 270)
+        torch.manual_seed(0)
+        model = Transformer(TransformerConfig(tokenizer.vocab_size, context=40, d_model=8, n_layers=2, n_heads=2))
+        draw_own_attention(model, tokenizer, "the cat", layer=1)
+        [text, layer, head], message, image = parts_of(shown)
+        assert (layer.value, head.value) == (1, 0)
+        pictures = [image.value]
+        for control, value in ((text, "the dog"), (layer, 0), (head, 1)):
+            control.value = value
+            pictures.append(image.value)
+        assert len(set(pictures)) == 4
+        weights = attention_maps(model, [tokenizer.separator_id, *tokenizer.encode("the dog")])[0, 1]
+        tokens = ["■", *(spell_token(tokenizer.token_bytes(i)) for i in tokenizer.encode("the dog"))]
+        assert pictures[-1] == draw_png(draw_weights(weights, tokens, "layer 0, head 1"))
+        text.value = " "
+        assert "this sentence has 0 tokens" in message.value
+        text.value = "the cat saw " * 30
+        assert "type 1 to 23" in message.value and image.value == pictures[-1]
+
+
+def parts_of(shown: list) -> tuple:
+    """The controls, the message, and the picture of the one box that was shown."""
+    [box] = shown
+    controls, message, image = box.children
+    return controls.children, message, image

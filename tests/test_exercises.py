@@ -7,8 +7,10 @@ from types import ModuleType
 
 import nbformat
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from pn_lib.course.checks import mamba_construction, run_check
 from pn_lib.course.exercises import UNSOLVED, Exercise, ExerciseSheet, load_sheet, load_sheets
 from pn_lib.errors import InputError
 
@@ -35,6 +37,12 @@ def attempt(sheet: ExerciseSheet, exercise: Exercise, code: str) -> bool:
     return getattr(checks_of(sheet), exercise.name)(names[exercise.name])
 
 
+def passages(text: str, length: int = 20) -> set[str]:
+    """All rows of so many signs in a text, white space and backticks aside."""
+    signs = "".join(text.split()).replace("`", "")
+    return {signs[i : i + length] for i in range(len(signs) - length + 1)}
+
+
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.notebook)
 def test_a_notebook_has_four_exercises_or_more_from_minutes_to_a_project(sheet):
     assert len(sheet.exercises) >= 4
@@ -49,7 +57,9 @@ def test_a_notebook_has_four_exercises_or_more_from_minutes_to_a_project(sheet):
 class TestExercise:
     def test_its_stub_is_not_attempted_yet(self, sheet, exercise, capsys):
         assert attempt(sheet, exercise, exercise.stub) is False
-        assert capsys.readouterr().out == f"Exercise {exercise.number}: not attempted yet.\n"
+        verdict = capsys.readouterr().out
+        assert verdict.startswith(f"Exercise {exercise.number}: not attempted yet.") and verdict.count("\n") == 1
+        assert f"checks.{exercise.name}.hint(1)" in verdict
 
     def test_its_solution_passes(self, sheet, exercise, capsys):
         assert attempt(sheet, exercise, exercise.solution) is True
@@ -59,6 +69,16 @@ class TestExercise:
         assert getattr(checks_of(sheet), exercise.name)(lambda *args, **kwargs: None) is False
         verdict = capsys.readouterr().out
         assert "not yet" in verdict and "raised" not in verdict
+
+    def test_it_has_two_hints_and_neither_holds_the_solution(self, sheet, exercise, capsys):
+        check = getattr(checks_of(sheet), exercise.name)
+        check.hint(1)
+        check.hint(2)
+        nudge, tell = capsys.readouterr().out.splitlines()
+        assert nudge.startswith("Hint 1 of 2: ") and tell.startswith("Hint 2 of 2: ")
+        assert len(set(check.hints)) == 2 and min(map(len, check.hints)) > 40
+        code = exercise.solution.removeprefix(exercise.given)
+        assert not [hint for hint in check.hints if passages(hint) & passages(code) - passages(exercise.task)]
 
     def test_at_least_three_typical_mistakes_are_known(self, sheet, exercise):
         check = getattr(checks_of(sheet), exercise.name)
@@ -83,6 +103,42 @@ class TestExercise:
 def test_a_typical_mistake_gets_its_own_message(check, answer, message, capsys):
     assert check(answer) is False
     assert message in capsys.readouterr().out
+
+
+DIVIDING = """def half_life(dt, A):
+    rate = dt * abs(A)
+    return halved(rate)
+
+
+def halved(rate):
+    return 1 / (rate - rate)
+"""
+
+
+def test_an_error_names_the_line_of_the_learners_cell(tmp_path, capsys):
+    cell = tmp_path / "cell.py"
+    cell.write_text(DIVIDING)
+    names: dict = {}
+    exec(compile(DIVIDING, cell, "exec"), names)
+    for answer in (names["half_life"], torch.no_grad()(names["half_life"])):
+        assert mamba_construction.half_life(answer) is False
+        assert "Your code raised ZeroDivisionError in line 7, `return 1 / (rate - rate)`: " in capsys.readouterr().out
+    assert mamba_construction.half_life(lambda dt, A: A.upper()) is False
+    assert "in line " in capsys.readouterr().out
+
+
+def test_an_answer_that_breaks_the_check_is_not_called_an_error_of_the_code(capsys):
+    def check_of_a_list(answer):
+        answer(1).append(2)
+
+    assert run_check("1.1", eval("lambda x: x"), check_of_a_list) is False  # a cell of its own
+    verdict = capsys.readouterr().out
+    assert "What your function returned cannot be used, AttributeError: 'int'" in verdict and "raised" not in verdict
+
+
+def test_there_is_no_third_hint():
+    with pytest.raises(InputError, match=r"half_life has two hints, hint\(1\) and hint\(2\), so no hint\(3\)"):
+        mamba_construction.half_life.hint(3)
 
 
 @pytest.mark.parametrize(

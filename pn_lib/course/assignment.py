@@ -60,7 +60,9 @@ def source_notebook(sheet: ExerciseSheet) -> NotebookNode:
         _text(
             "title",
             f"# {sheet.title}: exercises\n\nFill in each function, run the cell below it, and read "
-            "what it says. A check answers at once and as often as you like. “This notebook” and the "
+            "what it says. A check answers at once and as often as you like; if you are stuck, "
+            f"`checks.{sheet.exercises[0].name}.hint(1)` nudges and `hint(2)` nearly tells. "
+            "“This notebook” and the "
             f"sections named below are those of the lesson, `{sheet.notebook}`.",
         ),
         _code("imports", sheet.imports, locked=True),

@@ -1,6 +1,8 @@
-"""Every notebook in JupyterLab, as a reader sees it: all cells run, figures and formulas appear, links lead on, and the
-playground answers."""
+"""Every notebook in JupyterLab, as a reader sees it: all cells run, figures and formulas appear, links lead on, and
+whatever can be pressed, moved, or typed into answers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -57,8 +59,10 @@ def test_it_runs_and_shows_all_it_has(path: Path, lab: Lab, browser: Browser):
     assert state["pictures"] == [True] * sum("image/png" in mimes for mimes in outputs)
     assert not state["broken"] and not state["unreadable"]
     assert bool(state["formulas"]) == _has_formulas(path)
-    if "show_playground(" in "".join(cell["source"] for cell in written):
-        _play(page)
+    source = "".join(cell["source"] for cell in written)
+    for call, use in LIVE.items():
+        if call in source:
+            use(page)
     _keep_pictures_of(page, path)
     page.evaluate("async () => await jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.close()
@@ -117,6 +121,43 @@ def _play(page: Page) -> None:
     page.get_by_role("button", name="Write on").click()
     _settle(page)
     assert box.input_value().startswith("One day") and len(box.input_value()) > len("One day")
+
+
+def _step(page: Page) -> None:
+    """Take the next merge."""
+    with _redrawn(page):
+        page.get_by_role("button", name="Next merge").click()
+
+
+def _slide(page: Page) -> None:
+    """Move the slider by a notch."""
+    with _redrawn(page):
+        page.locator(".jp-OutputArea-output .widget-slider .noUi-handle").press("ArrowRight")
+
+
+def _attend(page: Page) -> None:
+    """Type a sentence, then choose another layer and another head."""
+    with _redrawn(page):
+        text = page.locator(".jp-OutputArea-output .widget-text input")
+        text.fill("The cat saw the dog. The cat")
+        text.press("Enter")
+    for control in page.locator(".jp-OutputArea-output .widget-dropdown select").all():
+        with _redrawn(page):
+            others = set(control.locator("option").all_inner_texts()) - {control.locator("option:checked").inner_text()}
+            control.select_option(label=min(others))
+
+
+LIVE = {"show_playground(": _play, "draw_stepper(": _step, "draw_sliding(": _slide, "draw_own_attention(": _attend}
+
+
+@contextmanager
+def _redrawn(page: Page) -> Iterator[None]:
+    """What happens inside must change the picture of the notebook's live drawing."""
+    image = page.locator(".jp-OutputArea-output img.widget-image")
+    before = image.get_attribute("src")
+    yield
+    expect(image).not_to_have_attribute("src", before, timeout=20_000)
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth > 300)")
 
 
 def _differs(place: Locator, before: str) -> None:

@@ -128,6 +128,28 @@ def returns_all_steps(model, optimizer, batch_at, steps, path):
     return steps
 
 
+def accumulating(share, clear="once", each=True, rows=None, returned=lambda loss: loss):
+    """Add up what ``share`` makes of a piece's losses and of the batch's targets."""
+
+    def answer(model, ids, targets, piece):
+        model.zero_grad() if clear == "once" else None
+        total = torch.tensor(0.0)
+        for some, wanted in zip(ids.split(rows or piece), targets.split(rows or piece), strict=True):
+            model.zero_grad() if clear == "each" else None
+            losses = F.cross_entropy(model(some).flatten(0, 1), wanted.flatten(), reduction="none")
+            part = share(losses, wanted, targets, len(ids) / piece)
+            part.backward() if each else None
+            total = total + (part.detach() if each else part)
+        total.backward() if not each else None
+        return returned(total.item())
+
+    return answer
+
+
+def counted(losses, wanted, targets, pieces):
+    return losses.sum() / (targets != -100).sum()
+
+
 MISTAKES = [
     (checks.training_hours, hours(flops=2), "the forward pass alone"),
     (checks.training_hours, hours(share=lambda u: 1), "the machine's peak"),
@@ -171,6 +193,20 @@ MISTAKES = [
     (checks.clip_gradients, lambda g, m: None, "returned None"),
     (checks.clip_gradients, lambda g, m: torch.cat([x.flatten() for x in g]), "Return a list of tensors"),
     (checks.clip_gradients, concatenated, "An empty list raised"),
+    (checks.accumulate_gradients, accumulating(lambda x, w, t, n: x[w.flatten() != -100].mean()), "add the means"),
+    (checks.accumulate_gradients, accumulating(lambda x, w, t, n: x.mean() / math.ceil(n)), "average the means"),
+    (checks.accumulate_gradients, accumulating(lambda x, w, t, n: x.sum()), "never divide by their number"),
+    (checks.accumulate_gradients, accumulating(lambda x, w, t, n: x.sum() / t.numel()), "padding and do not count"),
+    (checks.accumulate_gradients, accumulating(counted, clear="each"), "only the last piece is left"),
+    (checks.accumulate_gradients, accumulating(counted, clear=""), "earlier batch is still in the sum"),
+    (checks.accumulate_gradients, accumulating(counted, each=False), "left no gradient yet"),
+    (checks.accumulate_gradients, accumulating(counted, rows=5), "you read 5 rows at once"),
+    (checks.accumulate_gradients, accumulating(counted, returned=lambda loss: 2 * loss), "the loss returned"),
+    (
+        checks.accumulate_gradients,
+        accumulating(lambda x, w, t, n: x[w.flatten() != -100].mean() * (w != -100).sum() / (t != -100).sum()),
+        "0/0, NaN",
+    ),
     (checks.train_resumably, resuming(memory=False), "an optimizer without memory"),
     (checks.train_resumably, resuming(weights=False), "with the new model's weights"),
     (checks.train_resumably, resuming(later=-1), "made update 2 twice"),

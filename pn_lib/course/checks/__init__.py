@@ -1,17 +1,24 @@
 """What an exercise cell calls: it answers at once, offline, says which case failed, and gives a hint, not the solution.
 
+Whoever is stuck can ask before failing: ``checks.NAME.hint(1)`` nudges, and ``checks.NAME.hint(2)`` nearly tells.
 Each notebook has one module (``pn_lib.course.checks.tokenizer_training`` for notebook 02); this one holds what they
 share.
 """
 
+import inspect
+import linecache
+import traceback
 from collections.abc import Callable, Sequence
 from functools import wraps
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from pn_lib.errors import InputError
 
 
 class Wrong(Exception):
@@ -22,21 +29,56 @@ def run_check(exercise: str, answer: Callable, *cases: Callable[[Callable], None
     """Try ``answer`` on each case, print the verdict, and return whether all passed.
 
     A stub (it raises NotImplementedError) is "not attempted yet", so that a notebook with open exercises runs through.
-    An error inside the learner's code is part of the verdict, not of the notebook. No exercise asks for None.
+    An error inside the learner's code is part of the verdict, not of the notebook, and names the line that raised it.
+    No exercise asks for None.
     """
     try:
         for case in cases:
             case(_returning(answer))
     except NotImplementedError:
-        print(f"Exercise {exercise}: not attempted yet.")
+        name = getattr(answer, "__name__", "NAME")
+        print(f"Exercise {exercise}: not attempted yet. Stuck? checks.{name}.hint(1) nudges, hint(2) nearly tells.")
     except Wrong as wrong:
         print(f"Exercise {exercise}: not yet. {wrong}")
     except Exception as error:  # whatever a learner's code can raise
-        print(f"Exercise {exercise}: not yet. Your code raised {type(error).__name__}: {error}")
+        where = _line_of(answer, error.__traceback__)
+        whose = (
+            f"Your code raised {type(error).__name__} in {where}"
+            if where
+            else (f"What your function returned cannot be used, {type(error).__name__}")
+        )
+        print(f"Exercise {exercise}: not yet. {whose}: {error}")
     else:
         print(f"Exercise {exercise}: correct.")
         return True
     return False
+
+
+def hints(nudge: str, tell: str) -> Callable[[Callable], Callable]:
+    """Give a check its two hints: ``check.hint(1)`` prints what to think of, ``check.hint(2)`` the way in words."""
+
+    def give(check: Callable) -> Callable:
+        check.hints = (nudge, tell)
+        check.hint = lambda level=1: _print_hint(check, level)
+        return check
+
+    return give
+
+
+def _print_hint(check: Callable, level: int) -> None:
+    if level not in (1, 2):
+        raise InputError(f"{check.__name__} has two hints, hint(1) and hint(2), so no hint({level!r})")
+    more = f" (checks.{check.__name__}.hint(2) nearly tells.)" if level == 1 else ""
+    print(f"Hint {level} of 2: {check.hints[level - 1]}{more}")
+
+
+def _line_of(answer: Callable, raised: TracebackType | None) -> str:
+    """The last line of the learner's cell that was running, as "line 3, `x = y`"; empty if none of them was."""
+    code = getattr(inspect.unwrap(answer), "__code__", None)
+    if code is None:
+        return ""
+    lines = [line for frame, line in traceback.walk_tb(raised) if frame.f_code.co_filename == code.co_filename]
+    return f"line {lines[-1]}, `{linecache.getline(code.co_filename, lines[-1]).strip()}`" if lines else ""
 
 
 def _returning(answer: Callable) -> Callable:

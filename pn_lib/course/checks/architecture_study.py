@@ -5,9 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pn_lib.course.checks import expect, expect_equal, number, refuses, run_check
+from pn_lib.course.checks import expect, expect_equal, hints, number, refuses, run_check
 
 
+@hints(
+    "Go through seeds, not through values: the two dictionaries may be in different orders. Which seeds do both have?",
+    "The keys of a dictionary can be intersected like sets. If nothing is left, raise the ValueError; otherwise "
+    "subtract seed by seed, variant minus baseline, and average.",
+)
 def paired_difference(answer: Callable) -> bool:
     """The mean difference over shared seeds."""
     return run_check("7.1", answer, _direction, _pairs_by_seed, _only_shared_seeds, _no_shared_seed)
@@ -63,6 +68,11 @@ def _no_shared_seed(answer: Callable) -> None:
     expect(False, f"Seeds 0 and 1 are no pair, but you returned {got!r}; raise a ValueError.")
 
 
+@hints(
+    "Write down how many parameters both have, with a letter for the unknown width. What cancels?",
+    "At most as many means 6 D x + 2 D ≤ 3 D F, where x is the width and F the `d_ff`. Divide by D, solve for x, "
+    "and round *down*: Python's // does that without floats.",
+)
 def mixture_width(answer: Callable) -> bool:
     """The width at which a mixture of two has as many parameters."""
     return run_check("7.2", answer, _room_for_the_router, _largest_that_fits)
@@ -91,6 +101,13 @@ def _mixture(d_model: int, width: int) -> int:
     return 2 * 3 * d_model * width + 2 * d_model
 
 
+@hints(
+    "itertools.product can list all choices of n signs. Which of the means are as far from zero as the observed "
+    "one, on either side?",
+    "For each choice of signs, sum sign times difference and take the absolute value; sums serve as well as "
+    "means, since n is always the same. Count those that are at least the observed one's, and divide by 2^n. "
+    "Floats: sums that should be equal may differ in the last digit, so allow for a tiny difference.",
+)
 def sign_flip_p(answer: Callable) -> bool:
     """The exact p-value of paired differences, over all choices of signs."""
     return run_check(
@@ -156,6 +173,12 @@ def _nothing_to_test(answer: Callable) -> None:
     refuses(answer, ([],), "an empty list", "without differences there is nothing to test.")
 
 
+@hints(
+    "The answer must come in the order given. So sort the *places* by their p-values, and leave the list alone.",
+    "Begin with False everywhere. Go through the places from the smallest p-value to the largest, with a rank "
+    "that counts from 0. The limit at each is the level over (k − rank). Write True while the p-value is within "
+    "it, and stop for good at the first that is not.",
+)
 def holm(answer: Callable) -> bool:
     """Holm's step-down correction."""
     return run_check(
@@ -216,6 +239,14 @@ def _no_comparison(answer: Callable) -> None:
     expect_equal(_findings(answer, []), [], "an empty list", "No comparisons, no findings.")
 
 
+@hints(
+    "One study is a row of n normal numbers; 10,000 studies are a table, and NumPy treats all its rows at once. "
+    "When does one study find the effect?",
+    "For n = 2, 3, and so on: draw the table around the effect, with the noise as its standard deviation; a row's "
+    "standard error is its standard deviation (ddof=1) over the root of n. The study has found something if the "
+    "absolute mean is more than t_quantile of n − 1 and 1 − 0.05/comparisons times that error. Return the first n "
+    "at which the share of such rows is 0.8 or more. Make the generator once, with a fixed seed.",
+)
 def seeds_needed(answer: Callable) -> bool:
     """Exercise 7.5: the fewest seeds with which most studies find an effect."""
     return run_check("7.5", answer, _clear_effect, _several_comparisons, _most_studies)

@@ -7,9 +7,17 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from pn_lib.course.checks import expect, expect_equal, run_check
+from pn_lib.course.checks import expect, expect_equal, hints, run_check
 
 
+@hints(
+    "Carry three things for each story: its summed ln p, its ids, and whether it has ended. What competes for the "
+    "places of the next round: only the extended stories?",
+    "In each round the candidates are the ended stories, unchanged, and each unfinished story with each of its "
+    "likeliest next tokens (as many as there are beams), its sum plus the token's ln p (log_softmax of the "
+    "logits). Keep the best `beams` by their sums. Ask next_logits once a round, for the unfinished stories only, "
+    "and stop when there are none. Return the best story from behind the prompt.",
+)
 def beam_search(answer: Callable) -> bool:
     """Exercise 5.5: beam search on small chains whose best stories are known."""
     return run_check(

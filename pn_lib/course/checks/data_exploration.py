@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from functools import cache
 
-from pn_lib.course.checks import Wrong, expect, expect_equal, number, run_check
+from pn_lib.course.checks import Wrong, expect, expect_equal, hints, number, run_check
 from pn_lib.course.checks.holding_out import hold_out
 from pn_lib.data import pocket
 
@@ -24,6 +24,13 @@ def _is(got: float, wrong: float) -> bool:
     return math.isclose(got, wrong, rel_tol=1e-4, abs_tol=1e-6)
 
 
+@hints(
+    "You need two numbers of words: those of the whole story, and those of all quotations together. Print what "
+    "QUOTED.findall returns for a story with two quotations.",
+    "findall returns a pair for each quotation, (straight, curly), and one of the two is empty, so joining them "
+    "gives what was said. Split each, add up how many words there are, and divide by the number of words in the "
+    "story. For a story without words, divide by 1.",
+)
 def spoken_share(answer: Callable[[str], float]) -> bool:
     """Exercise 1.1: ``answer(story)``, the share of its words inside quotation marks."""
     return run_check("1.1", answer, _words_not_characters, _narration_between, _comma_outside, _curly_quotes, _edges)
@@ -77,6 +84,11 @@ def _edges(answer: Callable) -> None:
     expect_equal(got, 0.0, "An empty story", "It has no words at all, so its share is 0 by definition.")
 
 
+@hints(
+    "The surprise of a letter of probability p is log2(1/p). What is the context of the first letter? Of the fourth?",
+    "Loop over the places i: the context is everything before place i, the letter itself not included. Add −log2 "
+    "p, or infinity if p is 0. At the end, divide by the number of bytes in UTF-8 (by 1 if there are none).",
+)
 def bits_per_byte(answer: Callable[[str, Probability], float]) -> bool:
     """Exercise 1.3: ``answer(text, probability)``, the surprises of all letters over the bytes."""
     return run_check("1.3", answer, _fair_coin, _sum_of_logs, _contexts, _bytes, _no_underflow, _impossible, _empty)
@@ -166,6 +178,13 @@ def _empty(answer: Callable) -> None:
     expect_equal(got, 0.0, "An empty text", "There is nothing to guess.")
 
 
+@hints(
+    "Count the pairs of neighbors (a Counter of pairwise does that). By which count must you divide a pair's "
+    "count to get p(b | a)?",
+    "A pair ab that was seen n times adds n surprises of n/m, where m says how often a was the *first* letter of "
+    "a pair: the last letter of the text is never the first of one. Sum over the different pairs, and divide by "
+    "the number of all pairs, which is one less than the letters.",
+)
 def next_letter_entropy(answer: Callable[[str], float]) -> bool:
     """Exercise 1.4: ``answer(text)``, bits per letter, given the letter before."""
     return run_check("1.4", answer, _certain, _not_joint, _last_letter)
@@ -220,6 +239,15 @@ def _last_letter(answer: Callable) -> None:
     )
 
 
+@hints(
+    "First pass the early checks: ignore the context, and add 1 to each count. Then count for every length of "
+    "context, say 0 to 8. When does a long context know better than a short one, and when has it just been seen "
+    "too rarely?",
+    "Build the probability from short contexts to long ones. Begin with an equal share for each letter. For each "
+    "longer context that was seen, mix: w times the letter's share there, plus 1 − w times what the shorter "
+    "context said. A good weight is w = n/(n + d) for a context seen n times and followed by d different letters. "
+    "Stop at the first context that was never seen.",
+)
 def learn_letters(answer: Callable[[list[str], str], Probability]) -> bool:
     """Exercise 1.5: ``answer(stories, alphabet)``, a letter model that beats the compressors."""
     return run_check("1.5", answer, _possible, _looks_back, _every_story, _unharmed, _beats_the_compressors)

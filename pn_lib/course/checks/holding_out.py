@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 
-from pn_lib.course.checks import expect, run_check
+from pn_lib.course.checks import expect, hints, run_check
 
 _STORIES = [
     f"{name} had a {thing}."
@@ -12,6 +12,13 @@ _STORIES = [
 ]
 
 
+@hints(
+    "A random generator draws by place, so another order would hold out other stories. A hash depends on the "
+    "story alone. How can the seed get into it, and what does sorting by hash give you?",
+    "Write an inner function that turns a story into the hash of seed and story in one text. Sort the stories by "
+    "it (sorted makes a new list) and put the first `count` into a set. Then go through `stories` in its own "
+    "order twice: once for those that are not in the set, once for those that are.",
+)
 def hold_out(answer: Callable[[list[str], int, int], tuple[list[str], list[str]]]) -> bool:
     """Exercise 1.2: ``answer(stories, count, seed)``, which stories to train on and which to hold out."""
     return run_check("1.2", answer, _sizes, _repeated, _order_of_file, _order_kept, _lasting_hash, _seeds)

@@ -6,12 +6,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pn_lib.course.checks import expect, run_check
+from pn_lib.course.checks import expect, hints, run_check
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 WORDS = ("right", "sees the future", "forgets the past", "wrong scale", "wrong axis", "mixes sequences", "overflows")
 
 
+@hints(
+    "Look for one fault at a time, with an input on which only that fault shows. If all scores are equal and the "
+    "values are one-hot, what does the output show you? And if all values are 1?",
+    "Six probes, in this order, on 2 sequences, 3 heads, and 64 tokens. Values of 1 must give 1, or the softmax "
+    "runs over the wrong axis. Queries and keys a hundred times as large must give finite numbers. New values in "
+    "the first sequence must not move the second. Queries and keys of 0 with one-hot values show the weights "
+    "themselves: nothing above the diagonal, something everywhere else. Whatever passes all this and still "
+    "differs from the reference has the wrong scale.",
+)
 def diagnose(answer: Callable) -> bool:
     """Exercise 3.5: an inspector of attention functions; easy faults first, then those that hide."""
     return run_check("3.5", answer, *(_case(*line) for line in _lines()))

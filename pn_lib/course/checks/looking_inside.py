@@ -6,9 +6,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pn_lib.course.checks import expect, expect_equal, number, run_check
+from pn_lib.course.checks import expect, expect_equal, hints, number, run_check
 
 
+@hints(
+    "Where in the table is what token t gives to token t − 1? Mark the places in a table of four tokens: which "
+    "line do they make?",
+    "They make the diagonal just below the main one; `diagonal` takes an offset, and below is negative. It has T "
+    "− 1 numbers, none for the first token. Return their mean as a float.",
+)
 def previous_share(answer: Callable) -> bool:
     """Exercise 6.1: the mean weight on the token just before the one being read."""
     return run_check("6.1", answer, _three_rows, _always_before, _longer_rows)
@@ -42,6 +48,13 @@ def _longer_rows(answer: Callable) -> None:
     )
 
 
+@hints(
+    "Make a table of True and False with the shape of the weights: does column s hold the same token as row t, "
+    "*and* earlier?",
+    "Compare the ids as a column with the ids as a row, and keep what lies below the diagonal. Rows that hold a "
+    "True belong to tokens that occurred before: in them, sum the weights where the table is True, and average "
+    "over these rows alone. Without such a row the answer is 0.",
+)
 def earlier_share(answer: Callable) -> bool:
     """Exercise 6.2: the weight on earlier occurrences of the token being read."""
     return run_check("6.2", answer, _one_repeat, _several_repeats, _uniform_rows, _no_repeat)
@@ -92,6 +105,12 @@ def _no_repeat(answer: Callable) -> None:
     expect_equal(got, 0.0, "ids [1, 2, 3], each looking at itself", "No token came before.")
 
 
+@hints(
+    "Token t of the second half stood at t − n before, so the head should look at t − n + 1. Mark these places "
+    "for n = 3. Which line do they make, and where does it begin?",
+    "The line is a diagonal, n − 1 below the main one. Its first number belongs to the row n − 1, which is still "
+    "in the first half, so leave it out; n numbers remain. With n = 1 the line is the main diagonal itself.",
+)
 def copying_share(answer: Callable) -> bool:
     """Exercise 6.3: the mean weight on what followed each token of a repeated sequence."""
     return run_check("6.3", answer, _twice_two, _perfect_copier, _one_token)
@@ -123,6 +142,14 @@ def _one_token(answer: Callable) -> None:
     expect_equal(got, 0.7, "one token, twice", "Row 1, place 1.")
 
 
+@hints(
+    "You need two runs side by side, layer by layer: the clean states and the swapped ones. What is left to "
+    "compute once one state has been put back after block l?",
+    "Write a helper that sends states through all blocks from a given one on, and scores them; from block 0 on, "
+    "it gives the plain score of the swapped run. Then go through the blocks and take both runs one block "
+    "further. For each place, copy the swapped states (clone), put the clean state in at that place, let the "
+    "helper do the rest, and subtract the plain score.",
+)
 def trace(answer: Callable) -> bool:
     """Exercise 6.4: what each single repair of a swapped run's state adds to a score."""
     return run_check("6.4", answer, _nothing_done, _passed_on, _as_by_hand, _kept)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pn_lib.course.checks import Wrong, close, expect, expect_equal, floats, run_check
+from pn_lib.course.checks import Wrong, close, expect, expect_equal, floats, hints, run_check
 
 Parts = list[dict[str, tuple[int, float]]]
 
@@ -22,6 +22,11 @@ def _answered(answer: Callable, w: Tensor, *arguments: object, shape: tuple[int,
     return got
 
 
+@hints(
+    "The largest weight must land on the integer n: that fixes the scale. Which scale does a row of zeros get?",
+    "Divide the largest absolute weight by n, which is 2^(bits − 1) − 1: that is the scale. Divide the row by it, "
+    "round, multiply by it again. A row of zeros may have any scale but 0.",
+)
 def round_row(answer: Callable) -> bool:
     """Exercise 11.1: a row on a symmetric grid of a number of bits."""
     return run_check("11.1", answer, _three_bits, _many_bits, _zeros)
@@ -62,6 +67,13 @@ def _zeros(answer: Callable) -> None:
     expect_equal(got, torch.zeros(4), "a row of zeros", "It stays zeros.")
 
 
+@hints(
+    "One scale per output is one number per row. Over which axis do you take the maximum, and which shape must it "
+    "keep so that it divides each row?",
+    "The largest absolute weight of each row (amax over dim 1, with keepdim) over n is a column of scales, (out, "
+    "1), and broadcasts. Round the matrix with it; then norms over dim 1, of the change and of W, one over the "
+    "other.",
+)
 def row_errors(answer: Callable) -> bool:
     """Exercise 11.2: the relative error of each output's row with a scale of its own."""
     return run_check("11.2", answer, _small_row, _outlier_row, _any_matrix)
@@ -104,6 +116,12 @@ def _any_matrix(answer: Callable) -> None:
         _compared(answer, _random(*shape), n, f"a matrix of shape {shape} with n = {n}")
 
 
+@hints(
+    "First decide which weights stay, as a mask of booleans. Then find the scale of the *others*.",
+    "topk of the absolute values gives the places of the k largest; make the mask True there. The scale is the "
+    "largest absolute weight outside the mask over n. torch.where picks the weight itself under the mask and the "
+    "rounded one elsewhere.",
+)
 def keep_outliers(answer: Callable) -> bool:
     """Exercise 11.3: a row with its largest weights kept exactly."""
     return run_check("11.3", answer, _one_outlier, _negative_outlier, _any_number)
@@ -138,6 +156,13 @@ def _any_number(answer: Callable) -> None:
         expect_equal(got[rest], _rounded(w[rest], torch.tensor(unit)), case, "With k = 0 all are rounded.", 1e-4)
 
 
+@hints(
+    "The straight-through trick of section 11.6 lends a rounded value the gradient of something else. Of what, if "
+    "there should be none beyond the grid?",
+    "clamp passes gradients inside its limits and stops them outside. So clamp w to ±n·s first. To the clamped "
+    "weight add its rounding *error*, detached: then the value is the rounded one, and the gradient is that of "
+    "clamp.",
+)
 def fake_round(answer: Callable) -> bool:
     """Exercise 11.4: rounding with a straight-through gradient inside the grid."""
     return run_check("11.4", answer, _values, _gradients, _chain)
@@ -179,6 +204,14 @@ def _chain(answer: Callable) -> None:
     expect_equal(got, torch.tensor([1.0, 1.0, 0.0]), f"gradients of {case}", "The grid ends at n times the scale.")
 
 
+@hints(
+    "Suppose the first few parts are decided. What do you still need to know of them? Only how many bytes they "
+    "use, and the least rise that is possible with so many.",
+    "Keep a dictionary: bytes used → (least rise, choices). It begins with 0 bytes, no rise, no choices. For each "
+    "part, make a new one: extend each entry by each precision that still fits the budget; of two with equal "
+    "bytes, keep the smaller rise. In the end take the least rise of all. If the dictionary is empty, nothing "
+    "fits.",
+)
 def allocate(answer: Callable) -> bool:
     """Exercise 11.5: the precision of each part, within a budget of bytes."""
     return run_check("11.5", answer, _two_parts, _no_room, _greedy_fails, _forty_parts)

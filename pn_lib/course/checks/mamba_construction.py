@@ -1,4 +1,7 @@
-"""Checks for the exercises of notebook 09: one function per exercise, with the learner's function's name."""
+"""Checks for the exercises of notebook 09: one function per exercise, with the learner's function's name.
+
+That of its project, 9.6, is in ``fourier_scan``.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pn_lib.course.checks import close, expect, expect_equal, expect_no_loop, floats, number, run_check
-from pn_lib.models.scan import selective_scan
+from pn_lib.course.checks import close, expect, expect_equal, floats, hints, number, run_check
+from pn_lib.course.checks.fourier_scan import fixed_scan
 from pn_lib.models.ssd import decay_mask as decay_table
+
+__all__ = [
+    "convolve_piece", "counting_gates", "decay_mask", "fixed_scan", "half_life", "recurrence_gradients",
+]  # fmt: skip
 
 
 def _two(value: object, what: str) -> tuple:
@@ -18,6 +25,10 @@ def _two(value: object, what: str) -> tuple:
     return tuple(value)
 
 
+@hints(
+    "Write the question as an equation: what is left after n tokens equals one half.",
+    "e^(−n Δ |A|) = 1/2. Take the logarithm on both sides and solve for n; the signs cancel.",
+)
 def half_life(answer: Callable) -> bool:
     """Exercise 9.1: the half-life of a state number, in tokens."""
     return run_check("9.1", answer, _half_life_of_a_unit, _half_life_halves)
@@ -46,6 +57,12 @@ def _half_life_halves(answer: Callable) -> None:
         )
 
 
+@hints(
+    "At a separator the state must become 0, whatever it was. At any other token it must stay and grow by 1. "
+    "Which a and b do that?",
+    "At a separator both gates are 0, elsewhere both are 1. So one comparison of the ids with the separator gives "
+    "you both; turn it into floats.",
+)
 def counting_gates(answer: Callable) -> bool:
     """Exercise 9.2: gates of a recurrence that counts the tokens since the last separator."""
     return run_check("9.2", answer, _counts_from_a_separator, _counts_any_stream)
@@ -98,6 +115,13 @@ def _counts_any_stream(answer: Callable) -> None:
     )
 
 
+@hints(
+    "Put the window in front of the new inputs. Now each output looks at K inputs in a row, and all of them are "
+    "there. Which inputs will the next call need?",
+    "Join window and x along time: K − 1 + T inputs. Output t is the sum, over the filter's columns k, of column "
+    "k times input t + k; slices do this for all t at once. Add the bias. Drop the first T of the joined inputs, "
+    "and what remains is the new window, even if T is 1.",
+)
 def convolve_piece(answer: Callable) -> bool:
     """Exercise 9.3: the causal convolution of the next T inputs, and the window for the next call."""
     return run_check("9.3", answer, _piece_in_the_middle, _window_moves, _short_piece, _pieces_equal_the_whole)
@@ -192,6 +216,13 @@ def _pieces_equal_the_whole(answer: Callable) -> None:
     )
 
 
+@hints(
+    "A state changes the loss directly, and through the next state. Express its total effect by the total effect "
+    "of the state after it: a recurrence that runs backward.",
+    "Call the total effect G. At the last token it is direct alone; before that, G_t = direct_t + a_{t+1} "
+    "G_{t+1}. Since b_t enters h_t as it is, its gradient is G_t. Since a_t enters it times h_{t−1}, its gradient "
+    "is h_{t−1} G_t, where the state before the first token is 0.",
+)
 def recurrence_gradients(answer: Callable) -> bool:
     """Exercise 9.4: the gradients of h_t = a_t h_{t-1} + b_t, against autograd."""
     return run_check("9.4", answer, _gradients_of_two_steps, _gradients_like_autograd)
@@ -256,6 +287,13 @@ def _gradients_like_autograd(answer: Callable) -> None:
             )
 
 
+@hints(
+    "Follow one column downward: it is 1 on the diagonal, and each row below multiplies by its own share. Which "
+    "function of torch multiplies along an axis?",
+    "Make a table with the share a_t in row t wherever s < t, and 1 everywhere else. Its cumulative product down "
+    "the columns is right on the diagonal and below it; clear what is above. Without a logarithm, a share of 0 "
+    "does no harm.",
+)
 def decay_mask(answer: Callable) -> bool:
     """Exercise 9.5: what is left of each token at each later one, from the shares kept."""
     return run_check("9.5", answer, _mask_of_three, _mask_with_a_zero, _mask_like_the_library)
@@ -302,80 +340,3 @@ def _mask_like_the_library(answer: Callable) -> None:
         a = torch.rand(length, generator=torch.Generator().manual_seed(length)) * 0.9 + 0.1
         got = floats(answer(a.clone()), (length, length), "L (T, T)")
         expect_equal(got, decay_table(a.log()), f"{length} token(s)", "It should equal pn_lib's table.")
-
-
-def fixed_scan(answer: Callable) -> bool:
-    """Exercise 9.6: the scan without selection, as one convolution by Fourier transforms."""
-    return run_check("9.6", answer, _impulse, _fixed_like_selective, _gradients_flow, _no_loop)
-
-
-def _fixed_inputs(T: int) -> tuple[Tensor, ...]:
-    """x, dt, A, B, C, D with (B, T, E, N) = (2, T, 3, 4)"""
-    generator = torch.Generator().manual_seed(11)
-    x, B, C, D = (torch.randn(*shape, generator=generator) for shape in ((2, T, 3), (4,), (4,), (3,)))
-    return (x, torch.rand(3, generator=generator) * 0.3 + 0.05, -torch.rand(3, 4, generator=generator) - 0.05, B, C, D)
-
-
-def _fixed_reference(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
-    rows, length, channels = x.shape
-    return selective_scan(
-        x,
-        dt.expand(rows, length, channels),
-        A,
-        B.expand(rows, length, len(B)),
-        C.expand(rows, length, len(C)),
-        D,
-        method="reference",
-    )[0]
-
-
-def _impulse(answer: Callable) -> None:
-    x = torch.zeros(1, 4, 1)
-    x[0, 1] = 1.0
-    half = -math.log(2.0) / 0.5
-    got = answer(x, torch.tensor([0.5]), torch.tensor([[half]]), torch.ones(1), torch.ones(1), torch.zeros(1))
-    got = floats(got, (1, 4, 1), "y (B, T, E)").flatten()
-    case = "inputs 0 1 0 0, dt = 0.5, A = -2 ln 2, B = C = 1, D = 0"
-    for hint, wrong in (
-        ("Delta multiplies B x as well; in yours the input enters whole.", [0, 1, 0.5, 0.25]),
-        ("A token's own input has faded already, though no step lies in between.", [0, 0.25, 0.125, 0.0625]),
-        ("The output comes one token late.", [0, 0, 0.5, 0.25]),
-    ):
-        expect(not close(got, torch.tensor(wrong, dtype=got.dtype)), f"{case}: {hint}")
-    expect(
-        abs(got[0]) < 1e-5,
-        f"{case}: the first output is {got[0]:g}, before anything came in. The convolution is "
-        "circular: the end of the text is read before its beginning. What must lie between?",
-    )
-    expect_equal(got, torch.tensor([0.0, 0.5, 0.25, 0.125]), case, "An input enters by dt B and halves at each token.")
-
-
-def _fixed_like_selective(answer: Callable) -> None:
-    for length in (1, 50, 77):
-        inputs = _fixed_inputs(length)
-        got, expected = floats(answer(*inputs), tuple(inputs[0].shape), "y (B, T, E)"), _fixed_reference(*inputs)
-        expect(not close(got, expected - inputs[5] * inputs[0]), "The direct path D x is missing.")
-        expect_equal(
-            got,
-            expected,
-            f"{length} tokens, 3 channels, 4 state numbers",
-            "It should equal the selective scan with constant dt, B and C.",
-            tolerance=1e-3,
-        )
-
-
-def _gradients_flow(answer: Callable) -> None:
-    inputs = [v.requires_grad_() for v in _fixed_inputs(20)]
-    got = answer(*inputs)
-    expect(got.requires_grad, "No gradient flows through your scan: do not detach, and stay within PyTorch.")
-    got.sin().sum().backward()
-    mine = [v.grad for v in inputs]
-    again = [v.detach().clone().requires_grad_() for v in inputs]
-    _fixed_reference(*again).sin().sum().backward()
-    for name, grad, other in zip(("x", "dt", "A", "B", "C", "D"), mine, again, strict=True):
-        expect(grad is not None, f"No gradient reaches {name}.")
-        expect_equal(grad, other.grad, f"gradient of {name}", "Use the inputs themselves.", tolerance=1e-3)
-
-
-def _no_loop(answer: Callable) -> None:
-    expect_no_loop(answer, _fixed_inputs, "Compute the filter and the convolution all at once.")

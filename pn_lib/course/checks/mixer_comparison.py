@@ -6,10 +6,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pn_lib.course.checks import close, expect, expect_equal, expect_no_loop, floats, number, run_check
+from pn_lib.course.checks import close, expect, expect_equal, expect_no_loop, floats, hints, number, run_check
 from pn_lib.models.delta import recurrent_delta
 
 
+@hints(
+    "Count what each of them keeps in one layer, as a multiple of D. Only one of the two counts grows with the text.",
+    "Mamba keeps expand · D channels with N + K − 1 numbers each. The Transformer keeps 2 D numbers for each "
+    "token, times kv_share. Set them equal and solve for the tokens; D cancels.",
+)
 def break_even(answer: Callable) -> bool:
     """Exercise 10.1: the number of tokens at which a cache holds as many numbers as Mamba's state."""
     return run_check("10.1", answer, _all_heads, _shared_heads)
@@ -35,6 +40,12 @@ def _shared_heads(answer: Callable) -> None:
     expect_equal(got, 268.0, case, "Shared keys and values make the cache smaller for each token.")
 
 
+@hints(
+    "Two questions about two different sets: which rate is best of those that *ended well*, and does it lie "
+    "inside those that were *tried*?",
+    "Leave out losses that are not finite and take the rate of the smallest of the others. It lies inside if it "
+    "is larger than the smallest and smaller than the largest of *all* rates, the diverged ones included.",
+)
 def best_rate(answer: Callable) -> bool:
     """Exercise 10.2: the best rate of a sweep, and whether it lies inside the grid."""
     return run_check("10.2", answer, _inside, _at_the_edge, _diverged)
@@ -74,6 +85,13 @@ def _diverged(answer: Callable) -> None:
         expect(inside, f"losses {losses}: the rate 0.04 was tried and is too large, so 0.02 lies inside.")
 
 
+@hints(
+    "Make a table of True and False: does column s hold the same token as row t, and earlier? Of each row you "
+    "need the last True.",
+    "Write the column's number wherever the table is True, and −1 elsewhere. The largest number of a row is then "
+    "the last earlier place, or −1. Take the token one place after it; where there was no place, −1 "
+    "(torch.where).",
+)
 def look_back(answer: Callable) -> bool:
     """Exercise 10.3: what followed the last earlier occurrence of each token."""
     return run_check("10.3", answer, _five_tokens, _any_tokens, _without_a_loop)
@@ -113,6 +131,14 @@ def _without_a_loop(answer: Callable) -> None:
     expect_no_loop(answer, lambda T: (torch.arange(T) % 5,), "Compare all pairs of tokens at once.")
 
 
+@hints(
+    "Do step 1 on paper for three tokens: what does the state before token t say of its key, as a sum over the "
+    "earlier corrections?",
+    "It says the sum, over s < t, of u_s (k_s · k_t). So u_t plus β_t times this sum is β_t v_t. The matrix of "
+    "the system is the identity plus β_t (k_t · k_s) strictly below the diagonal; the right-hand side has the "
+    "rows β_t v_t. Then the outputs are the table of q_t · k_s, diagonal included, nothing above it, times the "
+    "corrections.",
+)
 def delta_rule(answer: Callable) -> bool:
     """Exercise 10.4: the delta rule as one triangular system."""
     return run_check("10.4", answer, _one_key_twice, _like_the_recurrence, _gradients_flow, _no_loop)

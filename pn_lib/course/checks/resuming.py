@@ -10,18 +10,26 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from pn_lib.course.checks import Wrong, expect, run_check
+from pn_lib.course.checks import Wrong, expect, hints, run_check
 
 
+@hints(
+    "List everything that the next update depends on. Besides the weights: what does Adam remember, and how does "
+    "the loop know where it was? Then ask at each line: what if the machine dies exactly here?",
+    "Save one dictionary: the state_dict of the model, that of the optimizer, and the number of updates done. "
+    "Write it to another file in the same folder, then rename that onto `path`, which happens at once or not at "
+    "all (Path.replace). At the start, if `path` exists, load all three, and let the loop begin at the saved "
+    "number.",
+)
 def train_resumably(answer: Callable) -> bool:
-    """Exercise 4.5: a training loop that survives a kill at any moment."""
+    """Exercise 4.6: a training loop that survives a kill at any moment."""
     with tempfile.TemporaryDirectory() as folder:
 
         def in_folder(case: Callable, number: int) -> Callable:
             return lambda answer: case(answer, Path(folder) / f"{number}.pt")
 
         cases = (_undisturbed, _killed_between, _killed_while_saving, _finished)
-        return run_check("4.5", answer, *(in_folder(case, number) for number, case in enumerate(cases)))
+        return run_check("4.6", answer, *(in_folder(case, number) for number, case in enumerate(cases)))
 
 
 STEPS = 6

@@ -5,9 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pn_lib.course.checks import expect, expect_equal, number, refuses, run_check
+from pn_lib.course.checks import expect, expect_equal, hints, number, refuses, run_check
 
 
+@hints(
+    "Ask first for the opposite: with which probability is one word sound? And n words, one after another?",
+    "A word is sound with 1 − ε, a story of n words with (1 − ε) to the power n. Set that equal to the share, "
+    "take the n-th root on both sides, and solve for ε.",
+)
 def allowed_leak(answer: Callable) -> bool:
     """Exercise 8.1: the leak per word that keeps a share of the stories whole."""
     return run_check("8.1", answer, _half_of_one_word, _two_words, _a_story)
@@ -34,6 +39,13 @@ def _a_story(answer: Callable) -> None:
     expect_equal(got, 1 - 0.5 ** (1 / 160), "half of stories of 160 words", "(1 - leak)^160 = 0.5.", 1e-6)
 
 
+@hints(
+    "Write the loss as a function of M alone, with R replaced. The floor drops out of the derivative. Which of "
+    "the two other terms falls as M grows, and which rises?",
+    "With P = C/k, the loss is c_0 + c_M M^(−α) + c_R (M/P)^β. Its derivative is zero where α c_M M^(−α) equals β "
+    "c_R (M/P)^β. Bring all powers of M to one side: M^(α + β) = α c_M P^β divided by β c_R. The last step is a "
+    "root.",
+)
 def best_size(answer: Callable) -> bool:
     """Exercise 8.2: the size with the lowest loss for a budget, in closed form."""
     return run_check("8.2", answer, _alike, _lowest)
@@ -75,6 +87,12 @@ def _searched(flops: float, per: float, c_M: float, alpha: float, c_R: float, be
     return math.exp((low + high) / 2)
 
 
+@hints(
+    "The largest size need not be the last in the list. Find its *place*; then both lists lose the same place.",
+    "Find the place with max over the numbers of places, by their size. Join what stands before it and behind it, "
+    "for sizes and losses alike; `fit` of these two lists gives a function. Call it with the size left out, "
+    "subtract the loss measured there, and divide by that loss.",
+)
 def largest_left_out(answer: Callable) -> bool:
     """Exercise 8.3: the error of a fit at the largest size, which it has not seen."""
     return run_check("8.3", answer, _smallest_loss, _sees_the_rest, _any_order)
@@ -118,6 +136,16 @@ SIZES = [1e3, 1e4, 1e5, 1e6]
 LOSSES = [0.5 + 40 / size**0.4 for size in SIZES]
 
 
+@hints(
+    "For a *given* exponent the law is linear in floor and coefficient, so least squares finds both at once. What "
+    "must each equation be divided by for its error to be relative? And what if the best floor comes out "
+    "negative?",
+    "For each exponent, two columns: ones, and the sizes to the power −α; divide both by the losses, so that the "
+    "target is 1 everywhere, and call np.linalg.lstsq. If a number comes out negative, the best allowed one has a "
+    "zero: so also fit each column alone, and keep the allowed fit of least squared error. Divide the sizes by "
+    "the first one before you take powers (the columns are then of similar size), and undo that in the "
+    "coefficient.",
+)
 def fit_power_law(answer: Callable) -> bool:
     """A power law with a floor, fitted by relative least squares."""
     return run_check("8.4", answer, _known_law, _floor_is_not_negative, _relative_errors, _three_sizes)

@@ -6,13 +6,18 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from pn_lib.course.checks import expect, expect_equal, number, run_check
+from pn_lib.course.checks import expect, expect_equal, hints, number, run_check
 from pn_lib.course.checks.beam_search import beam_search
 from pn_lib.evaluation.intervals import bootstrap_interval
 
 __all__ = ["beam_search", "effective_choices", "novel_share", "paired_interval", "typical"]
 
 
+@hints(
+    "0 · ln 0 counts as 0 here, but what does torch make of it? Take the impossible tokens out first.",
+    "Keep the entries above 0, sum p ln p over them, and turn the sign around: that is the entropy. e to that "
+    "power is the answer, as a float and not as a tensor.",
+)
 def effective_choices(answer: Callable) -> bool:
     """Exercise 5.1: the exponential of the entropy."""
     return run_check("5.1", answer, _equal_choices, _unequal_choices, _impossible_choices)
@@ -47,6 +52,14 @@ def _impossible_choices(answer: Callable) -> None:
     expect_equal(got, 2.0, "probabilities 1/2, 0, 1/2", "A token that cannot be chosen is not a choice.", 1e-4)
 
 
+@hints(
+    "This is top-p in another order: not by probability, but by how far each surprise is from the average "
+    "surprise, the entropy.",
+    "Compute the entropy so that zeros do no harm (torch.special.entr). Sort the tokens by the distance of their "
+    "surprise from it. In that order, a token stays if the probabilities *before* it sum to less than the mass, "
+    "so the first always stays. Put those that stay into a tensor of zeros at their own places, and divide by "
+    "their sum.",
+)
 def typical(answer: Callable) -> bool:
     """Exercise 5.2: locally typical sampling."""
     return run_check("5.2", answer, _not_the_best_first, _enough_mass, _in_any_order, _at_least_one, _all_of_it)
@@ -109,6 +122,13 @@ def _all_of_it(answer: Callable) -> None:
     expect_equal(p, torch.tensor([0.4, 0.3, 0.2, 0.1]), "the tensor given to you", "It changed; work on a new one.")
 
 
+@hints(
+    "You need the runs of n words of one text twice: for the training stories and for the text. In which kind of "
+    "collection is it quick to look one up?",
+    "Write a helper that splits a text and returns a tuple of n words for each place where n words are left. Put "
+    "the runs of every training story, story by story, into one set. Then count how many of the text's own runs "
+    "are not in the set, and divide by how many there are, if any.",
+)
 def novel_share(answer: Callable) -> bool:
     """Exercise 5.3: the share of a text's n-word runs that occur in no training story."""
     return run_check("5.3", answer, _some_new_words, _runs_of_two, _across_stories, _repeated_runs, _too_short)
@@ -154,6 +174,12 @@ def _too_short(answer: Callable) -> None:
     expect_equal(got, 0.0, "a text of two words, n = 3", "It has no run of three words, so nothing in it is new: 0.")
 
 
+@hints(
+    "Pairs must stay together. Which single row of n numbers says everything about them?",
+    "Take the differences. With a generator made from the seed, draw n of them with replacement and average them, "
+    "as often as `resamples` says. The interval goes from the 2.5 % quantile of these averages to the 97.5 % "
+    "quantile.",
+)
 def paired_interval(answer: Callable) -> bool:
     """Exercise 5.4: a paired bootstrap, checked against the library's on the differences."""
     return run_check("5.4", answer, _same_gap, _spread_gap, _seeds)

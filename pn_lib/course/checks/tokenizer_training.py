@@ -4,11 +4,16 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
-from pn_lib.course.checks import Wrong, expect, expect_equal, number, run_check
+from pn_lib.course.checks import Wrong, expect, expect_equal, hints, number, run_check
 
 BYTES = {bytes([b]) for b in range(256)}
 
 
+@hints(
+    "How many nats is one bit? How many bytes is é?",
+    "Add up the nats. Add up the bytes of the texts in UTF-8. Only then divide one by the other, and by ln 2 ≈ "
+    "0.693, the nats in one bit.",
+)
 def bits_per_byte(answer: Callable) -> bool:
     """Exercise 2.1: ``answer(story_nats, texts) -> float``."""
     return run_check("2.1", answer, _one_story, _characters_are_not_bytes, _long_stories_count_more)
@@ -37,6 +42,14 @@ def _long_stories_count_more(answer: Callable) -> None:
     expect_equal(got, 30 / 22, "Two stories, 2 and 20 bytes long", "Sum the losses, sum the bytes, then divide.")
 
 
+@hints(
+    "Keep the bytes that are not yet text from one token to the next. Only the last character can be incomplete: "
+    "where does it begin, and how many bytes does it need?",
+    "From the last waiting byte, walk back over bytes from 0x80 to 0xBF: there the last character begins. Its "
+    "first byte says how many it needs: four from 0xF0 on, three from 0xE0 on, two from 0xC0 on, otherwise one. "
+    "If they are all there, show everything; if not, show what lies before it and keep the rest. Or let an "
+    "incremental decoder from `codecs` do this, one token at a time.",
+)
 def show_while_writing(answer: Callable) -> bool:
     """Exercise 2.2: ``answer(tokens: list[bytes]) -> list[str]``."""
     return run_check("2.2", answer, _whole_characters, _split_character, _waits_for_no_more, _long_wait)
@@ -112,6 +125,13 @@ def _tokens(got: Any, case: str) -> list[bytes]:
     return list(got)
 
 
+@hints(
+    "At each place, try the longest length first, then shorter ones, and take the first that is a token. Which "
+    "length is the longest worth trying?",
+    "Find the length of the longest token once, before the loop. At each place, count down from it (or from the "
+    "bytes that are left, if they are fewer) to 1 until the slice is in the vocabulary. Append the slice, and go "
+    "on behind it.",
+)
 def encode_greedy(answer: Callable) -> bool:
     """Exercise 2.3: ``answer(data: bytes, vocabulary: set[bytes]) -> list[bytes]``."""
     return run_check("2.3", answer, _only_bytes, _longest_first, _keeps_the_data, _not_the_fewest)
@@ -168,6 +188,14 @@ def _not_the_fewest(answer: Callable) -> None:
     )
 
 
+@hints(
+    "Write the windows of measuring_windows(15, 6) down with a pencil. A window does not score the tokens at its "
+    "beginning: what decides which is its first?",
+    "Carry two numbers along: where the next window begins, and the first token that nobody has scored; at first "
+    "these are 0 and 1. A window scores from that token to begin + context, or to the story's last token if that "
+    "comes sooner. Then begin moves by half a context, and the unscored part starts behind what was just scored. "
+    "Repeat while anything is unscored.",
+)
 def measuring_windows(answer: Callable) -> bool:
     """Exercise 2.4: ``answer(length, context) -> list[tuple[int, int, int]]``."""
     return run_check("2.4", answer, _once_each, _one_window, _overlap, _many_lengths)
@@ -239,6 +267,14 @@ def _many_lengths(answer: Callable) -> None:
         )
 
 
+@hints(
+    "Suppose you know the best sum for every shorter beginning of the text. The best cut of the first n bytes "
+    "ends with *some* token. Which tokens can that be, and what remains when you take it off?",
+    "Fill a table from left to right: the best sum for 0 bytes is 0. For each end, look at each begin that is at "
+    "most the longest token's length before it and whose slice is a token; take the largest of its best sum plus "
+    "the token's log-probability, and note that begin. When the table is full, walk back from the end of the "
+    "text, from begin to begin, and reverse the tokens you met.",
+)
 def likeliest_cut(answer: Callable) -> bool:
     """Exercise 2.5: ``answer(data: bytes, log_probs: dict[bytes, float]) -> list[bytes]``."""
     return run_check("2.5", answer, _cut_of_they, _by_the_sum, _not_cut_after_cut, _long_text)

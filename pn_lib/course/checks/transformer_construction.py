@@ -6,13 +6,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pn_lib.course.checks import expect, expect_equal, run_check
+from pn_lib.course.checks import expect, expect_equal, hints, run_check
 from pn_lib.course.checks.inspector import diagnose
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 __all__ = ["attend_in_one_pass", "cache_bytes", "causal_attention", "diagnose", "window_mask"]
 
 
+@hints(
+    "Two conditions must hold at once: the key is not later than the query, and it is fewer than `window` places "
+    "earlier. Each of them cuts a triangle off the table.",
+    "Start with a table of True. tril cuts off the future. triu cuts off the other corner: with a negative "
+    "diagonal it keeps some diagonals below the main one. How many must stay? With a window of 1, only the main "
+    "diagonal does.",
+)
 def window_mask(answer: Callable) -> bool:
     """Exercise 3.1: the mask of local attention."""
     return run_check("3.1", answer, _small_window, _whole_window, _narrowest_window)
@@ -70,6 +77,13 @@ def _narrowest_window(answer: Callable) -> None:
     )
 
 
+@hints(
+    "Begin with section 3.5's attention, and ask only what changes when there are fewer queries than keys. The "
+    "scores have shape (S, T). At which key does the last row end, and at which the row before it?",
+    "Query i may see the keys up to T − S + i, so the triangle is shifted to the right by T − S: tril takes that "
+    "as its diagonal. Swap only the last two axes of k, so that batch and heads stay where they are; divide by "
+    "the root of d; set hidden scores to minus infinity; softmax over the keys; multiply by v.",
+)
 def causal_attention(answer: Callable) -> bool:
     """Exercise 3.2: attention of the newest tokens, against PyTorch's own."""
     return run_check("3.2", answer, _full_square, _newest_tokens, _by_hand, _batch_and_heads, _inputs_untouched)
@@ -179,6 +193,13 @@ def _inputs_untouched(answer: Callable) -> None:
     )
 
 
+@hints(
+    "Count numbers first; turn them into bytes at the end. How many numbers does *one* token leave in *one* "
+    "layer? Which heads are kept, those of the queries or those of the keys?",
+    "One token leaves kv_heads times head_dim numbers as its key, and as many as its value. Multiply by the "
+    "layers, by the bytes, and by the tokens kept: all T, or the window if there is one and T is larger. "
+    "`config.window` is None where there is none.",
+)
 def cache_bytes(answer: Callable) -> bool:
     """Exercise 3.3: the size of the KV cache, against the cache that the model really builds."""
     return run_check("3.3", answer, _full_heads, _grouped_heads, _half_precision, _windowed)
@@ -243,6 +264,14 @@ def _held(config: TransformerConfig) -> int:
     return Transformer.state_bytes(state)
 
 
+@hints(
+    "Both sums are measured relative to the largest score so far. If a larger score arrives, every weight so far "
+    "was too large by one and the same factor. Which?",
+    "For each key: the new largest is the larger of the old one and this score. Multiply both sums by e^(old "
+    "largest − new largest). Then add e^(score − new largest) to the first, and that times the value to the "
+    "second. Start with a largest of minus infinity, and sums of 0. In the end, divide the second sum by the "
+    "first.",
+)
 def attend_in_one_pass(answer: Callable) -> bool:
     """Exercise 3.4: softmax attention of one query in a single pass."""
     return run_check("3.4", answer, _plain_query, _rising_scores, _large_scores, _one_pass)

@@ -1,4 +1,6 @@
-"""Checks for the exercises of notebook 04; the check of its project, 4.5, is in ``resuming``."""
+"""Checks for the exercises of notebook 04; those of 4.5 and of its project, 4.6, are in ``accumulating`` and
+``resuming``.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,12 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pn_lib.course.checks import expect, expect_equal, number, run_check
+from pn_lib.course.checks import expect, expect_equal, hints, number, run_check
+from pn_lib.course.checks.accumulating import accumulate_gradients
 from pn_lib.course.checks.resuming import train_resumably
 
-__all__ = ["clip_gradients", "next_token_loss", "train_resumably", "training_hours", "warmup_stable_decay"]
+__all__ = [
+    "accumulate_gradients", "clip_gradients", "next_token_loss", "train_resumably", "training_hours",
+    "warmup_stable_decay",
+]  # fmt: skip
 
 
+@hints(
+    "How many FLOPs does one parameter cost for one token: forward, and backward?",
+    "Forward takes 2 and backward 4, so 6 for each parameter and token. The machine does peak times utilisation "
+    "of them in a second. In the example that is 3.6e15 FLOPs at 5e11 a second; an hour has 3,600 seconds.",
+)
 def training_hours(answer: Callable) -> bool:
     """Exercise 4.1: hours of training by the rule of thumb."""
     return run_check("4.1", answer, _example_hours, _a_laptop)
@@ -45,6 +56,13 @@ def _a_laptop(answer: Callable) -> None:
     )
 
 
+@hints(
+    "Which positions have logits that predict a token in `ids`? Which tokens does some position predict? Both are "
+    "slices along T.",
+    "Leave out the last position of the logits and the first token of the ids; now they belong together, one to "
+    "one. `F.cross_entropy` wants a row of V logits for each target, so flatten batch and time into one axis in "
+    "both.",
+)
 def next_token_loss(answer: Callable) -> bool:
     """Exercise 4.2: cross-entropy of the next token, from logits and the tokens themselves."""
     return run_check("4.2", answer, _shifted_loss, _huge_logits, _two_tokens)
@@ -128,6 +146,13 @@ def _two_tokens(answer: Callable) -> None:
     expect_equal(got, math.log(5), "equal logits, T = 2, V = 5", "Guessing costs ln V; one prediction per row.", 1e-4)
 
 
+@hints(
+    "Draw the schedule: it is the lowest of three lines. How many steps are left at step number `step`, that step "
+    "included?",
+    "Three factors: 1 throughout; step + 1 over `warmup` on the way up; the steps left, `steps - step`, over "
+    "`decay` on the way down. The rate is the peak times the smallest of them. Leave out a factor whose length is "
+    "0.",
+)
 def warmup_stable_decay(answer: Callable) -> bool:
     """Exercise 4.3: warm-up, stable, decay."""
     return run_check("4.3", answer, _warmup, _plateau, _decay, _left_out)
@@ -183,6 +208,12 @@ def _left_out(answer: Callable) -> None:
         expect_equal(rates, expected, f"4 steps, peak 2, warmup {warmup}, decay {decay}", f"There is no {name} here.")
 
 
+@hints(
+    "There is one norm, of all tensors together, and so one factor for all of them.",
+    "Add up the squares of all numbers in all tensors and take the root. The factor is max_norm over that norm, "
+    "but only if the norm is larger; so compare before you divide, since the norm may be 0. Multiply each tensor "
+    "by it: that makes a new one.",
+)
 def clip_gradients(answer: Callable) -> bool:
     """Exercise 4.4: clipping by the norm of all gradients together."""
     return run_check("4.4", answer, _too_large, _small_enough, _all_zero, _no_gradients)

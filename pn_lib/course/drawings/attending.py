@@ -1,7 +1,8 @@
-"""Attention drawn: one query's weighted sum, the causal mask, the cut into heads, the growing KV cache."""
+"""Attention drawn: one query's weighted sum, the mask, the cut into heads, the growing KV cache, a trained head."""
 
 from collections.abc import Mapping, Sequence
 
+import ipywidgets as widgets
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pn_lib.course.drawings.boxes import (
     PALE,
+    TEXT,
     arrow,
     cell,
     cells,
@@ -19,10 +21,16 @@ from pn_lib.course.drawings.boxes import (
     sheet,
     spell,
 )
+from pn_lib.course.drawings.merging import spell_token
+from pn_lib.course.drawings.sliding import draw_live
+from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.errors import InputError
+from pn_lib.evaluation.heads import attention_maps
+from pn_lib.models.transformer import Transformer
 from pn_lib.run.plotting import COLOURS
 
 WIDE, NARROW = 1.5, 1.4  # of a cell with a number
+MOST_TOKENS = 24  # of a sentence whose table can be read
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -189,3 +197,48 @@ def draw_cache(words: Sequence[str], read: int) -> Figure:
             cell(axes, edges[place], y, word, width, PALE["orange" if fresh else "sky"], marked=fresh)
         note(axes, edges[-1] + 0.6, y + 0.5, f"{new} computed" + (f", not {length}" if row else ""), "left")
     return figure
+
+
+def draw_weights(weights: ArrayLike, tokens: Sequence[str], title: str) -> Figure:
+    """A head's weights (T, T), one row a query, each row's largest written as percent.
+
+    Raises:
+        InputError: the weights are not one row and one column for each of the T tokens.
+    """
+    T = len(tokens)
+    table = numbers_of("the table of weights", weights, T, T)
+    alt = (
+        f"{title}: a triangle of shades, a row for each token that looks and a column for each that it may look at; "
+        "the largest weight of each row is written into it, in percent."
+    )
+    left, top = (0.8 + 0.4 * max(map(len, tokens)) for _ in range(2))
+    figure, axes = sheet(left + T + 0.6, top + T + 1.6, alt)
+    note(axes, left, 0.7, title, "left", bold=True)
+    for place, token in enumerate(tokens):
+        note(axes, left - 0.3, top + 1.5 + place, token, "right")
+        axes.text(left + place + 0.5, top + 0.8, token, rotation=90, ha="center", va="bottom", fontsize=TEXT)
+        for column in range(place + 1):
+            weight = table[place, column]
+            largest = column == table[place, : place + 1].argmax()
+            text = f"{100 * weight:.0f}" if largest else ""
+            cell(axes, left + column, top + 1 + place, text, fill=shade(weight, 1.0))
+    return figure
+
+
+def draw_own_attention(model: Transformer, tokenizer: Tokenizer, sentence: str, layer: int = 0, head: int = 0) -> None:
+    """Show ``draw_weights`` of a sentence, with a field to type another one and a choice of layer and head."""
+    n_layers, n_heads = model.config.n_layers, model.config.n_heads
+    text = widgets.Text(sentence, description="Sentence", continuous_update=False, layout=widgets.Layout(width="32em"))
+    choices = [
+        widgets.Dropdown(options=range(n), value=value, description=name, layout=widgets.Layout(width="11em"))
+        for name, n, value in (("Layer", n_layers, layer), ("Head", n_heads, head))
+    ]
+
+    def drawing(sentence: str, layer: int, head: int) -> Figure:
+        ids = [tokenizer.separator_id, *tokenizer.encode(sentence.strip())]
+        if not 1 < len(ids) <= MOST_TOKENS:
+            raise InputError(f"this sentence has {len(ids) - 1} tokens: type 1 to {MOST_TOKENS - 1}")
+        tokens = [spell_token(tokenizer.token_bytes(i)) for i in ids]
+        return draw_weights(attention_maps(model, ids)[layer, head], tokens, f"layer {layer}, head {head}")
+
+    draw_live(drawing, [text, *choices])

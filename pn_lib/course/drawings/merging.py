@@ -1,15 +1,18 @@
-"""Byte-pair encoding drawn: one round of it, all rounds, and the stream that tokens end up in."""
+"""Byte-pair encoding drawn: one round, all rounds, round by round on a text, and the stream that tokens end up in."""
 
 from collections.abc import Mapping, Sequence
 
+import ipywidgets as widgets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pn_lib.course.drawings.boxes import PALE, TEXT, arrow, cell, note, sheet
+from pn_lib.course.drawings.sliding import draw_live
 from pn_lib.errors import InputError
 from pn_lib.run.plotting import COLOURS
 
 Word = Sequence[bytes]
+WIDE, GAP = 28.4, 0.35  # of a sheet, and between two words
 SIGNS = {" ": "_", "\n": "⏎", "<|endoftext|>": "■"}
 
 
@@ -19,11 +22,15 @@ def spell_token(token: bytes) -> str:
     return SIGNS.get(text) or text.replace(" ", "_").replace("\n", "⏎")
 
 
+def _width(token: bytes) -> float:
+    return 0.45 + 0.38 * max(1, len(spell_token(token)))
+
+
 def _row(axes: Axes, x: float, y: float, tokens: Word, marked: Sequence[int] = ()) -> float:
     """The tokens as cells as wide as their text, from (x, y) on; returns the right end."""
     for place, token in enumerate(tokens):
         text = spell_token(token)
-        width = 0.45 + 0.38 * max(1, len(text))
+        width = _width(token)
         cell(axes, x, y, text, width, PALE["sky"] if place in marked else "white", marked=place in marked)
         x += width
     return x
@@ -87,27 +94,91 @@ def _counts(axes: Axes, pairs: Mapping[tuple[bytes, bytes], int], chosen: tuple[
         note(axes, 13.4 + length, y + 0.5, f"{pairs[each]}", "left", bold=each == chosen)
 
 
+def _check_rounds(rounds: Sequence, merges: Sequence) -> None:
+    if len(rounds) != len(merges) + 1:
+        raise InputError(f"{len(merges)} merges make {len(merges) + 1} rows, and there are {len(rounds)} rounds")
+
+
 def draw_merges(rounds: Sequence[Sequence[Word]], merges: Sequence[tuple[bytes, bytes]]) -> Figure:
     """The words before the first merge and after each: a row for each round, its new token hatched.
 
     Raises:
         InputError: there is not one round more than merges.
     """
-    if len(rounds) != len(merges) + 1:
-        raise InputError(f"{len(merges)} merges make {len(merges) + 1} rows, and there are {len(rounds)} rounds")
+    _check_rounds(rounds, merges)
     alt = (
         "Words as cells, one for each token, in rows: bytes at the top, then one merge a row, with the new "
         "token hatched. The cells become fewer."
     )
-    figure, axes = sheet(28.4, 1.25 * len(rounds) + 0.4, alt)
+    figure, axes = sheet(WIDE, 1.25 * len(rounds) + 0.4, alt)
     for row, words in enumerate(rounds):
         x, y, new = 3.4, 0.2 + 1.25 * row, b"".join(merges[row - 1]) if row else None
         label = f"{row}. {'·'.join(map(spell_token, merges[row - 1]))}" if row else "bytes"
         note(axes, 3.0, y + 0.5, label, "right")
         for word in words:
-            x = 0.35 + _row(axes, x, y, word, [place for place, token in enumerate(word) if token == new])
+            x = GAP + _row(axes, x, y, word, [place for place, token in enumerate(word) if token == new])
         axes.set_xlim(0, max(axes.get_xlim()[1], x))
     return figure
+
+
+def draw_round(rounds: Sequence[Sequence[Word]], merges: Sequence[tuple[bytes, bytes]], n: int, shown: int) -> Figure:
+    """The first ``shown`` words of a text after ``n`` merges, and how the tokens per word of all of it fall.
+
+    ``rounds`` as for ``draw_merges``. The sheet has the height that the bytes need, so that no round moves what is
+    below.
+
+    Raises:
+        InputError: there is not one round more than merges.
+    """
+    _check_rounds(rounds, merges)
+    alt = (
+        "A text as cells, one for each token, the newest token hatched; below it a curve of tokens per word against "
+        "the number of merges, with a dot at this round."
+    )
+    lines = _lines(rounds[0][:shown])
+    height = 1.6 + 1.3 * len(lines)
+    figure, axes = sheet(WIDE, height + 8.4, alt)
+    new = b"".join(merges[n - 1]) if n else None
+    title = "bytes, no merge yet"
+    if n:
+        times = sum(map(len, rounds[n - 1])) - sum(map(len, rounds[n]))  # each merge makes one token fewer
+        title = f"merge {n}: {'·'.join(map(spell_token, merges[n - 1]))}, {times} × in the whole text"
+    note(axes, 0.2, 0.7, title, "left", bold=True)
+    for row, line in enumerate(lines):
+        x = 0.2
+        for word in (rounds[n][place] for place in line):
+            x = GAP + _row(axes, x, 1.4 + 1.3 * row, word, [i for i, token in enumerate(word) if token == new])
+    below = figure.add_axes((0.09, 1.9 / (height + 8.4), 0.88, 5.6 / (height + 8.4)))
+    fertility = [sum(map(len, words)) / len(words) for words in rounds]
+    below.plot(fertility, "--", color=COLOURS["grey"], linewidth=1.2)
+    below.plot(fertility[: n + 1], color=COLOURS["blue"])
+    below.plot(n, fertility[n], "o", color=COLOURS["blue"])
+    below.annotate(f"{fertility[n]:.2f}", (n, fertility[n]), (4, 6), textcoords="offset points", fontsize=TEXT)
+    below.set(xlabel="merges", ylabel="tokens per word", ylim=(0, 1.15 * fertility[0]))
+    return figure
+
+
+def draw_stepper(
+    rounds: Sequence[Sequence[Word]], merges: Sequence[tuple[bytes, bytes]], n: int, shown: int = 24
+) -> None:
+    """Show ``draw_round`` of ``n``, with a button for the next merge and a slider over all of them."""
+    at = widgets.IntSlider(n, 0, len(merges), description="Merges", continuous_update=False)
+    button = widgets.Button(description="Next merge")
+    button.on_click(lambda _: setattr(at, "value", at.value + 1))
+    draw_live(lambda now: draw_round(rounds, merges, now, shown), [at], [button])
+
+
+def _lines(words: Sequence[Word]) -> list[list[int]]:
+    """The places of the words on each line of a sheet on which their tokens fit side by side."""
+    lines, x = [[]], 0.2
+    for place, word in enumerate(words):
+        width = sum(_width(token) for token in word)
+        if lines[-1] and x + width > WIDE:
+            lines.append([])
+            x = 0.2
+        lines[-1].append(place)
+        x += width + GAP
+    return lines
 
 
 def draw_token_stream(tokens: Word, ids: Sequence[int], offsets: Sequence[int]) -> Figure:
@@ -122,7 +193,7 @@ def draw_token_stream(tokens: Word, ids: Sequence[int], offsets: Sequence[int]) 
         "Stories as one row of tokens, with a hatched separator before, between and after them, and the id "
         "below each. Arrows show where each story begins."
     )
-    figure, axes = sheet(28.4, 3.8, alt)
+    figure, axes = sheet(WIDE, 3.8, alt)
     edges = [0.2]
     for token, number in zip(tokens, ids, strict=True):
         width = max(1.5, 0.45 + 0.38 * len(spell_token(token)))
