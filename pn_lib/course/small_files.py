@@ -36,3 +36,11 @@ def small_files_table(folder: Path = REFERENCE) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def small_files_in_words(folder: Path = REFERENCE) -> str:
+    """The size and the loss of each of those files."""
+    found = sorted(read_json(folder / "frontier.json")["models"], key=lambda model: model["file_bytes"])
+    return "; ".join(
+        f"{model['file_bytes'] / 1000:.0f} kB, {model['bits_per_byte']['value']:.3f} bits per byte" for model in found
+    )
