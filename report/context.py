@@ -129,7 +129,6 @@ class Choice:
 
 def architecture(study: Traced, costs: Traced) -> dict[str, object]:
     """The study's variants with speed and memory beside quality, sorted by what can be said of them."""
-    few = too_small(updates=study.baseline.updates, seeds=study.baseline.seeds)
     judgments, rows = study.judgments, {(row.axis, row.variant): row for row in costs}
     axes = [(axis.axis, choices(axis, rows, judgments)) for axis in study.axes]
     every = [choice for _, chosen in axes for choice in chosen]
@@ -152,7 +151,7 @@ def architecture(study: Traced, costs: Traced) -> dict[str, object]:
         "changed": changed,
         "baseline": baseline,
         "seeds": seeds,
-        "few": few,
+        "few": too_small(updates=study.baseline.updates, seeds=seeds),
         "least_p": 2.0 ** (1 - seeds),  # of a test that flips the signs of the seeds' differences, and assumes no more
         "worse": worse,
         "better": better,
