@@ -66,13 +66,13 @@ def test_05_more_bits_than_the_transformer_is_above_zero_and_more_right_answers_
     assert found["beyond"]["fact"] == (1, 1, 1)
 
 
-def test_06_a_variant_with_more_bits_than_the_baseline_raises_the_loss():
+def test_07_a_variant_with_more_bits_than_the_baseline_raises_the_loss():
     runs = {"base": GOOD, "layernorm, post": BAD + GOOD, "layernorm, pre": BAD}
     rows = {name: [{"seed": seed, "parameters": 1, "steps": 100, "bits_per_byte": value}
                    for seed, value in enumerate(values)] for name, values in runs.items()}  # fmt: skip
     variants = [("norm", name, None) for name in runs]
     found = run_cells(
-        6, "c06-062", "c06-064", "c06-066", "c06-068", "c06-x06", variants=variants,
+        7, "c06-062", "c06-064", "c06-066", "c06-068", "c06-x06", variants=variants,
         base_runs=pd.DataFrame(rows["base"]), results={("norm", name): rows[name] for name in runs if name != "base"},
         judge_variants=judge_variants, study=SimpleNamespace(seeds=3), run=RUN,
     )  # fmt: skip
@@ -81,7 +81,7 @@ def test_06_a_variant_with_more_bits_than_the_baseline_raises_the_loss():
     assert found["post"].value == pytest.approx(1.1)
 
 
-def test_08_the_architecture_with_fewer_bits_is_ahead():
+def test_10_the_architecture_with_fewer_bits_is_ahead():
     rng = np.random.default_rng(0)
     stories = rng.normal(100, 20, 60)
     runs = {
@@ -89,7 +89,7 @@ def test_08_the_architecture_with_fewer_bits_is_ahead():
         for who, loss in (("transformer", 1.2), ("mamba", 1.0), ("hybrid", 1.2))
     }
     test = SimpleNamespace(story_bytes=np.full(60, 100))
-    found = run_cells(8, "c08-c06", results=[runs], test=test)
+    found = run_cells(10, "c08-c06", results=[runs], test=test)
     pairs = {(pair.first, pair.second): pair for pair in found["compared"][0]}
     assert pairs["transformer", "mamba"].verdict == "behind" and pairs["mamba", "hybrid"].verdict == "ahead"
     told = verdicts.pairs(found["compared"][0], None)
@@ -97,22 +97,22 @@ def test_08_the_architecture_with_fewer_bits_is_ahead():
     assert "1 of 3 pairs" in told and verdicts.pairs(found["compared"][0], TOO_SMALL) == "too small to tell."
 
 
-def test_08_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens():
+def test_10_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens():
     one, titles = {"a": 1.0, "b": 1.0, "c": 1.0}, {"a": "A", "b": "B", "c": "C"}
     room = {"a": None, "b": 18.7, "c": None}
     found = run_cells(
-        8, "c08-w03", names=list(one), TITLES=titles, yardstick="a", T=128, speeds=one, last=one, held=one, rise=one,
+        10, "c08-w03", names=list(one), TITLES=titles, yardstick="a", T=128, speeds=one, last=one, held=one, rise=one,
         equal_context=room,
     )  # fmt: skip
     assert "as its rival's bytes pay for: 19 beside B, all beside C. It was trained on 128" in found["memory_words"]
 
 
-def test_09_more_bits_than_float32_is_a_rise():
+def test_11_more_bits_than_float32_is_a_rise():
     stories = SimpleNamespace(story_nats=BAD + GOOD, story_bytes=np.full(3, 100))
     made = {("mamba", "float32", "rounding"): GOOD_STORIES, ("mamba", "int4", "rounding"): stories,
             ("mamba", "int4", "compensation"): BAD_STORIES}  # fmt: skip
     found = run_cells(
-        9, "c09-082", versions=[(*key, None) for key in made], scores=made, file_bytes=lambda model, grid: 1,
+        11, "c09-082", versions=[(*key, None) for key in made], scores=made, file_bytes=lambda model, grid: 1,
         GRIDS={"float32": None, "int4": None}, bits_per_byte_interval=bits_per_byte_interval,
     )  # fmt: skip
     plain, rounded, compensated = found["rows"]

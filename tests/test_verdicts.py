@@ -11,10 +11,13 @@ from test_notebooks import STAGES, read
 from pn_lib.course import verdicts
 from pn_lib.evaluation.enough import LEAST, TOO_SMALL, too_small
 from pn_lib.run.reference import beside, beside_column
+from pn_lib.run.results.mamba_results import MambaResult
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import MixersResult, MixersTimings
+from pn_lib.run.results.stories_results import EvaluationResult
 from pn_lib.run.results.study_results import LanguageResult, ScalingResult, StudyResult
 from pn_lib.run.results.training_results import RecipeResult, TrainingResult
+from pn_lib.run.results.zoo_results import ZooResult
 from pn_lib.run.stages import REFERENCE
 
 COMPARED = {  # what each ranks, from which results: nothing where the runs are too small
@@ -26,15 +29,22 @@ COMPARED = {  # what each ranks, from which results: nothing where the runs are 
     verdicts.mixers_by_bytes: (MixersResult,),
     verdicts.mixers_in_time: (MixersResult, MixersTimings),
     verdicts.memory: (MemoryResult,),
+    verdicts.endings: (EvaluationResult,),
+    verdicts.novelty: (EvaluationResult,),
+    verdicts.knowledge: (EvaluationResult,),
 }
 STATED = {  # what was measured of one model or one fit, which ranks no choice
     verdicts.mark: (TrainingResult,),
     verdicts.growth: (ScalingResult,),
     verdicts.law: (ScalingResult,),
     verdicts.language: (LanguageResult,),
+    verdicts.likelihoods: (ZooResult,),
+    verdicts.sampling: (EvaluationResult,),
+    verdicts.exactly: (EvaluationResult,),
+    verdicts.whole_mamba: (MambaResult,),
 }
 RANKS = re.compile(
-    r"\*\*\d+ of|better|worse|is ahead|behind|largest step|raise|lower|not told apart|learn|turned upward"
+    r"\*\*\d+ of|better|worse|is ahead|behind|largest step|raise|lower|not told apart|learn|turned upward|learly"
 )
 QUICK, LARGE = (SimpleNamespace(profile=SimpleNamespace(name=name)) for name in ("quick", "laptop"))
 
@@ -58,10 +68,11 @@ def changed(result, **values):
 def test_a_comparison_ranks_in_the_reference_run_and_not_in_one_too_small(say):
     found = of_reference(COMPARED[say])
     assert TOO_SMALL not in say(*found) and RANKS.search(say(*found))
-    few = [changed(each, updates=LEAST["updates"] - 1, steps=LEAST["updates"] - 1) for each in found]
-    assert TOO_SMALL in say(*few) and not RANKS.search(say(*few)), say(*few)
-    if say is not verdicts.few_stories:  # one seed each, which it says
-        few = [changed(each, seeds=LEAST["seeds"] - 1) for each in found]
+    stories = COMPARED[say] == (EvaluationResult,)
+    units = [("beginnings", "n")] if stories else [("updates", "steps"), ("seeds",)]
+    for names in units[:1] if say is verdicts.few_stories else units:  # one seed each, which it says
+        least = LEAST["stories" if stories else names[0]]
+        few = [changed(each, **dict.fromkeys(names, least - 1)) for each in found]
         assert TOO_SMALL in say(*few) and not RANKS.search(say(*few)), say(*few)
 
 

@@ -9,11 +9,14 @@ from pn_lib.evaluation.enough import TOO_SMALL, too_small
 from pn_lib.evaluation.intervals import verdict
 from pn_lib.evaluation.memory_tasks import standing
 from pn_lib.run.results.frontier_results import FrontierResult
+from pn_lib.run.results.mamba_results import MambaResult
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import TITLES, MixerPair, MixersResult, MixersTimings
 from pn_lib.run.results.result import Estimate
+from pn_lib.run.results.stories_results import EvaluationResult
 from pn_lib.run.results.study_results import LanguageResult, ScalingResult, StudyResult
 from pn_lib.run.results.training_results import RecipeResult, TrainingResult
+from pn_lib.run.results.zoo_results import ZooResult
 
 
 def mark(found: TrainingResult) -> str:
@@ -63,6 +66,66 @@ def few_stories(found: RecipeResult) -> str:
     return f"{read}; validation loss turned upward for {turned} of {len(few.curves)} rates of dropout (one seed each)."
 
 
+def endings(found: EvaluationResult) -> str:
+    """How many of the Transformer's endings are sound, beside real ones and the n-gram's."""
+    own, human, ngram = (found.completions.tellers[who] for who in ("transformer", "human", "ngram"))
+    said = f"of the Transformer's endings {_share(own.sound)} are sound"
+    if few := too_small(stories=found.completions.beginnings):
+        return f"{said}; how that compares is {few}."
+    said += f", {_clearly(found.ahead['human'].sound)} than of the real ones ({_share(human.sound)}) and "
+    said += f"{_clearly(found.ahead['ngram'].sound)} than of the 4-gram's ({_share(ngram.sound)})."
+    if own.names_kept and human.names_kept:
+        said += (
+            f" Of the beginning's names {_share(own.names_kept)} come back, {_share(human.names_kept)} in real endings."
+        )
+    return said
+
+
+def likelihoods(found: ZooResult) -> str:
+    """What other models need beyond the main Transformer, one run each."""
+    beyond = [f"{model.label} {_signed(model.difference)}" for model in found.models.values() if model.difference]
+    return f"beyond the Transformer's bits per byte, on the same stories (one run each): {', '.join(beyond)}."
+
+
+def novelty(found: EvaluationResult) -> str:
+    """How much of the Transformer's endings is in the closest training story."""
+    own, human = (found.completions.tellers[who].memorisation_rouge2 for who in ("transformer", "human"))
+    said = f"{_share(own)} of an ending's word pairs are in the closest training story"
+    if few := too_small(stories=found.completions.beginnings):
+        return f"{said}; how that compares is {few}."
+    return f"{said}, {_clearly(found.ahead['human'].memorisation_rouge2)} than of a real one's ({_share(human)})."
+
+
+def sampling(found: EvaluationResult) -> str:
+    """The setting with most sound stories."""
+    real = found.sampling["real stories"].sound
+    shares = {title: row.sound for title, row in found.sampling.items() if title != "real stories"}
+    top = max(shares, key=lambda title: shares[title].value)
+    return f"largest share of sound stories: {_share(shares[top])} with {top}; of the real stories {_share(real)}."
+
+
+def knowledge(found: EvaluationResult) -> str:
+    """Which kinds of probes the Transformer answers beyond guessing, and beyond the n-gram."""
+    asked = found.probes["transformer"]
+    if few := too_small(stories=min(row.n for row in asked.values())):
+        return f"which probes it answers is {few}."
+    known = ", ".join(kind for kind, row in asked.items() if row.low > row.chance) or "none"
+    ahead = ", ".join(kind for kind, gap in found.beyond_ngram.items() if gap.low > 0) or "none"
+    return f"clearly above guessing: {known}. Clearly above the 4-gram: {ahead}. Asked: {', '.join(asked)}."
+
+
+def exactly(found: EvaluationResult) -> str:
+    """How far the Transformer is from the source, where that is known."""
+    if (exact := found.pocket) is None:
+        return "the source of natural stories is unknown, so this cannot be measured."
+    leak = exact.next_words["transformer"]["all"].leak
+    return (
+        f"the Transformer needs {_interval(exact.excess_bits_per_byte['transformer'])} bits per byte more than the "
+        f"source; {_share(exact.valid_share['transformer'])} of its stories are valid, and it gives {_share(leak)} of "
+        "its probability to impossible words."
+    )
+
+
 def study(found: StudyResult) -> str:
     """Which choices in the architecture matter."""
     judged = found.judgments
@@ -86,7 +149,7 @@ def study(found: StudyResult) -> str:
 
 def growth(found: ScalingResult) -> str:
     """What more parameters, and what more tokens changed."""
-    losses = {(row.parameters, row.tokens): row.bits_per_byte for row in found.points if row.model == "transformer"}
+    losses = {(row.parameters, row.tokens): row.bits_per_byte for row in found.points}
     sizes, budgets = (sorted(set(values)) for values in zip(*losses, strict=True))
     end, smaller, shorter = (
         losses[at] for at in ((sizes[-1], budgets[-1]), (sizes[0], budgets[-1]), (sizes[-1], budgets[0]))
@@ -105,7 +168,7 @@ def law(found: ScalingResult) -> str:
         return f"the law fails: {'; '.join(found.faults)}. So no size is advised from it."
     if not found.best:
         return "the law passes its tests, but by it one term brings nothing, so no size is best."
-    best, sizes = found.best[-1], [row.parameters for row in found.points if row.model == "transformer"]
+    best, sizes = found.best[-1], [row.parameters for row in found.points]
     where = "inside" if min(sizes) <= best.parameters <= max(sizes) else "outside"
     size, low, high = (f"{value / 1e3:,.0f}" for value in (best.parameters, best.low, best.high))
     return (
@@ -159,6 +222,12 @@ def mixers_in_time(found: MixersResult, timings: MixersTimings) -> str:
     return pairs(timings.equal_seconds.pairs, _few(found.sizes[0]))
 
 
+def whole_mamba(found: MambaResult) -> str:
+    """A whole Mamba beside the main Transformer, one run each."""
+    said = f"it needs {_signed(found.model.difference)} bits per byte more than the main Transformer"
+    return f"{said}, and {_share(found.measures.sound)} of its endings are sound (one run each, which ranks neither)."
+
+
 def memory(found: MemoryResult) -> str:
     """Right answers at the longest length, and the hybrid beside what it mixes, task by task."""
     said = []
@@ -200,6 +269,18 @@ def _change(gap: Estimate) -> str:
 
 def _few(size) -> str | None:
     return too_small(updates=size.updates, seeds=size.seeds)
+
+
+def _share(one: Estimate) -> str:
+    return f"{one.value:.0%} [{one.low:.0%}, {one.high:.0%}]"
+
+
+def _signed(one: Estimate) -> str:
+    return f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+
+
+def _clearly(gap: Estimate) -> str:
+    return "clearly more" if gap.low > 0 else "clearly less" if gap.high < 0 else "not clearly more or less"
 
 
 def _interval(one: Estimate) -> str:
