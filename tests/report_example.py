@@ -14,8 +14,8 @@ import matplotlib.pyplot as plt
 from pn_lib.files import write_json
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
-from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.inside_results import InsideResult
+from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.mamba_results import MambaConstruction, MambaResult, ScanTimings
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
@@ -252,6 +252,7 @@ KNOWN: dict[type[Result], dict] = {
             },
             "reasons": [["a name that was not introduced", 9], ["an ending of another plot", 4]],
         },
+        "copies": {"longest": {"transformer": 12, "human": 9}},
         "gallery": [{"endings": dict.fromkeys(NAMES, STORY)}],
         "failures": [{"title": "repeats itself most", "text": STORY}],
     },

@@ -113,7 +113,12 @@ EDITS = {
     "a cleaning rule": ("pn_lib/data/cleaning.py", statement, ["01"], False),
     "llama2.c's format": ("pn_lib/models/llama2c.py", statement, ["05", "06", "08", "10", "11"], False),
     "how an exercise is checked": ("pn_lib/course/checks/tokenizer_training.py", statement, ["02"], False),
-    "words of the Pocket stories": ("pn_lib/data/pocket/words.toml", comment, ["01", "02", "05", "06", "08", "10"], False),
+    "words of the Pocket stories": (
+        "pn_lib/data/pocket/words.toml",
+        comment,
+        ["01", "02", "05", "06", "08", "10"],
+        False,
+    ),
     "probes of facts": ("pn_lib/evaluation/probe_data/facts.jsonl", lambda text: text[1:], ["05", "10"], False),
     "the training loop": ("pn_lib/training/loop.py", statement, TRAINING, True),
     "a package's __init__": ("pn_lib/evaluation/__init__.py", statement, TRAINING, False),

@@ -130,6 +130,7 @@ PROFILES = {
     "quick": "a first complete run (the default)",
     "laptop": "the reference report, on TinyStories",
     "overnight": "the same, with small files that are trained for hours",
+    "coherent": "Pocket stories alone: a small file that learns to tell them",
     "paper": "TinyStories' own sizes, for one GPU or several",
 }
 
@@ -161,9 +162,9 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
         for lesson in lessons
     )
     table = (
-        f"## The eleven lessons\n\n| | question | uses results of | to read | exercises |\n|---|---|---|---|---|\n{rows}"
-        f"\n\nReading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top of each "
-        "notebook says how long it takes to run, as measured."
+        f"## The eleven lessons\n\n| | question | uses results of | to read | exercises |\n|---|---|---|---|---|\n"
+        f"{rows}\n\nReading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top "
+        "of each notebook says how long it takes to run, as measured."
     )
     parts = [
         f"### {lesson.link}\n\nYou build {lesson.builds}.\n\n" + "\n".join(f"- {name}" for name in lesson.sections)

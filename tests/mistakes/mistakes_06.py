@@ -58,9 +58,7 @@ def traced(blocks, clean, swapped, score, *, at="after", lasting=False, of="swap
     (_, good), (_, bad) = run(clean), run(swapped)
     start, put = (swapped, good) if of == "swapped" else (clean, bad)
     base = score(run(start)[0]) if plain else 0.0
-    rows = [
-        [sign * (score(run(start, i, t, put)[0]) - base) for t in range(len(clean))] for i in range(len(blocks))
-    ]
+    rows = [[sign * (score(run(start, i, t, put)[0]) - base) for t in range(len(clean))] for i in range(len(blocks))]
     return torch.tensor(rows)
 
 

@@ -22,7 +22,9 @@ def _half_of_one_word(answer: Callable) -> None:
 
 def _two_words(answer: Callable) -> None:
     got = number(answer(0.25, 2), "Your answer")
-    expect(abs(got - 0.375) > 1e-6, "a share of 0.25, two words: chances multiply, so what you may lose does not add up.")
+    expect(
+        abs(got - 0.375) > 1e-6, "a share of 0.25, two words: chances multiply, so what you may lose does not add up."
+    )
     expect(abs(got - 0.9375) > 1e-6, "a share of 0.25, two words: the power is 1/n, not n.")
     expect_equal(got, 0.5, "a share of 0.25, two words", "0.5 times 0.5.")
 
@@ -45,7 +47,11 @@ def _alike(answer: Callable) -> None:
 
 
 def _lowest(answer: Callable) -> None:
-    for given in ((1e12, 6.0, 60.0, 0.45, 90.0, 0.4), (3e10, 4.5, 5.0, 0.3, 900.0, 0.7), (1e30, 6.0, 60.0, 0.45, 90.0, 0.4)):
+    for given in (
+        (1e12, 6.0, 60.0, 0.45, 90.0, 0.4),
+        (3e10, 4.5, 5.0, 0.3, 900.0, 0.7),
+        (1e30, 6.0, 60.0, 0.45, 90.0, 0.4),
+    ):
         flops, per, c_M, alpha, c_R, beta = given
         case = f"C = {flops:.0e}, k = {per}, c_M = {c_M}, alpha = {alpha}, c_R = {c_R}, beta = {beta}"
         got, best = number(answer(*given), "Your answer"), _searched(*given)
