@@ -7,7 +7,6 @@ from pn_lib.files import read_json
 from pn_lib.run.stages import REPOSITORY
 
 PUBLISHED = REPOSITORY / "results" / "published"
-REFERENCE = PUBLISHED / "reference"
 RUNS = {"reference": "TinyStories", "coherent-pocket": "Pocket stories"}  # published files alone, and what they read
 HEADS = (
     "file",
