@@ -5,18 +5,20 @@ A sentence ranks nothing where the runs are too small (`pn_lib.evaluation.enough
 throughout; more are worse.
 """
 
-from pn_lib.evaluation.enough import TOO_SMALL, too_small
+from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import verdict
 from pn_lib.evaluation.memory_tasks import standing
 from pn_lib.run.results.frontier_results import FrontierResult
 from pn_lib.run.results.mamba_results import MambaResult
-from pn_lib.run.results.memory_results import MemoryResult
-from pn_lib.run.results.mixers_results import TITLES, MixerPair, MixersResult, MixersTimings
+from pn_lib.run.results.memory_results import BesideParent, MemoryResult
+from pn_lib.run.results.mixers_results import TITLES, MixerPair, MixerSize, MixersResult, MixersTimings
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.results.stories_results import EvaluationResult
 from pn_lib.run.results.study_results import LanguageResult, ScalingResult, StudyResult
 from pn_lib.run.results.training_results import RecipeResult, TrainingResult
 from pn_lib.run.results.zoo_results import ZooResult
+
+STANDING = {"ahead": "ahead of", "behind": "behind", "not told apart": "not told apart from"}
 
 
 def mark(found: TrainingResult) -> str:
@@ -205,11 +207,12 @@ def pairs(found: list[MixerPair], few: str | None) -> str:
 
 def mixers(found: MixersResult) -> str:
     """The architectures at equal parameters and tokens, size by size."""
-    return " ".join(
-        f"With {size.budget:,} parameters in the layers and {size.tokens:,} tokens ({size.seeds} seeds): "
+    said = [
+        f"{size.budget:,} parameters in the layers and {size.tokens:,} tokens ({size.seeds} seeds): "
         f"{pairs(size.pairs, _few(size))}"
         for size in found.sizes
-    )
+    ]
+    return f"with {' With '.join(said)}"
 
 
 def mixers_by_bytes(found: MixersResult) -> str:
@@ -230,20 +233,16 @@ def whole_mamba(found: MambaResult) -> str:
 
 def memory(found: MemoryResult) -> str:
     """Right answers at the longest length, and the hybrid beside what it mixes, task by task."""
+    longest, seeds = max(row.length for row in found.rows), min(row.seeds for row in found.rows)
     said = []
-    longest = max(row.length for row in found.rows)
     for name, task in found.tasks.items():
-        rows = {row.architecture: row for row in found.rows if (row.task, row.length) == (name, longest)}
-        few = too_small(updates=task.steps, seeds=min(row.seeds for row in rows.values()))
-        beside = [
-            f"{TITLES[each.parent]}: {TOO_SMALL if few else standing(each.difference)}"
-            for each in found.hybrid
-            if each.task == name
-        ]
-        shares = ", ".join(f"{TITLES[who]} {row.mean:.0%}" for who, row in rows.items())
-        said.append(f"{name}, {shares}" + (f"; the hybrid beside {' and '.join(beside)}" if beside else ""))
-    seeds = min(row.seeds for row in found.rows)
-    return f"right answers at {longest} tokens ({seeds} seed{'s' * (seeds > 1)}): {'. '.join(said)}."
+        rows = [row for row in found.rows if (row.task, row.length) == (name, longest)]
+        shares = ", ".join(f"{TITLES[row.architecture]} {row.mean:.0%}" for row in rows)
+        few = too_small(updates=task.steps, seeds=seeds)
+        if hybrid := [each for each in found.hybrid if each.task == name]:
+            shares += f"; the hybrid: {few or _beside(hybrid)}"
+        said.append(f"*{name}*, {shares}")
+    return f"right answers at {longest} tokens ({seeds} seed{'s' * (seeds > 1)}). {'. '.join(said)}."
 
 
 def rounding(found: FrontierResult) -> str:
@@ -267,7 +266,11 @@ def _change(gap: Estimate) -> str:
     return f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] ({words[verdict(gap.low, gap.high)]})"
 
 
-def _few(size) -> str | None:
+def _beside(hybrid: list[BesideParent]) -> str:
+    return " and ".join(f"{STANDING[standing(each.difference)]} {TITLES[each.parent]}" for each in hybrid)
+
+
+def _few(size: MixerSize) -> str | None:
     return too_small(updates=size.updates, seeds=size.seeds)
 
 
