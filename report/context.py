@@ -9,6 +9,7 @@ from stories import heads, stories
 from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
+from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import Judgment
 from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
@@ -29,7 +30,7 @@ def build_context(run: Run) -> dict[str, object]:
         name_of(kind.FILE): run.read(kind) for kind in CATALOGUE if kind.FILE not in NOT_READ and kind not in LATER
     }
     found |= {name_of(kind.FILE): run.read(kind) if (run.results / kind.FILE).exists() else None for kind in LATER}
-    data, settings = found["data"], found["run"].settings
+    data = found["data"]
     return found | {
         "name": run.name,
         "best_compressor": min(data.compressors, key=lambda name: data.compressors[name]),
@@ -37,13 +38,14 @@ def build_context(run: Run) -> dict[str, object]:
         "largest_rung": max(ladder[1:], key=lambda rung: rung.gain),
         "sprints": list(zip(found["recipe"].sprints, found["recipe_timings"].sprints, strict=True)),
         "branches": branches(found["recipe"], found["recipe_timings"]),
-        "recipe_steps": steps(found["recipe"].tokens, settings.recipe),
+        "recipe_steps": found["recipe"].updates,
+        "few_rungs": too_small(updates=found["recipe"].updates, seeds=found["recipe"].seeds),
         "law": law(found["scaling"]),
         "enough_parameters": next((row.parameters for row in found["language"].sizes if row.valid.value >= 0.5), None),
         "stories": stories(run, data, found["evaluation"], found["zoo"]),
         "heads": heads(found["inside"]),
         "architecture": architecture(found["study"], found["study_timings"]),
-        "study_steps": steps(settings.study.tokens, settings.study),
+        "study_steps": found["study"].baseline.updates,
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
         "small": small(found["frontier"], found["frontier_timings"]),
@@ -66,10 +68,6 @@ def elsewhere(machine: Traced, times: Traced) -> dict[tuple[str, str], list[str]
         if stage.cpu and (stage.cpu, stage.commit) != (machine.cpu, machine.commit):
             found.setdefault((stage.cpu, stage.commit), []).append(stage.notebook[:2])
     return found
-
-
-def steps(tokens: int, settings: Traced) -> int:
-    return tokens // (settings.batch_size * settings.context)
 
 
 @dataclass(frozen=True)
@@ -154,6 +152,7 @@ def architecture(study: Traced, costs: Traced) -> dict[str, object]:
         "changed": changed,
         "baseline": baseline,
         "seeds": seeds,
+        "few": too_small(updates=study.baseline.updates, seeds=seeds),
         "least_p": 2.0 ** (1 - seeds),  # of a test that flips the signs of the seeds' differences, and assumes no more
         "worse": worse,
         "better": better,

@@ -3,7 +3,7 @@
 from sources import Traced
 from wording import order, side_of_zero
 
-from pn_lib.run.results.frontier_results import ENOUGH
+from pn_lib.evaluation.enough import too_small
 
 
 def small(found: Traced | None, timings: Traced | None) -> dict[str, object] | None:
@@ -16,7 +16,7 @@ def small(found: Traced | None, timings: Traced | None) -> dict[str, object] | N
     files = sorted([*found.rounded, *found.models], key=lambda row: row.file_bytes)
     better = [row for row in files if order(row.bits_per_byte, found.ngram.bits_per_byte) < 0]
     return {
-        "few": found.stories < ENOUGH,
+        "few": bool(too_small(stories=found.stories)),
         "rounded": [{"name": named(row), "verdict": side_of_zero(row.difference)} for row in rounded],
         "gains": [{"name": named(row), "verdict": side_of_zero(row.gain)} for row in compensated],
         "below_ngram": better[0].file_bytes if better else None,

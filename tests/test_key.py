@@ -18,7 +18,7 @@ from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.files import write_json
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.transformer import TransformerConfig
-from pn_lib.run import report
+from pn_lib.run import report, stages
 from pn_lib.run.profile import load_profile
 from pn_lib.run.sections import Sections
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY, load_stages, stage_key
@@ -80,12 +80,11 @@ def replaced(pattern: str, new: str) -> Callable[[str], str]:
     return lambda text: re.sub(pattern, new, text, count=1)
 
 
-def stage_keys(house: Path, with_notebook: bool = True) -> dict[str, str]:
-    profile = load_profile(str(house / PROFILE))
-    stages = load_stages(house / "notebooks")
-    nothing = house / "results"
+def stage_keys(house: Path, with_notebook: bool = True, profile: str | None = None) -> dict[str, str]:
+    settings, nothing = load_profile(profile or str(house / PROFILE)), house / "results"
     return {
-        stage.name[:2]: stage_key(stage, profile, "pocket", nothing, with_notebook=with_notebook) for stage in stages
+        stage.name[:2]: stage_key(stage, settings, "pocket", nothing, with_notebook=with_notebook)
+        for stage in load_stages(house / "notebooks")
     }
 
 
@@ -152,12 +151,12 @@ def before(house):
 
 @pytest.mark.parametrize("what", EDITS)
 def test_what_runs_again(house, before, experiments, what):
-    file, edit, stages, trains = EDITS[what]
+    file, edit, numbers, trains = EDITS[what]
     trained = [experiment.key() for experiment in experiments]
     with edited(house / file, edit):
         after = stage_keys(house)
         again = [experiment.key() != old for experiment, old in zip(experiments, trained, strict=True)]
-    assert [number for number in after if after[number] != before[number]] == list(stages)
+    assert [number for number in after if after[number] != before[number]] == list(numbers)
     assert again == [trains, trains]
     assert stage_keys(house) == before
 
@@ -168,6 +167,17 @@ def test_unfinished_work_outlives_an_edit_of_the_notebook_alone(house):
         assert stage_keys(house, with_notebook=False) == before
     with edited(house / BLOCKS, constant):
         assert stage_keys(house, with_notebook=False)["04"] != before["04"]
+
+
+def test_a_reference_run_published_anew_is_shown_anew_beside_smaller_runs_alone(house, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "REFERENCE", tmp_path / stages.REFERENCE.name)
+    file = stages.REFERENCE / "timings" / "mixers.json"
+    file.parent.mkdir(parents=True)
+    found = []
+    for text in ("{}", '{"seeds": 3}'):
+        file.write_text(text, encoding="utf-8")
+        found.append(stage_keys(house) | {"large": stage_keys(house, profile="laptop")})
+    assert [name for name in found[0] if found[0][name] != found[1][name]] == list(TRAINING)
 
 
 @pytest.mark.parametrize("stage", load_stages(), ids=lambda stage: stage.name)

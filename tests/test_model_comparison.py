@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pn_lib.errors import InputError
+from pn_lib.evaluation.enough import TOO_SMALL
 from pn_lib.evaluation.intervals import compare_models, holm, judge_variants, over_seeds, t_interval, t_p_value
 
 K = 80
@@ -106,19 +107,24 @@ def test_p_is_the_error_rate_at_which_students_interval_just_reaches_zero(n):
 def test_variants_are_judged_by_holm_and_not_by_their_own_intervals():
     by_seed = [[0.020, 0.021, 0.022], [-0.020, -0.030, -0.032], [0.020, 0.035, 0.040], [-0.01, 0.02, 0.0]]
     differences = [over_seeds(values) for values in by_seed]
-    judged = judge_variants(differences, [3] * 4)
+    judged = judge_variants(differences, [3] * 4, 100)
     assert [each.verdict for each in judged] == ["raises the loss", *["not told apart"] * 3]
     assert [each.p_holm for each in judged] == holm([each.p for each in judged]).tolist()
     assert differences[1].high < 0 and judged[1].p < 0.05 < judged[1].p_holm  # excludes zero, and does not survive
-    assert [each.verdict for each in judge_variants(differences[:2], [3, 3])] == ["raises the loss", "lowers the loss"]
-    assert judge_variants([over_seeds([0.1]), differences[0]], [1, 3]) == [(None, None, "one seed")] * 2
+    assert [each.verdict for each in judge_variants(differences[:2], [3, 3], 100)] == [
+        "raises the loss",
+        "lowers the loss",
+    ]
+    assert judge_variants([over_seeds([0.1]), differences[0]], [1, 3], 100) == [(None, None, TOO_SMALL)] * 2
+    few = judge_variants(differences[:2], [3, 3], 99), judge_variants(differences[:2], [2, 3], 100)
+    assert {each.verdict for each in [*few[0], *few[1]]} == {TOO_SMALL} and few[0][0].p == judged[0].p
 
 
 def test_variants_that_change_nothing_seldom_give_a_finding():
     rng, plain, corrected = np.random.default_rng(6), 0, 0
     for _ in range(200):
         losses = rng.normal(size=(16, 3))  # the baseline and 15 variants
-        judged = judge_variants([t_interval(losses[i] - losses[0]) for i in range(1, 16)], [3] * 15)
+        judged = judge_variants([t_interval(losses[i] - losses[0]) for i in range(1, 16)], [3] * 15, 100)
         plain += any(each.p < 0.05 for each in judged)
         corrected += any(each.verdict != "not told apart" for each in judged)
     assert corrected <= 20 < plain  # 5 % of 200 are 10

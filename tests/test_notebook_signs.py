@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from test_notebooks import STAGES, read
 
+from pn_lib.course import verdicts
+from pn_lib.evaluation.enough import TOO_SMALL
 from pn_lib.evaluation.intervals import (
     bits_per_byte_interval,
     bootstrap_interval,
@@ -14,7 +16,10 @@ from pn_lib.evaluation.intervals import (
     over_seeds,
     verdict,
 )
+from pn_lib.run.reference import beside_column
+from pn_lib.run.results.training_results import RecipeResult
 
+RUN = SimpleNamespace(profile=SimpleNamespace(name="paper"))  # as large as the reference run: it stands alone
 GOOD, BAD = np.array([1.0, 1.2, 1.1]), np.array([1.31, 1.49, 1.4])  # bits per byte of three seeds: 0.3 apart
 GOOD_STORIES, BAD_STORIES = (
     SimpleNamespace(story_nats=nats, story_bytes=np.full(3, 100), bits_per_byte=nats.mean()) for nats in (GOOD, BAD)
@@ -39,26 +44,12 @@ def test_verdicts():
 
 def test_04_a_change_with_more_bits_than_the_recipe_is_worse():
     losses = {"recipe": pd.Series(BAD), "bad": pd.Series(BAD + GOOD), "good": pd.Series(GOOD)}
-    found = run_cells(4, "ccb57202", variants=["bad", "good"], top_name="recipe", at_end=losses, in_time=losses)
+    found = run_cells(
+        4, "ccb57202", variants=["bad", "good"], top_name="recipe", at_end=losses, in_time=losses, run=RUN,
+        beside_column=beside_column, RecipeResult=RecipeResult,
+    )  # fmt: skip
     shown = found["shown"][["difference", "equal_seconds"]].to_numpy()
     np.testing.assert_allclose(shown, [[1.1, 1.1], [-0.3, -0.3]])
-
-
-def test_04_names_no_winner_below_its_least_updates_and_seeds():
-    rows = [{"change": "good", "low": -0.2, "high": -0.1}, {"change": "bad", "low": 0.1, "high": 0.2}]
-    names = {
-        "branch_rows": rows, "verdict": verdict, "size": "12 updates", "LEAST_UPDATES": 100, "LEAST_SEEDS": 3,
-        "rung_table": pd.DataFrame({"gain": [0.1, 0.3]}, index=["small", "large"]), "dropouts": (0.0, 0.1),
-        "interval_of_score": SimpleNamespace(high=0.2), "mark": SimpleNamespace(bits_per_byte=0.3),
-        "few_losses": pd.DataFrame({0.0: [3.0, 2.0, 2.5], 0.1: [3.0, 2.0, 1.5]}),
-    }  # fmt: skip
-    for enough, updates in ((False, 99), (True, 100)):
-        plan = SimpleNamespace(training=SimpleNamespace(steps=updates))
-        found = run_cells(4, "c04-069", enough=enough, few_experiment=lambda dropout, plan=plan: plan, **names)
-        told = found["learned"] + found["by_heart"]
-        assert ("too few to tell" in told) is not enough
-        assert ("*large*" in told and "better: good; these were worse: bad" in told and "1 of 2" in told) is enough
-    assert found["beaten"]
 
 
 def test_05_more_bits_than_the_transformer_is_above_zero_and_more_right_answers_too():
@@ -77,13 +68,13 @@ def test_05_more_bits_than_the_transformer_is_above_zero_and_more_right_answers_
 
 def test_07_a_variant_with_more_bits_than_the_baseline_raises_the_loss():
     runs = {"base": GOOD, "layernorm, post": BAD + GOOD, "layernorm, pre": BAD}
-    rows = {name: [{"seed": seed, "parameters": 1, "bits_per_byte": value} for seed, value in enumerate(values)]
-            for name, values in runs.items()}  # fmt: skip
+    rows = {name: [{"seed": seed, "parameters": 1, "steps": 100, "bits_per_byte": value}
+                   for seed, value in enumerate(values)] for name, values in runs.items()}  # fmt: skip
     variants = [("norm", name, None) for name in runs]
     found = run_cells(
         7, "c06-062", "c06-064", "c06-066", "c06-068", "c06-x06", variants=variants,
         base_runs=pd.DataFrame(rows["base"]), results={("norm", name): rows[name] for name in runs if name != "base"},
-        judge_variants=judge_variants,
+        judge_variants=judge_variants, study=SimpleNamespace(seeds=3), run=RUN,
     )  # fmt: skip
     assert found["compared"]["difference"].tolist() == pytest.approx([1.4, 0.3])
     assert found["compared"]["verdict"].tolist() == ["raises the loss"] * 2
@@ -97,13 +88,13 @@ def test_10_the_architecture_with_fewer_bits_is_ahead():
         who: [{"story_nats": stories * loss + rng.normal(0, 0.1, 60)} for _ in range(5)]
         for who, loss in (("transformer", 1.2), ("mamba", 1.0), ("hybrid", 1.2))
     }
-    test, titles = SimpleNamespace(story_bytes=np.full(60, 100)), {"transformer": "T", "mamba": "M", "hybrid": "H"}
-    found = run_cells(10, "c08-c06", "c08-w00", results=[runs], test=test, TITLES=titles)
+    test = SimpleNamespace(story_bytes=np.full(60, 100))
+    found = run_cells(10, "c08-c06", results=[runs], test=test)
     pairs = {(pair.first, pair.second): pair for pair in found["compared"][0]}
     assert pairs["transformer", "mamba"].verdict == "behind" and pairs["mamba", "hybrid"].verdict == "ahead"
-    told = found["sentence"](found["compared"][0], True)
-    assert "M is ahead of T by 0.2" in told and "M is ahead of H by 0.2" in told and "1 of 3 pairs" in told
-    assert found["sentence"](found["compared"][0], False).startswith("too small to tell")
+    told = verdicts.pairs(found["compared"][0], None)
+    assert "Mamba is ahead of Transformer by 0.2" in told and "Mamba is ahead of Hybrid by 0.2" in told
+    assert "1 of 3 pairs" in told and verdicts.pairs(found["compared"][0], TOO_SMALL) == "too small to tell."
 
 
 def test_10_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens():
@@ -116,7 +107,7 @@ def test_10_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens
     assert "as its rival's bytes pay for: 19 beside B, all beside C. It was trained on 128" in found["memory_words"]
 
 
-def test_11_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
+def test_11_more_bits_than_float32_is_a_rise():
     stories = SimpleNamespace(story_nats=BAD + GOOD, story_bytes=np.full(3, 100))
     made = {("mamba", "float32", "rounding"): GOOD_STORIES, ("mamba", "int4", "rounding"): stories,
             ("mamba", "int4", "compensation"): BAD_STORIES}  # fmt: skip
@@ -127,9 +118,3 @@ def test_11_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
     plain, rounded, compensated = found["rows"]
     assert plain["difference"] is plain["gain"] is rounded["gain"] is None
     assert rounded["difference"].low > 0 and compensated["difference"].low > 0 and compensated["gain"].high < 0
-    models = ("mamba",)
-    rows = [plain, rounded, compensated, {**rounded, "precision": "int8"}, {**rounded, "precision": "ternary"}]
-    many = run_cells(11, "c09-091", rows=rows, verdict=verdict, models=models, test_tokens=range(30), ENOUGH=30)
-    assert many["cost_in_words"](rounded["difference"], 30).endswith(": the loss rises")
-    assert many["cost_in_words"](compensated["gain"], 30).endswith(": the loss falls")
-    assert many["cost_in_words"](rounded["difference"], 29).endswith("too few stories to say more")

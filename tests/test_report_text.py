@@ -175,8 +175,15 @@ def test_one_seed_has_no_interval_and_the_text_says_so(example: Example) -> None
             variant |= {"low": None, "high": None, "difference_low": None, "difference_high": None, "seeds": 1}
     text = example.text()
     assert "the runs are too few or too short to tell" in text and "How much a seed may do" not in text
-    assert "One seed was run for each variant" in text
+    assert text.count("too small to tell with 1 seed (we ask for 3)") == 3
     assert "loss is raised" not in text and "exclude zero" not in text
+
+
+def test_a_study_of_few_updates_has_no_verdict(example: Example) -> None:
+    example.jsons["study"]["baseline"]["updates"] = 27
+    text = example.text()
+    assert text.count("too small to tell with 27 updates (we ask for 100)") == 3
+    assert "loss is raised" not in text and "exclude zero" not in text and "to lower it" not in text
 
 
 def test_study_variants_are_sorted_by_holms_verdicts(example: Example) -> None:
@@ -229,8 +236,11 @@ def test_the_ladder_is_told_by_its_numbers(example: Example) -> None:
     assert "has widened: *batch grows*. Worse: *cosine to zero*. Not distinguishable from it: *average" in text
     assert "In equal seconds, measured once, the sign is the other for *batch grows*. The main model has none" in text
     assert "lowest after 4.0 epochs and rose from there by 0.60" in text and "had not risen again at the end" in text
-    example.jsons["recipe"]["seeds"] = 1
-    assert "With one seed each they rank nothing." in example.text()
+    assert "On the same stories the 4-gram has 0.500; of 3 rungs 0 end below it." in text
+    example.jsons["recipe"]["updates"] = 99
+    text = example.text()
+    assert "The ladder is too small to tell with 99 updates (we ask for 100)" in text
+    assert "They rank nothing either." in text and "largest single" not in text and "Worse than" not in text
     example.jsons["timings/recipe"]["ladder"].pop()
     with pytest.raises(InputError, match="no rung 'Muon for matrices'"):
         example.text()
@@ -257,8 +267,11 @@ def test_the_law_is_held_to_its_promise(example: Example) -> None:
     assert "it promised 1.020 bpb where 0.912 came" in text
     example.jsons["scaling"]["promise"]["measured"] = 1.2
     assert "came to 1.200, which is worse than the whole interval" in example.text()
+    assert "The law fails a test of its own, so no size is advised from it" in example.text()
     example.jsons["scaling"]["promise"]["measured"] = 1.0
-    assert "came to 1.000, which is inside the interval" in example.text() and "it promised" not in example.text()
+    text = example.text()
+    assert "came to 1.000, which is inside the interval" in text and "it promised" not in text
+    assert "no size is advised" not in text
 
 
 def test_the_answers_follow_the_numbers(example: Example) -> None:

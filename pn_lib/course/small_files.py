@@ -7,7 +7,6 @@ from pn_lib.files import read_json
 from pn_lib.run.stages import REPOSITORY
 
 PUBLISHED = REPOSITORY / "results" / "published"
-REFERENCE = PUBLISHED / "reference"
 RUNS = {"reference": "TinyStories", "coherent-pocket": "Pocket stories"}  # published files alone, and what they read
 HEADS = (
     "file",
@@ -44,3 +43,13 @@ def _rows(folder: Path, stories: str) -> Iterator[str]:
             f"{loss['value']:.3f} [{loss['low']:.3f}, {loss['high']:.3f}]",
         )
         yield f"| {' | '.join(cells)} |"
+
+
+def small_files_in_words() -> str:
+    """The size and the loss of each of those files, by the stories that it has read."""
+    said = []
+    for run, stories in RUNS.items():
+        files = sorted(read_json(PUBLISHED / run / "frontier.json")["models"], key=lambda model: model["file_bytes"])
+        sizes = [f"{each['file_bytes'] / 1000:.0f} kB, {each['bits_per_byte']['value']:.3f}" for each in files]
+        said.append(f"on {stories}, {'; '.join(sizes)}")
+    return "; ".join(said)

@@ -7,9 +7,8 @@ from pn_lib.files import read_json
 from pn_lib.models.generation import generate
 from pn_lib.models.loading import open_model
 from pn_lib.run.saved_models import model_source
-from pn_lib.run.stages import REPOSITORY
+from pn_lib.run.stages import REFERENCE
 
-REFERENCE = REPOSITORY / "results" / "published" / "laptop-tinystories"
 SMALL = "reference/300k"  # as generate takes it
 COOLER = 0.5  # the temperature of the README's command
 SHOWN_WORDS = 30  # of each ending, to the end of a sentence

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pn_lib.errors import InputError
+from pn_lib.evaluation.enough import TOO_SMALL, too_small
 
 LEVELS = np.geomspace(1e-9, 1, 2000)  # p-values between which p is found
 LEAST_VARIANCE = 1e-100  # of a difference of bits per byte: two models that never differ have no spread to divide by
@@ -136,26 +137,28 @@ class Judgment(NamedTuple):
     """What can be said of a variant beside the baseline: its ``p`` alone, the same after Holm's correction, and words.
 
     With one seed there is no p. The verdict follows from ``p_holm`` at 5 %, so it may be "not told apart" although the
-    difference's own interval excludes zero.
+    difference's own interval excludes zero; where updates or seeds are too few (``enough.too_small``), it says so.
     """
 
     p: float | None
     p_holm: float | None
-    verdict: Literal["raises the loss", "lowers the loss", "not told apart", "one seed"]
+    verdict: Literal["raises the loss", "lowers the loss", "not told apart", "too small to tell"]
 
 
-def judge_variants(differences: Sequence[Interval], seeds: Sequence[int]) -> list[Judgment]:
+def judge_variants(differences: Sequence[Interval], seeds: Sequence[int], updates: int) -> list[Judgment]:
     """All variants of one study, each beside the baseline, by Student's test over seeds and Holm's correction.
 
     ``differences`` are the variants' losses minus the baseline's, paired by seed, each with its own 95 % interval over
-    so many ``seeds``. A variant with one seed has no test, and so none of the study is judged.
+    so many ``seeds``, after so many ``updates``. A variant with one seed has no test, and so none of the study is
+    judged.
     """
     if 1 in seeds:
-        return [Judgment(None, None, "one seed") for _ in differences]
+        return [Judgment(None, None, TOO_SMALL) for _ in differences]
+    few = too_small(updates=updates, seeds=min(seeds, default=0))
     p_values = [t_p_value(*each) for each in zip(differences, seeds, strict=True)]
     words = "lowers the loss", "raises the loss"
     return [
-        Judgment(p, p_holm, _verdict(difference.value, p_holm, *words))
+        Judgment(p, p_holm, TOO_SMALL if few else _verdict(difference.value, p_holm, *words))
         for difference, p, p_holm in zip(differences, p_values, holm(p_values).tolist(), strict=True)
     ]
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from pn_lib.data.corpus_paths import NAMED_CORPORA, corpus_path
 from pn_lib.errors import InputError
 from pn_lib.key import code, digest, imports, make_key
-from pn_lib.run.profile import Profile
+from pn_lib.run.profile import Profile, profile_names
 from pn_lib.run.sections import declared_values
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOKS = REPOSITORY / "notebooks"
+REFERENCE = REPOSITORY / "results" / "published" / "laptop-tinystories"  # beside which smaller runs are set
+REFERENCE_MODULE = "pn_lib.run.reference"  # which reads it
 METADATA_KEY = "pocketnarrator"
 NAVIGATION_TAG = "navigation"
 
@@ -99,7 +101,19 @@ def stage_key(stage: Stage, profile: Profile, corpus: str, results: Path, *, wit
         "data": None if stage.reads else corpus_state(corpus),
         "reads": {name: digest(results / name) for name in stage.reads if (results / name).exists()},
     }
+    if REFERENCE_MODULE in stage.imports and not is_as_large(profile.name):
+        parts["reference"] = {str(path): digest(REFERENCE / path) for path in _reference_files()}
     return make_key(parts)
+
+
+def is_as_large(profile: str) -> bool:
+    """Whether a run of this profile is at least as large as the reference run, and so needs none beside it."""
+    names = profile_names()  # the smallest first
+    return profile in names and names.index(profile) >= names.index(REFERENCE.name.split("-")[0])
+
+
+def _reference_files() -> list[Path]:
+    return sorted(path.relative_to(REFERENCE) for path in REFERENCE.rglob("*.json") if "models" not in path.parts)
 
 
 def corpus_state(corpus: str) -> str | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pn_lib.data.stories import read_stories
 from pn_lib.data.tokenizer import SMALLEST_VOCABULARY, Tokenizer, tokenizer_of
+from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import Interval, bits_per_byte_interval
 from pn_lib.key import make_key
 from pn_lib.models.base import LanguageModel
@@ -23,7 +24,7 @@ from pn_lib.models.packed import load_packed
 from pn_lib.models.packed_tokenizer import merges_of
 from pn_lib.run.frontier import Encoded, described, packed_once
 from pn_lib.run.profile import FrontierModel, VocabularySettings
-from pn_lib.run.results.frontier_results import ENOUGH, Stretch, VocabularyModel, VocabularyStudy, VocabularyTiming
+from pn_lib.run.results.frontier_results import Stretch, VocabularyModel, VocabularyStudy, VocabularyTiming
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.loop import Training
 
@@ -160,9 +161,9 @@ def _loss(judged: Judged) -> float:
 
 
 def _verdict(gap: Interval | None, spread: float | None, stories: int) -> Literal["ahead", "not told apart"] | None:
-    """Nothing is ranked on fewer than ``ENOUGH`` stories, or where it is unknown what another seed would change: each
+    """Nothing is ranked on too few stories (``too_small``), or where it is unknown what another seed would change: each
     of two single runs varies by ``spread``, besides what the stories leave open."""
-    if gap is None or gap.high is None or spread is None or stories < ENOUGH:
+    if gap is None or gap.high is None or spread is None or too_small(stories=stories):
         return None
     high = gap.value + math.hypot(gap.high - gap.value, NORMAL * math.sqrt(2) * spread)
     return "ahead" if high < 0 else "not told apart"

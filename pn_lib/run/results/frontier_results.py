@@ -6,7 +6,6 @@ from pydantic import Field
 
 from pn_lib.run.results.result import Estimate, Part, Result, Settings
 
-ENOUGH = 30  # stories of the test half, below which no sentence ranks anything
 Large = Literal["transformer", "mamba"]
 Precision = Literal["float32", "int8", "int4", "ternary"]
 

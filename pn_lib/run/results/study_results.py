@@ -7,6 +7,8 @@ from pydantic import Field
 from pn_lib.evaluation.intervals import Judgment, judge_variants
 from pn_lib.run.results.result import Estimate, Part, Result, Row
 
+LARGE_MISFIT = 0.05  # a law that misses its own runs by more is none
+
 
 class Baseline(Part):
     parameters: int = Field(description="parameters")
@@ -15,6 +17,7 @@ class Baseline(Part):
     high: float | None = Field(description="upper end")
     seeds: int = Field(description="runs")
     tokens: int = Field(description="tokens of each")
+    updates: int = Field(description="updates of each")
     stories: int = Field(description="validation stories that judged")
 
 
@@ -28,7 +31,9 @@ class Variant(Part):
     difference: float | None = Field(description="bits per byte more than the baseline, by seed; null of the baseline")
     difference_low: float | None = Field(description="lower end of the difference's 95 % interval")
     difference_high: float | None = Field(description="upper end")
-    survives: bool = Field(description="it can be told from zero after Holm's correction for all variants")
+    survives: bool = Field(
+        description="it can be told from zero after Holm's correction for all variants; false where runs are too small"
+    )
 
     @property
     def loss(self) -> Estimate:
@@ -55,11 +60,21 @@ class StudyResult(Result):
     axes: list[Axis] = Field(description="the study, axis by axis")
 
     @property
+    def differences(self) -> dict[tuple[str, str], float]:
+        """Bits per byte more than the baseline, by axis and name; the baseline has none."""
+        return {key: row.difference for key, row in self._changed.items()}
+
+    @property
     def judgments(self) -> dict[tuple[str, str], Judgment]:
         """What can be said of each variant, by axis and name; the baseline has none."""
-        changed = {(axis.axis, row.variant): row for axis in self.axes for row in axis.variants if row.gap is not None}
-        found = judge_variants([row.gap for row in changed.values()], [row.seeds for row in changed.values()])
+        changed = self._changed
+        gaps, seeds = zip(*((row.gap, row.seeds) for row in changed.values()), strict=True)
+        found = judge_variants(gaps, seeds, self.baseline.updates)
         return dict(zip(changed, found, strict=True))
+
+    @property
+    def _changed(self) -> dict[tuple[str, str], Variant]:
+        return {(axis.axis, row.variant): row for axis in self.axes for row in axis.variants if row.gap is not None}
 
 
 class StudyTraining(Row):
@@ -125,6 +140,25 @@ class ScalingResult(Result):
     promise: Promise | None = Field(description="the law held to the main model; null without a law")
     stories: int = Field(description="validation stories that judged")
     points: list[ScalingPoint] = Field(description="the runs")
+
+    @property
+    def faults(self) -> list[str]:
+        """What speaks against the law, in words: while there is any, no size may be advised from it."""
+        if not self.law:
+            return []
+        c, promise, found = self.law["E"], self.promise, []
+        if not c.low <= c.value <= c.high:
+            found.append("its irreducible loss lies outside of its own interval, so the runs do not determine it")
+        if self.exact is not None and not c.low <= self.exact <= c.high:
+            found.append(f"its irreducible loss [{c.low:.3f}, {c.high:.3f}] misses the source's own {self.exact:.3f}")
+        if self.misfit > LARGE_MISFIT:
+            found.append(f"it misses a measured loss by {self.misfit:.0%} on average")
+        if promise and not promise.low <= promise.measured <= promise.high:
+            found.append(
+                f"for notebook 04's model it promised {promise.value:.3f} [{promise.low:.3f}, "
+                f"{promise.high:.3f}], and {promise.measured:.3f} came"
+            )
+        return found
 
 
 class LanguageSize(Part):

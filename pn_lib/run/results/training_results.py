@@ -1,5 +1,6 @@
 """Results of notebooks 03 and 04: the Transformer, its training and what that cost, and the recipe."""
 
+from itertools import pairwise
 from typing import ClassVar
 
 from pydantic import Field
@@ -163,6 +164,7 @@ class FewStories(Part):
     stories: int = Field(description="stories")
     tokens: int = Field(description="their tokens")
     epochs: int = Field(description="times they were read")
+    updates: int = Field(description="updates of each run")
     curves: list[FewCurve] = Field(description="a curve for each rate of dropout")
 
 
@@ -171,12 +173,19 @@ class RecipeResult(Result):
 
     FILE: ClassVar = "recipe.json"
     tokens: int = Field(description="tokens of each training")
+    updates: int = Field(description="updates of each rung")
     seeds: int = Field(description="runs of each rung and branch")
     stories: int = Field(description="validation stories that judged")
+    ngram: float = Field(description="bits per byte of the n-gram on the same stories")
     ladder: list[Rung] = Field(description="the rungs, each with one change more than the one before")
     sprints: list[Sprint] = Field(description="budgets, the main model's last")
     branches: list[Branch] = Field(description="single changes to the recipe")
     few: FewStories = Field(description="few stories, read again and again")
+
+    @property
+    def gains(self) -> dict[str, float]:
+        """By rung, bits per byte less than the one before; the first has none."""
+        return {after.change: before.bits_per_byte - after.bits_per_byte for before, after in pairwise(self.ladder)}
 
 
 class RungTime(Part):
