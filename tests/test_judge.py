@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -433,6 +434,19 @@ def test_a_piece_of_a_line_is_dropped_and_asked_again(tmp_path):
     path.write_bytes(b"{}\n" + whole)
     with pytest.raises(InputError, match="line 1 is damaged"):
         JudgeLog(path)
+
+
+def test_a_grade_that_changed_in_the_log_is_no_grade(tmp_path):
+    path = tmp_path / "tester.jsonl"
+    with JudgeServer() as server:
+        log = ask_all(make_judge(server), tmp_path, TASKS[:2])
+    whole = path.read_bytes()
+    grade = re.search(rb'"answer":\{.*?(\d)[,}]', whole)
+    path.write_bytes(whole[: grade.start(1)] + bytes([grade[1][0] ^ 1]) + whole[grade.end(1) :])
+    with pytest.raises(InputError, match=r"line 1 is damaged \(its digest is of something else\); delete that line"):
+        JudgeLog(path)
+    path.write_bytes(re.sub(rb',"digest":"\w+"', b"", whole))  # of an older version
+    assert outcomes(JudgeLog(path)) == outcomes(log)
 
 
 def test_only_what_changed_is_graded_anew(tmp_path):

@@ -25,7 +25,7 @@ from pn_lib.config import parse_config
 from pn_lib.data.other_tokenizer import OtherTokenizer, find_separator
 from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer, is_byte_level, read_backend
 from pn_lib.errors import InputError
-from pn_lib.files import read_json
+from pn_lib.files import read_json, sha256
 from pn_lib.models.architectures import MODELS
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.foreign import check_table, describe_folder
@@ -96,9 +96,12 @@ def load_model(folder: Path | str) -> LanguageModel:
     folder = Path(folder)
     settings = read_json(folder / "config.json")
     cls = _model_class(settings.pop("model", None), folder / "config.json")
+    saved = settings.pop("weights", None)  # their digest, which models of older versions lack
     model = cls(parse_config(cls.Config, settings, str(folder / "config.json")))
     weights = folder / "model.safetensors"
     try:
+        if saved is not None and sha256(weights) != saved:
+            raise InputError(f"{weights} is damaged, or not the one that its config.json tells of; make the model anew")
         model.load_state_dict(load_file(weights))
     except FileNotFoundError:
         raise InputError(f"{weights} does not exist beside its config.json; make the model anew") from None
