@@ -47,10 +47,10 @@ NOTEBOOKS = {  # name: what it does with the folder of results, what it reads, w
     ),
 }
 BUILD = """
-import sys
+import os, sys
 from pathlib import Path
 from pn_lib.files import write_text
-root = Path({root!r})
+root = Path(os.environ["PN_ROOT"])
 for name in ("report.html", "report.pdf", "numbers.json"):
     write_text(root / "report" / sys.argv[1] / name, (root / "results" / sys.argv[1] / "b.json").read_text())
 """
@@ -149,7 +149,7 @@ def _notebooks(folder: Path, seed: int) -> None:
 
 def _run(folder: Path) -> None:
     os.environ["PN_ROOT"] = str(folder)
-    write_text(folder / "in" / "build.py", BUILD.format(root=str(folder)))
+    write_text(folder / "in" / "build.py", BUILD)
     stages, report_module.SOURCES = load_stages(folder / "in"), folder / "in"
     pipeline = Pipeline("smoke", "pocket", lambda line: None)
     pipeline.stages, publish_module.load_stages = stages, lambda: stages

@@ -10,6 +10,7 @@ Mounts (a full disk, a folder that cannot be written) are made in a namespace of
 """
 
 import argparse
+import atexit
 import os
 import random
 import re
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from fault_units import UNITS, Unit, describe
@@ -108,23 +110,45 @@ class Process:
         return End(None, self.log.read_text(errors="replace"))
 
 
+@dataclass(frozen=True)
+class Done:
+    """A unit that nothing happened to: its folder, what it left there, and how long that took."""
+
+    folder: Path
+    results: dict[str, bytes]
+    seconds: float
+
+    @classmethod
+    @cache
+    def of(cls, name: str, seed: int) -> "Done":
+        folder = Path(tempfile.mkdtemp(prefix=f"pn-faults-{name}-{seed}-", dir=scratch())) / "here"
+        folder.mkdir()
+        UNITS[name].prepare(folder, seed)
+        started = time.monotonic()
+        if (end := Process(UNITS[name], folder).ends()).code:
+            raise RuntimeError(f"{name} does not even run: {end}")
+        return cls(folder, describe(UNITS[name], folder), time.monotonic() - started)
+
+
+@cache
+def scratch() -> str:
+    """A folder for as long as this process lives."""
+    folder = tempfile.TemporaryDirectory(prefix="pn-faults-", ignore_cleanup_errors=True)
+    owner = os.getpid()
+    atexit.register(lambda: os.getpid() == owner and folder.cleanup())
+    return folder.name
+
+
 class Bench:
-    """A folder of one fault, with what the unit leaves when nothing happens, and how long that takes."""
+    """The folder of one fault, which begins as a copy of a finished one."""
 
     def __init__(self, name: str, room: Path, rng: random.Random):
         self.name, self.unit, self.rng, self.room = name, UNITS[name], rng, room
-        self.folder, self.seed = room / "here", rng.randrange(9)
-        self.folder.mkdir(parents=True)
-        self._prepare(self.folder, self.seed)
-        started = time.monotonic()
-        if (end := Process(self.unit, self.folder).ends()).code:
-            raise RuntimeError(f"{name} does not even run: {end}")
-        self.seconds = time.monotonic() - started
-        self.expected = describe(self.unit, self.folder)
+        self.seed = rng.randrange(2)
+        self.done = Done.of(name, self.seed)
+        self.folder, self.seconds, self.expected = room / "here", self.done.seconds, self.done.results
+        shutil.copytree(self.done.folder, self.folder)
         self.bytes = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
-
-    def _prepare(self, folder: Path, seed: int) -> None:
-        self.unit.prepare(folder, seed)
 
     def anew(self) -> None:
         """Only the inputs are left."""
@@ -258,11 +282,7 @@ def _damaged(bench: Bench, kind: str, path: Path, whole: bytes) -> bytes:
         return whole[:at] + bytes([whole[at] ^ 1 << rng.randrange(8)]) + whole[at + 1 :]
     if kind == "of an older version":
         return re.sub(rb'"(digest|weights)": ?"\w{64}",?\s*', b"", whole)
-    other = bench.room / "other"
-    other.mkdir()
-    bench.unit.prepare(other, bench.seed + 1)
-    Process(bench.unit, other).ends()
-    theirs = other / path.relative_to(bench.folder)
+    theirs = Done.of(bench.name, 1 - bench.seed).folder / path.relative_to(bench.folder)
     return theirs.read_bytes() if theirs.exists() else whole
 
 
