@@ -39,9 +39,12 @@ RUN = "smoke-pocket"
 SAME = ("name", "seed", "parameters", "tokens", "steps", "bits_per_byte", "nats_per_token", "told", "curve")
 SHORT = TrainingConfig(tokens=12 * 64, batch_size=4, context=16, precision="float32", evals=3, checkpoint_every=2)
 NOTEBOOKS = {  # name: what it does with the folder of results, what it reads, what it writes
-    "01_first": ("write_json(folder / 'a.json', {'value': len(os.environ) * 0 + 1})", [], ["a.json"]),
+    "01_first": ("write_json(folder / 'a.json', {'value': 0 + 1})", [], ["a.json"]),
     "02_second": (
-        "write_json(folder / 'b.json', {'value': read_json(folder / 'a.json')['value'] + 1})",
+        "write_json(folder / 'b.json', {'value': read_json(folder / 'a.json')['value'] + 1})\n"
+        "figure = folder.parents[1] / 'figures' / folder.name / 'f'\n"
+        "for ending in ('.json', '.svg', '.png'):\n"
+        "    write_json(figure.with_suffix(ending), {'notebook': '02_second'})",
         ["a.json"],
         ["b.json"],
     ),

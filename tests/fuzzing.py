@@ -172,7 +172,8 @@ def _read_replies(folder: Path) -> None:
 def _log(folder: Path) -> None:
     line = {
         "sample": "s", "message": "m", "judge": "j", "rubric": "r", "repeat": 0, "outcome": "valid",
-        "answer": {"plot": 3}, "problem": None, "reply": "{}", "model": "m", "tokens_in": 3, "tokens_out": 4, "counted": True, "time": "now",
+        "answer": {"plot": 3}, "problem": None, "reply": "{}", "model": "m", "tokens_in": 3, "tokens_out": 4,
+        "counted": True, "time": "now",
     }  # fmt: skip
     (folder / "log.jsonl").write_text("".join(json.dumps(line | {"repeat": i}) + "\n" for i in range(3)))
 
@@ -198,7 +199,7 @@ def _notebook(folder: Path) -> None:
 
 def _read_notebook(folder: Path) -> None:
     for stage in load_stages(folder):
-        check_parameters(["# Parameters\n" + stage.source, stage.source])
+        check_parameters(["# Parameters\n" + "".join(json.loads(stage.source)[0][1])])
 
 
 def _index(folder: Path) -> None:
@@ -222,7 +223,7 @@ def _command(folder: Path) -> None:
 
 WORDS = "generate\nsmoke-nothing\nOne day\n--temperature\n0.5\n--seed\n3\n--max-new-tokens\n1"
 PROFILE = (REPOSITORY / "pn_lib/run/profiles/smoke.toml").read_text()
-JUDGE = 'base_url = "http://127.0.0.1:9/v1"\nmodel = "m"\napi_key_env = "K"\ntemperature = 0.5\nmax_tokens = 300\n'
+JUDGE = 'name = "j"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\napi_key_env = "K"\ntemperature = 0.5\nmax_tokens = 300\n'
 COMPLETIONS = {"beginnings": ["Tim", "Zoë"], "tellers": {"human": [[{"text": "ran."}], [{"text": "sat."}]]}}
 ROWS = [{"text": story, "n": i} for i, story in enumerate(STORIES)]
 READERS = {
@@ -249,7 +250,7 @@ READERS = {
     "index": Reader(_index, "*", _search),
     "results": Reader(_results, "**/*.*", _read_results),
     "completions": Reader(_text("c.json", json.dumps(COMPLETIONS)), "*", lambda f: read_samples(f / "c.json")),
-    "beginnings": Reader(_text("b.txt", "\n\n".join(STORIES)), "*", lambda f: read_prompts(str(f / "b.txt"))),
+    "beginnings": Reader(_text("b.txt", "\n".join(STORIES)), "*", lambda f: read_prompts(str(f / "b.txt"))),
     "judge": Reader(_text("j.toml", JUDGE), "*", lambda f: load_judge(f / "j.toml")),
     "replies": Reader(_replies, "*", _read_replies),
     "log": Reader(_log, "*", lambda f: JudgeLog(f / "log.jsonl")),

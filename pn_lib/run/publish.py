@@ -91,6 +91,7 @@ def _replace(room: Path, run: str, files: list[Path], name: str | None = None) -
     target = room / "published" / (name or run)
     fresh = target.with_name(f".{target.name}-new")
     shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
     for file in files:
         copy = fresh / file.relative_to(room / run)
         copy.parent.mkdir(parents=True, exist_ok=True)

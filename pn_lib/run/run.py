@@ -168,12 +168,20 @@ def check_parameters(cells: Iterable[str]) -> None:
         InputError: no notebook has a parameter of such a name: it would be without effect.
     """
     for cell in cells:
-        if not cell.startswith(PAPERMILL):
-            continue
-        for name in (target.id for line in ast.parse(cell).body for target in line.targets):
+        for name in _given(cell) if cell.startswith(PAPERMILL) else ():
             if name not in PARAMETERS:
                 near = suggestion(name, PARAMETERS)
                 raise InputError(f"no notebook has a parameter {name!r}; they have {' and '.join(PARAMETERS)}{near}")
+
+
+def _given(cell: str) -> list[str]:
+    """The names that papermill's cell sets; none in a reader's own, should it begin with the same words."""
+    try:
+        lines = ast.parse(cell).body
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    targets = [target for line in lines if isinstance(line, ast.Assign) for target in line.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def executing_cell(notebook: Path) -> str | None:
