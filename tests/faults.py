@@ -1,9 +1,9 @@
 """Is anything lost, or silently wrong? ``make faults`` interrupts parts of a run and damages what they keep, SAMPLE
 times more, and adds the outcomes to results/published/trust/faults.json.
 
-Fault number n is drawn from the seed n: ``python tests/faults.py --only n`` repeats it. After each, the unit runs again
-and must leave the same files, byte for byte, as one that nothing happened to; or it says in one sentence what is wrong,
-does so having touched nothing else, and leaves the same files once the advice to delete or to run again is followed.
+Each is drawn from a seed, which is printed: ``python tests/faults.py --only SEED`` repeats it. After each, the unit
+runs again and must leave the same files, byte for byte, as one that nothing happened to; or it says in one sentence what
+is wrong, has touched nothing else, and leaves the same files once its advice to delete or to run again is followed.
 Whatever else happens (a traceback, a hang, another number) is a failure, which is printed and counted.
 
 Mounts (a full disk, a folder that cannot be written) are made in a namespace of this process, where only it sees them.
@@ -26,6 +26,7 @@ from functools import cache
 from pathlib import Path
 
 from fault_units import UNITS, Unit, describe
+from filelock import FileLock
 
 from pn_lib import cli
 from pn_lib.run.results.trust_results import FaultOutcomes, FaultRow
@@ -286,9 +287,9 @@ def _damaged(bench: Bench, kind: str, path: Path, whole: bytes) -> bytes:
     return theirs.read_bytes() if theirs.exists() else whole
 
 
-def attempt(number: int, kinds: tuple[str, ...] = (*PROCESS, *DAMAGE), unit: str | None = None) -> FaultRow:
-    """Fault number ``number``: a unit and a kind of fault, drawn from it. Prints what went wrong, if anything did."""
-    rng = random.Random(number)
+def attempt(seed: int, kinds: tuple[str, ...] = (*PROCESS, *DAMAGE), unit: str | None = None) -> FaultRow:
+    """A unit and a kind of fault, drawn from the seed. Prints what went wrong, if anything did."""
+    rng = random.Random(seed)
     name = unit or rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     kind = rng.choice(kinds)
     with tempfile.TemporaryDirectory(prefix="pn-faults-", ignore_cleanup_errors=True) as room:
@@ -296,9 +297,18 @@ def attempt(number: int, kinds: tuple[str, ...] = (*PROCESS, *DAMAGE), unit: str
         told, wrong = (interrupt if kind in PROCESS else damage)(bench, kind)
         if os.path.ismount(bench.folder):
             subprocess.run(["umount", "-l", str(bench.folder)], check=True)
-    print(f"{number}: {kind}, {name}: {wrong or ('told, then the same' if told else 'the same')}", flush=True)
+    print(f"{seed}: {kind}, {name}: {wrong or ('told, then the same' if told else 'the same')}", flush=True)
     outcome = {"same": 0, "told": 0, "failed": 0} | {"failed" if wrong else "told" if told else "same": 1}
     return FaultRow(fault=kind, part=name, **outcome)
+
+
+def note(row: FaultRow) -> None:
+    """Add an outcome to those published; several processes may."""
+    path = PUBLISHED / FaultOutcomes.FILE
+    (REPOSITORY / "build").mkdir(exist_ok=True)
+    with FileLock(REPOSITORY / "build" / "faults.lock"):
+        known = FaultOutcomes.read(PUBLISHED) if path.exists() else FaultOutcomes.none()
+        known.with_one(row).write(path)
 
 
 def enter_namespace() -> None:
@@ -319,9 +329,8 @@ def main() -> int:
         return attempt(given.only, unit=given.unit).failed
     failed = 0
     for _ in range(given.sample):
-        known = FaultOutcomes.read(PUBLISHED) if (PUBLISHED / FaultOutcomes.FILE).exists() else FaultOutcomes.none()
-        row = attempt(known.faults, unit=given.unit)
-        known.with_one(row).write(PUBLISHED / FaultOutcomes.FILE)
+        row = attempt(random.SystemRandom().randrange(10**9), unit=given.unit)
+        note(row)
         failed += row.failed
     return min(failed, 1)
 

@@ -223,7 +223,7 @@ def _command(folder: Path) -> None:
 
 WORDS = "generate\nsmoke-nothing\nOne day\n--temperature\n0.5\n--seed\n3\n--max-new-tokens\n1"
 PROFILE = (REPOSITORY / "pn_lib/run/profiles/smoke.toml").read_text()
-JUDGE = 'name = "j"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\napi_key_env = "K"\ntemperature = 0.5\nmax_tokens = 300\n'
+JUDGE = 'name = "j"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\napi_key_env = "K"\ntemperature = 0.5'
 COMPLETIONS = {"beginnings": ["Tim", "Zoë"], "tellers": {"human": [[{"text": "ran."}], [{"text": "sat."}]]}}
 ROWS = [{"text": story, "n": i} for i, story in enumerate(STORIES)]
 READERS = {

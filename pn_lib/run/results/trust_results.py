@@ -16,7 +16,7 @@ class FaultRow(Part):
 
 
 class FaultOutcomes(Result):
-    """Runs interrupted or damaged on purpose; fault number n was drawn from the seed n."""
+    """Runs interrupted or damaged on purpose."""
 
     FILE: ClassVar[str] = "faults.json"
 
