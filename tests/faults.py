@@ -2,8 +2,8 @@
 times more, and adds the outcomes to results/published/trust/faults.json.
 
 Each is drawn from a seed, which is printed: ``python tests/faults.py --only SEED`` repeats it. After each, the unit
-runs again and must leave the same files, byte for byte, as one that nothing happened to; or it says in one sentence what
-is wrong, has touched nothing else, and leaves the same files once its advice to delete or to run again is followed.
+runs again and must leave the same files, byte for byte, as one that nothing happened to; or it says in one sentence
+what is wrong, has touched nothing else, and leaves the same files once its advice, to delete or run again, is taken.
 Whatever else happens (a traceback, a hang, another number) is a failure, which is printed and counted.
 
 Mounts (a full disk, a folder that cannot be written) are made in a namespace of this process, where only it sees them.
