@@ -290,8 +290,8 @@ def _damaged(bench: Bench, kind: str, path: Path, whole: bytes) -> bytes:
 def attempt(seed: int, kinds: tuple[str, ...] = (*PROCESS, *DAMAGE), unit: str | None = None) -> FaultRow:
     """A unit and a kind of fault, drawn from the seed. Prints what went wrong, if anything did."""
     rng = random.Random(seed)
-    name = unit or rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     kind = rng.choice(kinds)
+    name = unit or (rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0] if kind != "two at once" else "notebooks")
     with tempfile.TemporaryDirectory(prefix="pn-faults-", ignore_cleanup_errors=True) as room:
         bench = Bench(name, Path(room), rng)
         told, wrong = (interrupt if kind in PROCESS else damage)(bench, kind)
@@ -322,7 +322,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sample", nargs="?", type=int, default=20, help="how many more faults")
     parser.add_argument("--only", type=int, help="repeat one, and keep nothing")
-    parser.add_argument("--unit", choices=UNITS, help="let them happen to this part")
+    parser.add_argument("--unit", choices=UNITS, help="let them happen to this part (smoke is the whole pipeline)")
     given = parser.parse_args()
     enter_namespace()
     if given.only is not None:

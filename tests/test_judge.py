@@ -1,6 +1,7 @@
 """Judges against a server that misbehaves: what counts as a grading, what is asked again, what is lost by a kill."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -382,6 +383,27 @@ def test_the_key_is_nowhere(tmp_path, monkeypatch):
             with pytest.raises(InputError, match="variable that api_key_env names is not set") as caught:
                 Client(make_judge(server, api_key_env=name))
             assert KEY not in str(caught.value)
+
+
+CANARY_PATHS = [
+    "echo", "400", "401", "403", "404", "422", "429/0", "500", "429/insufficient_quota", "html", "empty", "half", "drop",
+    "refusal", "length", "no_usage", "beside", *BAD_REPLIES,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("behaviour", CANARY_PATHS)
+def test_no_way_to_fail_writes_the_key_down(run, tmp_path, capfd, caplog, behaviour):
+    """Not in what is printed, logged at any level, or left in any file; nor in the command line, which `ps` shows."""
+    caplog.set_level(logging.DEBUG)
+    with JudgeServer(after=behaviour) as server:
+        file = judge_file(tmp_path, server, tries=2, parallel=1)
+        main(["judge", "smoke-pocket", "--judge", file, "--stories", "1"])
+        assert server.requests and KEY in server.requests[0]["key"]
+    said = capfd.readouterr()
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    command = Path("/proc/self/cmdline").read_bytes() if Path("/proc/self/cmdline").exists() else b""
+    assert KEY not in said.out + said.err + caplog.text
+    assert not [data for data in (*written, command) if KEY.encode() in data]
 
 
 def test_requests_keep_to_their_pace_and_number(tmp_path):

@@ -164,8 +164,15 @@ def test_a_tokenizer_of_another_model_is_refused(tokenizer, tmp_path):
 def test_the_hub_is_asked_for_a_name_and_its_silence_is_one_sentence(model, tokenizer, tmp_path, monkeypatch):
     export_transformers(model, tokenizer, tmp_path / "theirs", CARD)
     asked = []
-    monkeypatch.setattr(loading, "snapshot_download", lambda name, **_: asked.append(name) or str(tmp_path / "theirs"))
-    assert same(open_model("someone/TinyStories-1M")[0], model) and asked == ["someone/TinyStories-1M"]
+
+    def fetched(name, revision, **_):
+        asked.append((name, revision))
+        return str(tmp_path / "theirs")
+
+    monkeypatch.setattr(loading, "snapshot_download", fetched)
+    for name in ("someone/TinyStories-1M", "someone/TinyStories-1M@77f1b168e219585646439073245fe87bda3cf2a0"):
+        assert same(open_model(name)[0], model)
+    assert asked == [("someone/TinyStories-1M", None), (name.split("@")[0], name.split("@")[1])]
 
     def silent(name, **_):
         raise loading.LocalEntryNotFoundError("no network")

@@ -53,7 +53,8 @@ HUB_FILES = [
 
 def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
     """The model and tokenizer at ``source``: a folder of ours, of ``transformers`` or of mamba_ssm, a quantized model's
-    file, a llama2.c ``.bin`` with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
+    file, a llama2.c ``.bin`` with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub, at one commit of
+    it as ``owner/name@commit``.
 
     Raises:
         InputError: nothing is there, or it is damaged, or of an architecture that has no equal here.
@@ -187,9 +188,11 @@ def _read_tokenizer(place: Path, model: Path) -> Tokenizer:
 
 
 def _from_hub(name: str) -> Path:
-    """The folder of a published model, fetched once and then read from the Hub's cache."""
+    """The folder of a published model, fetched once and then read from the Hub's cache; ``owner/name@commit`` is the
+    same for ever."""
+    repository, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES))
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ImportError, ValueError) as error:  # the last 2: proxies

@@ -139,7 +139,7 @@ def packed_once(
         known = {"packed": digest(path), **judge(settings, model, training, path, encoded)}
         keep(home / RESULT, key, known)
         for checkpoint in checkpoints(home):
-            checkpoint.unlink()
+            checkpoint.unlink(missing_ok=True)
     return path, known
 
 

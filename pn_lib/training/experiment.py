@@ -110,7 +110,7 @@ def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]
         model.save(home)
     keep(home / RESULT, key, result)
     for path in checkpoints(home):  # a result is small, a checkpoint is not
-        path.unlink()
+        path.unlink(missing_ok=True)
     return result
 
 
