@@ -2,35 +2,40 @@
 
 from functools import partial
 
-import pytest
-
-pytest.importorskip("resource")
-
 import faults
+import pytest
 from fault_units import UNITS, Unit
 
-from pn_lib.files import write_text
+from pn_lib.files import atomic, write_text
 from pn_lib.run.results.trust_results import FaultOutcomes, FaultRow
 
 QUICK = [
-    (0, "training", "SIGKILL"), (1, "training", "one bit flipped"), (2, "study", "SIGTERM"), (3, "study", "one bit flipped"),
-    (4, "study", "of another run"), (5, "packed", "truncated"), (6, "stories", "one bit flipped"), (7, "judge", "SIGKILL"),
-    (8, "judge", "one bit flipped"), (9, "stories", "clock set back"),
-]  # fmt: skip
+    ("training", "SIGKILL"),
+    ("training", "one bit flipped"),
+    ("study", "SIGTERM"),
+    ("study", "one bit flipped"),
+    ("study", "of another run"),
+    ("packed", "truncated"),
+    ("stories", "one bit flipped"),
+    ("stories", "clock set back"),
+    ("judge", "SIGKILL"),
+    ("judge", "one bit flipped"),
+]
 
 
-@pytest.mark.parametrize(("seed", "unit", "kind"), QUICK)
-def test_nothing_is_lost(seed, unit, kind, monkeypatch):
+@pytest.mark.parametrize(("unit", "kind"), QUICK)
+def test_nothing_is_lost(unit, kind, monkeypatch):
     monkeypatch.setenv("CI", "1")
-    assert not faults.attempt(seed, (kind,), unit).failed
+    assert not faults.attempt(0, (kind,), unit).failed
 
 
 def add(folder, careful):
     """Goes on from what it kept, and sees or overlooks that it is no longer what it was."""
     kept = folder / "kept" / "sum"
-    if not kept.exists() or (careful and kept.read_text() != "3"):
+    if not kept.exists() or (careful and kept.read_bytes() != b"3"):
         write_text(kept, "3")
-    write_text(folder / "out", kept.read_text() + ".")
+    with atomic(folder / "out") as out:
+        out.write_bytes(kept.read_bytes())
 
 
 @pytest.mark.parametrize("careful", [True, False])

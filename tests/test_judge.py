@@ -386,8 +386,8 @@ def test_the_key_is_nowhere(tmp_path, monkeypatch):
 
 
 CANARY_PATHS = [
-    "echo", "400", "401", "403", "404", "422", "429/0", "500", "429/insufficient_quota", "html", "empty", "half", "drop",
-    "refusal", "length", "no_usage", "beside", *BAD_REPLIES,
+    "echo", "400", "401", "403", "404", "422", "429/0", "500", "429/insufficient_quota", "html", "empty", "half",
+    "drop", "refusal", "length", "no_usage", "beside", *BAD_REPLIES,
 ]  # fmt: skip
 
 
