@@ -331,6 +331,16 @@ def test_a_notebook_without_declaration_or_parameters_is_named(tmp_path):
         load_stages(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("slip", ["model?", "x = = 1", "print('\ud800')"])
+def test_a_cell_that_is_no_python_leaves_the_other_notebooks_usable(tmp_path, slip):
+    path = write_notebook(tmp_path, "01_first", "from pn_lib.files import read_json", [], [])
+    notebook = json.loads(path.read_text())
+    notebook["cells"].append(notebook["cells"][1] | {"id": "slip", "source": [slip]})
+    path.write_text(json.dumps(notebook))
+    [stage] = load_stages(tmp_path)
+    assert "pn_lib.files" in stage.imports and slip in json.loads(stage.source)[2][1]
+
+
 @pytest.fixture
 def foreign_kernel(tmp_path, monkeypatch):
     """A ``python3`` kernel of an environment that is gone, first on Jupyter's path."""

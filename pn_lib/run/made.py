@@ -27,7 +27,7 @@ def note_made(results: Path, stage: str, key: str, made: Iterable[Path]) -> None
 def made(results: Path, stage: str, key: str | None = None) -> dict[Path, str] | None:
     """The digest of each artifact, as it was made under ``key`` (None: any); None if the stage is not done."""
     record = kept(_record(results, stage), key)
-    return None if record is None else {_root(results) / name: digest for name, digest in record["files"].items()}
+    return None if record is None else {_root(results) / name: was for name, was in record["files"].items()}
 
 
 def forget_made(results: Path, stage: str) -> None:
