@@ -67,11 +67,8 @@ class End:
     @property
     def told(self) -> str | None:
         sentences = [line for line in self.said.splitlines() if line.startswith("error: ")]
-        return (
-            sentences[-1]
-            if self.code in (cli.EXIT_BAD_INPUT, cli.EXIT_FAILED, cli.EXIT_INTERRUPTED) and sentences
-            else None
-        )
+        known = self.code in (cli.EXIT_BAD_INPUT, cli.EXIT_FAILED, cli.EXIT_INTERRUPTED)
+        return sentences[-1] if known and sentences else None
 
 
 class Process:
@@ -87,12 +84,14 @@ class Process:
         code = 1
         try:
             os.setpgid(0, 0)
-            log = os.open(self.log, os.O_CREAT | os.O_WRONLY)
-            os.dup2(log, 1), os.dup2(log, 2)
+            sys.stdout = sys.stderr = self.log.open("a", buffering=1)
+            os.dup2(sys.stderr.fileno(), 1), os.dup2(sys.stderr.fileno(), 2)
             os.chdir(folder)
             cli.app.command("unit")(lambda: unit.run(folder))
             before()
             code = cli.main(["unit"])
+        except KeyboardInterrupt:  # so early that no command had begun
+            code = 0
         except BaseException as error:
             print(f"Traceback: {type(error).__name__}: {error}", file=sys.stderr)
         finally:
@@ -263,7 +262,9 @@ def damage(bench: Bench, kind: str) -> tuple[bool, str | None]:
     """Damage one file that the unit keeps. Returns as ``interrupt``."""
     if bench.name in ("training", "judge"):  # what they keep counts while they are unfinished
         bench.anew()
-        _signal(Process(bench.unit, bench.folder).id, "SIGKILL", bench.rng.uniform(0.4, 1) * bench.seconds, 0)
+        process = Process(bench.unit, bench.folder)
+        _signal(process.id, "SIGKILL", bench.rng.uniform(0.4, 1) * bench.seconds, 0)
+        process.ends()
     if not (files := bench.kept()):
         return False, bench.settle()
     path = bench.rng.choice(files)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -198,7 +199,9 @@ def test_a_notebook_run_by_hand_is_believed_by_others_and_checked_by_the_pipelin
     note_by_hand(results, "02_second")
     (results / "b.json").write_text('{"value": 7}')
     check_made(results, "b.json")
+    shutil.copytree(results, results.with_name("copied"))
     make().run()
+    check_made(results.with_name("copied"), "a.json")  # a copy is a run of its own, whatever becomes of this one
     assert ran(said)[0] == "02_second" and read_json(results / "b.json")["value"] == 2
 
 

@@ -17,9 +17,15 @@ TIMINGS = "timings"  # what they hold differs each time
 REPORT = "report"  # made like a stage
 
 
-def note_made(results: Path, stage: str, key: str, made: Iterable[Path]) -> None:
-    """Keep that ``stage`` is done: its key, and the digests of what it made, in whichever folder of the run."""
-    files = {path.relative_to(_root(results)).as_posix(): digest(path) for path in made}
+def note_made(results: Path, stage: str, key: str, paths: Iterable[Path]) -> None:
+    """Keep that ``stage`` is done: its key, and the digests of what it made in the run's results, figures or report.
+
+    Names are without the run's, so that a copy of the run under another name is one of its own.
+    """
+    files = {}
+    for path in paths:
+        room, _, *inside = path.relative_to(results.parents[1]).parts
+        files["/".join([room, *inside])] = digest(path)
     keep(_record(results, stage), key, {"files": files})
     _by_hand(results, stage).unlink(missing_ok=True)
 
@@ -27,7 +33,11 @@ def note_made(results: Path, stage: str, key: str, made: Iterable[Path]) -> None
 def made(results: Path, stage: str, key: str | None = None) -> dict[Path, str] | None:
     """The digest of each artifact, as it was made under ``key`` (None: any); None if the stage is not done."""
     record = kept(_record(results, stage), key)
-    return None if record is None else {_root(results) / name: was for name, was in record["files"].items()}
+    if record is None:
+        return None
+    rooms = {name: name.partition("/") for name in record["files"]}
+    places = {name: results.parents[1] / room / results.name / inside for name, (room, _, inside) in rooms.items()}
+    return {places[name]: was for name, was in record["files"].items()}
 
 
 def forget_made(results: Path, stage: str) -> None:
@@ -84,10 +94,6 @@ def _refuse(wrong: list[Path], stage: str) -> None:
             f"{wrong[0]} is not what {stage} made (it is damaged, or was replaced); bring the run up to date with "
             "python -m pn_lib run, which makes it anew"
         )
-
-
-def _root(results: Path) -> Path:
-    return results.parents[1]
 
 
 def _record(results: Path, stage: str) -> Path:
