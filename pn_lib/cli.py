@@ -24,6 +24,8 @@ STOPPED = {
     "benchmark": "the tables finished so far are saved",
 }
 
+OUT_OF_MEMORY = "the memory does not suffice; close other programs, or choose a smaller profile or model, and run again"
+
 app = typer.Typer(
     help="PocketNarrator: small language models that tell stories. Begin with run.",
     epilog=f"{PROGRAM} COMMAND --help says more of each.",
@@ -72,9 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         logging.disable()  # nbclient's unfinished tasks would end with tracebacks
         return _fail(f"stopped; {stopped}", EXIT_INTERRUPTED)
+    except MemoryError:
+        return _fail(OUT_OF_MEMORY, EXIT_BAD_INPUT)
     except RuntimeError as error:
         from pn_lib.run.execution import StageError  # imported already, if it is one
 
+        if "can't allocate memory" in str(error):  # as torch says it
+            return _fail(OUT_OF_MEMORY, EXIT_BAD_INPUT)
         if not isinstance(error, StageError):
             raise
         return _fail(str(error), EXIT_FAILED)
@@ -93,6 +99,8 @@ def _fail(message: str, code: int) -> int:
 
 def _system_message(error: OSError) -> str:
     """What the system refuses and what to do; raises the error again if that is nobody's to mend."""
+    if error.errno == errno.ENOMEM:
+        return OUT_OF_MEMORY
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             "the disk is full; free some space and run the same command again, which goes on from the last whole result"

@@ -16,6 +16,11 @@ class DivergenceError(InputError):
     """Training left the numbers: the loss is NaN or infinite."""
 
 
+def one_line(error: Exception) -> str:
+    """What an error says, for a sentence: some libraries' messages have line breaks."""
+    return " ".join(str(error).split())
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Which of the ``known`` names was probably meant, as the end of a sentence; empty if none is near."""
     near = get_close_matches(word, known, 1)

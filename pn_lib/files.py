@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,11 +94,25 @@ def read_json(path: Path | str) -> dict:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; the command that makes it has not run yet") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}); delete it and run again, and it is made anew") from None
     if not isinstance(value, dict):
         raise InputError(f"{path} is damaged (it holds no JSON object); delete it and run again")
     return value
+
+
+def read_toml(path: Path, what: str) -> dict:
+    """Read a file of settings, which an editor may have begun with a byte-order mark; ``what`` names it in errors.
+
+    Raises:
+        InputError: there is none, or it is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{what} {path} does not exist") from None
+    except (OSError, ValueError, RecursionError) as error:  # TOML and Unicode errors are ValueErrors
+        raise InputError(f"{what} {path} is no valid TOML ({error})") from None
 
 
 def sha256(path: Path | str) -> str:

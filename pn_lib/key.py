@@ -5,17 +5,21 @@ and made anew when its key has changed. Code enters a key as the modules of this
 directly or by one another, wherever the import stands. A module is known by its syntax tree without docstrings, in
 which there are no comments and no line numbers, and by the data files that it names: an edit of prose changes no key,
 an edit of a constant does.
+
+What is kept has a digest beside it: a flipped bit, or a file of another run in its place, is never read as a result.
 """
 
 import ast
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pn_lib.files import sha256
+from pn_lib.errors import InputError
+from pn_lib.files import read_json, sha256, write_json
 
 ROOT = Path(__file__).resolve().parents[1]  # the folder that holds pn_lib
 PROFILES = "profiles"  # no module's data: a key holds the values of a profile that its result depends on
@@ -24,6 +28,40 @@ PROFILES = "profiles"  # no module's data: a key holds the values of a profile t
 def make_key(parts: Any) -> str:
     """Hex digest of JSON-like values: equal values, equal key, in every process."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def keep(path: Path, key: str, value: dict[str, Any]) -> None:
+    """Write a JSON object with the key of what it was made from, and the digest of what it says."""
+    write_json(path, {"key": key, "digest": make_key(json.loads(json.dumps(value))), **value})
+
+
+def read_kept(path: Path) -> dict[str, Any]:
+    """What ``keep`` wrote, with its ``key``; no ``digest`` if an older version did, which kept none.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    value = read_json(path)
+    told = {name: part for name, part in value.items() if name not in ("key", "digest")}
+    if value.get("digest", make_key(told)) != make_key(told):
+        raise InputError(f"{path} is damaged (its digest is of something else); delete it and run again")
+    return value
+
+
+def kept(path: Path, key: str | None = None) -> dict[str, Any] | None:
+    """What ``keep`` wrote there under ``key`` (None: under any), without the key; None if nothing did.
+
+    A damaged file counts as none, since whatever was kept can be made anew; a warning says so.
+    """
+    if not path.exists():
+        return None
+    try:
+        value = read_kept(path)
+    except InputError as error:
+        logging.getLogger(__name__).warning("%s; it is made anew", str(error).partition(";")[0])
+        return None
+    made_from, known = value.pop("key", None), value.pop("digest", None) is not None
+    return value if known and key in (None, made_from) else None
 
 
 def code(modules: Iterable[str]) -> dict[str, str]:
@@ -57,7 +95,10 @@ def imports(source: str) -> set[str]:
 
 def digest(path: Path) -> str:
     """Hex digest of a file's or folder's bytes; a file that has not been touched since is not read again."""
-    return sha256(path) if path.is_dir() else _sha256(path, path.stat().st_mtime_ns)
+    if path.is_dir():
+        inside = sorted(each for each in path.rglob("*") if each.is_file())
+        return make_key({each.relative_to(path).as_posix(): digest(each) for each in inside})
+    return _sha256(path, path.stat().st_mtime_ns)
 
 
 def _file(name: str) -> Path | None:

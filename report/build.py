@@ -18,14 +18,16 @@ from sources import Run
 
 from pn_lib.errors import InputError
 from pn_lib.files import atomic, write_text
+from pn_lib.run.made import check_run
 
 
 def build(root: Path, name: str) -> list[Path]:
     """Build the report of run ``name`` below ``root`` and return the paths of HTML and PDF.
 
     Raises:
-        InputError: a result or a figure is missing or damaged.
+        InputError: a result or a figure is missing or damaged, or is not as the run made it.
     """
+    check_run(root / "results" / name)
     run = Run(root, name)
     numbering = render.Numbering(run)
     markdown = render.render_markdown(build_context(run), numbering)

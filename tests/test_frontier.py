@@ -71,6 +71,15 @@ def test_a_finished_model_is_read_and_leaves_no_checkpoint(trained, stories, mon
     assert train_packed(TINY, stories, home.parent) == trained
 
 
+def test_a_packed_file_that_is_not_as_it_was_made_is_made_anew(trained, stories):
+    whole = trained.path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-1] ^= 1
+    trained.path.write_bytes(flipped)
+    assert train_packed(TINY, stories, trained.path.parent.parent).model == trained.model
+    assert trained.path.read_bytes() == whole
+
+
 def test_a_killed_run_goes_on_and_ends_with_the_same_file(trained, stories, tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt

@@ -1,7 +1,9 @@
 """Judges against a server that misbehaves: what counts as a grading, what is asked again, what is lost by a kill."""
 
 import json
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -383,6 +385,27 @@ def test_the_key_is_nowhere(tmp_path, monkeypatch):
             assert KEY not in str(caught.value)
 
 
+CANARY_PATHS = [
+    "echo", "400", "401", "403", "404", "422", "429/0", "500", "429/insufficient_quota", "html", "empty", "half",
+    "drop", "refusal", "length", "no_usage", "beside", *BAD_REPLIES,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("behaviour", CANARY_PATHS)
+def test_no_way_to_fail_writes_the_key_down(run, tmp_path, capfd, caplog, behaviour):
+    """Not in what is printed, logged at any level, or left in any file; nor in the command line, which `ps` shows."""
+    caplog.set_level(logging.DEBUG)
+    with JudgeServer(after=behaviour) as server:
+        file = judge_file(tmp_path, server, tries=2, parallel=1)
+        main(["judge", "smoke-pocket", "--judge", file, "--stories", "1"])
+        assert server.requests and KEY in server.requests[0]["key"]
+    said = capfd.readouterr()
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    command = Path("/proc/self/cmdline").read_bytes() if Path("/proc/self/cmdline").exists() else b""
+    assert KEY not in said.out + said.err + caplog.text
+    assert not [data for data in (*written, command) if KEY.encode() in data]
+
+
 def test_requests_keep_to_their_pace_and_number(tmp_path):
     with JudgeServer(delay=0.05) as server:
         ask_all(make_judge(server, requests_per_minute=600, parallel=3), tmp_path, TASKS[:6])
@@ -433,6 +456,19 @@ def test_a_piece_of_a_line_is_dropped_and_asked_again(tmp_path):
     path.write_bytes(b"{}\n" + whole)
     with pytest.raises(InputError, match="line 1 is damaged"):
         JudgeLog(path)
+
+
+def test_a_grade_that_changed_in_the_log_is_no_grade(tmp_path):
+    path = tmp_path / "tester.jsonl"
+    with JudgeServer() as server:
+        log = ask_all(make_judge(server), tmp_path, TASKS[:2])
+    whole = path.read_bytes()
+    grade = re.search(rb'"answer":\{.*?(\d)[,}]', whole)
+    path.write_bytes(whole[: grade.start(1)] + bytes([grade[1][0] ^ 1]) + whole[grade.end(1) :])
+    with pytest.raises(InputError, match=r"line 1 is damaged \(its digest is of something else\); delete that line"):
+        JudgeLog(path)
+    path.write_bytes(re.sub(rb',"digest":"\w+"', b"", whole))  # of an older version
+    assert outcomes(JudgeLog(path)) == outcomes(log)
 
 
 def test_only_what_changed_is_graded_anew(tmp_path):

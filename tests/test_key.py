@@ -250,6 +250,23 @@ def test_a_checkpoint_of_other_code_is_not_gone_on_from(house, tokens, straight,
             assert resumed_from() == 0, file
 
 
+def test_what_is_kept_is_read_under_its_key_alone_and_never_damaged(tmp_path, caplog):
+    path, value = tmp_path / "kept.json", {"loss": 0.1 + 0.2, "curve": (1, 2), "by size": {3: None}}
+    read = {"loss": 0.1 + 0.2, "curve": [1, 2], "by size": {"3": None}}
+    assert key.kept(path, "k") is None
+    key.keep(path, "k", value)
+    assert key.kept(path, "k") == key.kept(path) == read and key.kept(path, "other") is None
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        assert key.kept(path, "k") in (None, read), position  # a bit of a space between values says nothing
+    assert "kept.json is damaged (its digest is of something else); it is made anew" in caplog.text
+    path.write_text('{"key": "k", "loss": 0.3}')  # of an older version
+    assert key.kept(path, "k") is None and key.read_kept(path)["loss"] == 0.3
+
+
 def test_keys_are_of_values_and_not_of_their_order():
     assert key.make_key({"a": 1, "b": [1, 2]}) == key.make_key({"b": [1, 2], "a": 1})
     assert key.make_key({"a": 1}) != key.make_key({"a": 2})

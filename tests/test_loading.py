@@ -64,6 +64,26 @@ def test_our_folder_with_its_tokenizer_beside_or_in_the_run(model, tokenizer, tm
     assert open_model(folder)[1].vocab_size == tokenizer.vocab_size
 
 
+def test_weights_that_are_not_those_that_were_saved_are_refused(model, tokenizer, tmp_path):
+    model.save(tmp_path / "tiny")
+    tokenizer.save(tmp_path / "tiny")
+    weights = tmp_path / "tiny" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(InputError, match=r"model\.safetensors is damaged, or not the one that its config\.json"):
+        open_model(tmp_path / "tiny")
+    torch.manual_seed(4)
+    type(model)(model.config).save(tmp_path / "other")
+    weights.write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    with pytest.raises(InputError, match="not the one"):
+        open_model(tmp_path / "tiny")
+    weights.write_bytes(whole)
+    config = json.loads((tmp_path / "tiny" / "config.json").read_text())
+    del config["weights"]  # as older versions saved it
+    (tmp_path / "tiny" / "config.json").write_text(json.dumps(config))
+    assert same(open_model(tmp_path / "tiny")[0], model)
+
+
 def test_a_folder_of_transformers_in_either_kind_of_weights(model, tokenizer, tmp_path):
     export_transformers(model, tokenizer, tmp_path, CARD)
     assert same(open_model(tmp_path)[0], model)
@@ -144,8 +164,15 @@ def test_a_tokenizer_of_another_model_is_refused(tokenizer, tmp_path):
 def test_the_hub_is_asked_for_a_name_and_its_silence_is_one_sentence(model, tokenizer, tmp_path, monkeypatch):
     export_transformers(model, tokenizer, tmp_path / "theirs", CARD)
     asked = []
-    monkeypatch.setattr(loading, "snapshot_download", lambda name, **_: asked.append(name) or str(tmp_path / "theirs"))
-    assert same(open_model("someone/TinyStories-1M")[0], model) and asked == ["someone/TinyStories-1M"]
+
+    def fetched(name, revision, **_):
+        asked.append((name, revision))
+        return str(tmp_path / "theirs")
+
+    monkeypatch.setattr(loading, "snapshot_download", fetched)
+    for name in ("someone/TinyStories-1M", "someone/TinyStories-1M@77f1b168e219585646439073245fe87bda3cf2a0"):
+        assert same(open_model(name)[0], model)
+    assert asked == [("someone/TinyStories-1M", None), (name.split("@")[0], name.split("@")[1])]
 
     def silent(name, **_):
         raise loading.LocalEntryNotFoundError("no network")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -23,6 +24,7 @@ from pn_lib.files import read_json, write_json
 from pn_lib.process import usable_cores
 from pn_lib.run import report as report_module
 from pn_lib.run.execution import OwnKernelManager, StageError
+from pn_lib.run.made import check_made, check_run, note_by_hand
 from pn_lib.run.pipeline import Pipeline
 from pn_lib.run.results.provenance import RunCard
 from pn_lib.run.stages import REPOSITORY, load_stages
@@ -153,15 +155,54 @@ def test_a_run_says_which_run_of_its_name_it_replaces(world, tmp_path):
     assert RunCard.read(tmp_path / "results" / "smoke-tales").content is not None  # the report reads it
 
 
-def test_a_missing_or_changed_artifact_is_noticed(world, tmp_path):
+def test_what_is_not_as_it_was_made_is_made_anew(world, tmp_path):
     make, said = world
     make().run()
-    (tmp_path / "results/smoke-pocket/b.json").unlink()
+    results, report = tmp_path / "results/smoke-pocket", tmp_path / "report/smoke-pocket/report.html"
+    (results / "b.json").unlink()
     make().run()
-    assert "02_second" in ran(said) and "01_first" not in ran(said)
-    (tmp_path / "results/smoke-pocket/a.json").write_text('{"value": 10}')
-    [html, _] = make().run()
-    assert json.loads(html.read_text())["value"] == 11
+    assert ran(said)[0] == "02_second"
+    for path, again in ((results / "a.json", "01_first"), (results / "b.json", "02_second"), (report, "report")):
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b"1", b"3").replace(b"2", b"6"))  # it could be a result
+        make().run()
+        assert ran(said)[0] == again and path.read_bytes() == whole
+        assert any(f"{path.name} is not as it was made" in line for line in said)
+
+
+def test_a_damaged_record_of_a_stage_makes_it_anew(world, tmp_path, caplog):
+    make, said = world
+    make().run()
+    record = tmp_path / "results/smoke-pocket/stages/01_first.json"
+    whole = record.read_text()
+    for damaged in (whole[:-9], whole.replace("a.json", "a.jsom"), '{"key": "of an older version", "writes": []}'):
+        record.write_text(damaged)
+        make().run()
+        assert ran(said)[0] == "01_first" and record.read_text() == whole
+
+
+def test_a_notebook_run_by_hand_is_believed_by_others_and_checked_by_the_pipeline(world, tmp_path):
+    make, said = world
+    timed = SECOND + '(folder / "timings" / "b.json").write_text("{}")\n'
+    write_notebook(tmp_path / "notebooks", "02_second", timed, ["a.json"], ["b.json", "timings/b.json"])
+    results = make().results
+    make().run()
+    note_by_hand(results, "02_second")
+    (results / "timings" / "b.json").write_text('{"seconds": 2}')
+    check_made(results, "timings/b.json")
+    make().run()
+    assert ran(said) == ["report"]  # a time is another each time, and a new one is no damage
+    (results / "timings" / "b.json").write_text('{"seconds": 3}')
+    with pytest.raises(InputError, match=r"timings/b\.json is not what 02_second made .* pn_lib run"):
+        check_run(results)  # nobody made it now
+    make().run()
+    note_by_hand(results, "02_second")
+    (results / "b.json").write_text('{"value": 7}')
+    check_made(results, "b.json")
+    shutil.copytree(results, results.with_name("copied"))
+    make().run()
+    check_made(results.with_name("copied"), "a.json")  # a copy is a run of its own, whatever becomes of this one
+    assert ran(said)[0] == "02_second" and read_json(results / "b.json")["value"] == 2
 
 
 def test_a_failed_stage_shows_its_cell_and_keeps_what_was_done(world, tmp_path):
@@ -291,6 +332,16 @@ def test_a_notebook_without_declaration_or_parameters_is_named(tmp_path):
         load_stages(tmp_path)
     with pytest.raises(InputError, match="no notebooks in"):
         load_stages(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("slip", ["model?", "x = = 1", "print('\ud800')"])
+def test_a_cell_that_is_no_python_leaves_the_other_notebooks_usable(tmp_path, slip):
+    path = write_notebook(tmp_path, "01_first", "from pn_lib.files import read_json", [], [])
+    notebook = json.loads(path.read_text())
+    notebook["cells"].append(notebook["cells"][1] | {"id": "slip", "source": [slip]})
+    path.write_text(json.dumps(notebook))
+    [stage] = load_stages(tmp_path)
+    assert "pn_lib.files" in stage.imports and slip in json.loads(stage.source)[2][1]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pn_lib.files import write_json, write_text
 from pn_lib.models.loading import open_model
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run import publish, saved_models
+from pn_lib.run.made import note_made
 from pn_lib.run.stages import load_stages
 
 RUN = "quick-pocket"
@@ -33,7 +34,7 @@ def root(tmp_path, monkeypatch):
     write_json(results / "completions.json", {"large": True})
     write_json(results / "work" / "scratch.json", {})
     for name in [*(stage.name for stage in load_stages()), "report"]:
-        write_json(results / "stages" / f"{name}.json", {"key": "0"})
+        note_made(results, name, "0", [results / "data.json"])
     write_text(tmp_path / "figures" / RUN / "study.svg", "<svg/>")
     for name in publish.REPORT_FILES:
         write_text(tmp_path / "report" / RUN / name, name)

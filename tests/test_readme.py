@@ -10,11 +10,13 @@ import yaml
 
 from pn_lib.cli import main
 from pn_lib.course.address import clone_command, repository_url
+from pn_lib.course.faults import TRUST, faults_table
 from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.small_files import RUNS, small_files_table
 from pn_lib.course.speeds import speeds_table
 from pn_lib.course.voices import SHOWN_WORDS, first_sentences, one_line, voices
 from pn_lib.run.results.study_results import StudyResult
+from pn_lib.run.results.trust_results import FaultOutcomes
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 from pn_lib.run.times import SHOWN
 
@@ -200,6 +202,11 @@ def test_the_speeds_are_the_published_benchmarks():
         assert rate == pytest.approx(
             table[table["model"] == "Transformer"].query("length == 256")["tokens_per_second"].iloc[-1], abs=0.5
         )
+
+
+def test_no_fault_lost_anything():
+    assert part(GUIDE["trust"], "faults") == faults_table(), "run python -m pn_lib refresh"
+    assert not [row for row in FaultOutcomes.read(TRUST).rows if row.failed]
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"{NOTEBOOKS.name}/{GUIDES}/{name}.md" for name in GUIDE)])

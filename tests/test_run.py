@@ -21,11 +21,12 @@ from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.data.tokens import write_tokens
 from pn_lib.errors import InputError
 from pn_lib.evaluation.intervals import Interval
-from pn_lib.files import write_json
+from pn_lib.files import write_json, write_text
 from pn_lib.models.likelihood import likelihood
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run import run as run_module
 from pn_lib.run import surroundings
+from pn_lib.run.made import note_by_hand, note_made
 from pn_lib.run.model_folder import keep_model
 from pn_lib.run.plotting import LiveCurve, draw_png, use_style
 from pn_lib.run.profile import load_profile
@@ -86,6 +87,19 @@ def test_only_declared_artifacts_are_given_and_missing_ones_name_their_maker(sta
     assert (run.results / "b.csv").read_bytes() == b"a\n1\n2\n"
     with pytest.raises(InputError, match="no notebook named"):
         open_run("smoke", "pocket", "09_z")
+
+
+def test_an_artifact_that_was_replaced_is_not_read(stages):
+    run = open_run("smoke", "pocket", "02_b")
+    story = run.results / "stories" / "train.parquet"
+    write_text(story, "one")
+    note_made(run.results, "01_a", "key", [story.parent])
+    assert run.path("stories/train.parquet") == story
+    write_text(story, "two")
+    with pytest.raises(InputError, match="stories is not what 01_a made"):
+        run.path("stories/train.parquet")
+    note_by_hand(run.results, "01_a")
+    assert run.path("stories/train.parquet") == story
 
 
 def test_the_command_for_what_is_missing_makes_the_very_run(stages, tmp_path, monkeypatch):

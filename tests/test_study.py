@@ -63,6 +63,18 @@ def test_results_and_a_second_run(experiments, expected, tmp_path, monkeypatch):
     assert run_study(experiments, tmp_path / "expected", "again", Here()) == expected
 
 
+def test_a_damaged_result_is_found_anew_and_never_read(experiments, expected, tmp_path, caplog):
+    path = tmp_path / "expected" / experiments[0].name / RESULT
+    whole = path.read_text()
+    loss = str(expected[0]["bits_per_byte"])
+    for damaged in (whole.replace(loss, loss[:-1] + str((int(loss[-1]) + 1) % 10)), whole[: len(whole) // 2]):
+        path.write_text(damaged)
+        again = run_study(experiments[:1], tmp_path / "expected", "again", Here())[0]
+        assert f"{path} is damaged" in caplog.text and again["bits_per_byte"] == expected[0]["bits_per_byte"]
+    path.write_text((tmp_path / "expected" / experiments[1].name / RESULT).read_text())  # of another experiment
+    assert run_study(experiments[:1], tmp_path / "expected", "again", Here())[0]["name"] == experiments[0].name
+
+
 def test_the_curve_is_of_the_validation_stories_and_the_judgement_of_the_test_stories(experiments, expected, tmp_path):
     tokenizer = train_tokenizer(STORIES, 280)
     write_tokens(tmp_path / "test", reversed(STORIES[-4:]), tokenizer)

@@ -8,6 +8,7 @@ from nbformat import NotebookNode
 
 from pn_lib.course import pages
 from pn_lib.course.address import binder_link, clone_command, colab_link, first_cell
+from pn_lib.course.faults import faults_table
 from pn_lib.course.pages import CONTENTS, GLOSSARY, RESULTS, Lesson
 from pn_lib.course.results_page import results_page
 from pn_lib.course.small_files import small_files_table
@@ -26,6 +27,7 @@ PARTS = {
     NOTEBOOKS / pages.GUIDES / "running.md": ("times",),
     NOTEBOOKS / pages.GUIDES / "speed.md": ("speeds",),
     NOTEBOOKS / pages.GUIDES / "findings.md": ("files",),
+    NOTEBOOKS / pages.GUIDES / "trust.md": ("faults",),
 }
 
 
@@ -105,6 +107,7 @@ def _marked(path: Path, names: tuple[str, ...], lessons: list[Lesson]) -> str:
         "times": pages.profiles_table,
         "speeds": speeds_table,
         "files": small_files_table,
+        "faults": faults_table,
     }
     text = path.read_text(encoding="utf-8")
     for name in names:

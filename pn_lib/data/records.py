@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pn_lib.data.corpus_paths import SPLITS
-from pn_lib.errors import InputError, NoStoriesError
+from pn_lib.errors import InputError, NoStoriesError, one_line
 
 BATCH = 1000  # rows of a column file held as Python objects at a time
 SAMPLE = 100  # rows by which the field of the stories is found
@@ -216,7 +216,9 @@ def column_rows(path: Path, columns: list[str] | None = None) -> Iterator[Any]:
                 yield dict(zip(lists, cells, strict=True))
     except (pa.ArrowException, OSError) as error:
         kind = "Parquet" if path.suffix.lower() == ".parquet" else "Arrow"
-        raise InputError(f"{path} is no {kind} file or a damaged one ({error}); fetch or make it again") from None
+        raise InputError(
+            f"{path} is no {kind} file or a damaged one ({one_line(error)}); fetch or make it again"
+        ) from None
 
 
 def _batches(path: Path, columns: list[str] | None) -> Iterator[pa.RecordBatch]:

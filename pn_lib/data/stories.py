@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pn_lib import files
 from pn_lib.data.batches import BATCH, batches
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 
 SCHEMA = pa.schema([("text", pa.string())])
 
@@ -30,7 +30,7 @@ def read_stories(path: Path) -> Iterator[str]:
             for batch in file.iter_batches(BATCH, columns=["text"]):
                 yield from batch.column("text").to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is no Parquet file of stories, or a damaged one ({error})") from None
+        raise InputError(f"{path} is no Parquet file of stories, or a damaged one ({one_line(error)})") from None
 
 
 def to_dataset(stories: Iterable[str | None], file: Path | None = None) -> datasets.Dataset:

@@ -19,7 +19,7 @@ from numba import njit
 from pn_lib import files
 from pn_lib.errors import InputError
 from pn_lib.evaluation.diversity import ngrams, words
-from pn_lib.key import code, make_key
+from pn_lib.key import code, keep, kept, make_key, read_kept
 from pn_lib.progress import progress
 
 MANIFEST = "index.json"  # written last: without it there is no index
@@ -66,7 +66,7 @@ class StoryIndex:
             InputError: there is none, or one of its files is missing or damaged.
         """
         folder = Path(folder)
-        manifest = files.read_json(folder / MANIFEST)
+        manifest = read_kept(folder / MANIFEST)
         for name, digest in manifest["digests"].items():
             if not (folder / name).is_file() or files.sha256(folder / name) != digest:
                 raise InputError(f"{folder / name} is missing or damaged; delete {folder} and index the stories again")
@@ -84,14 +84,14 @@ class StoryIndex:
         """
         folder = Path(folder)
         manifest = folder / MANIFEST
-        made_of = None if key is None else make_key([key, code({__name__})])
-        if made_of is not None and manifest.exists() and files.read_json(manifest).get("made_of") == made_of:
+        made_of = make_key([key, code({__name__})])
+        if key is not None and kept(manifest, made_of) is not None:
             return cls.open(folder)
         folder.mkdir(parents=True, exist_ok=True)
         manifest.unlink(missing_ok=True)
         files.remove_unfinished(folder)
-        record = {"made_of": made_of, **_write_arrays(progress(stories, "Indexing stories", unit="story"), folder)}
-        files.write_json(manifest, record)
+        record = _write_arrays(progress(stories, "Indexing stories", unit="story"), folder)
+        keep(manifest, made_of, record)
         return cls(folder, record)
 
     def known_words(self, text: str) -> float:

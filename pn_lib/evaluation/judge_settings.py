@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from pn_lib.config import parse_config
 from pn_lib.errors import InputError
 from pn_lib.evaluation.judge import digest
+from pn_lib.files import read_toml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -88,8 +88,4 @@ def load_judge(path: Path | str) -> Judge:
     Raises:
         InputError: no such file, no TOML, or a key or value that no setting takes (it is named).
     """
-    try:
-        settings = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))  # Notepad begins files with a mark
-    except (OSError, ValueError) as error:
-        raise InputError(f"judge file {path} cannot be read as TOML ({error})") from None
-    return parse_config(Judge, settings, f"judge file {path}")
+    return parse_config(Judge, read_toml(Path(path), "judge file"), f"judge file {path}")

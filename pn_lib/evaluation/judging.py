@@ -17,6 +17,7 @@ from pn_lib.evaluation.judge import Key, Task
 from pn_lib.evaluation.judge_client import Client, Reply, Stopped
 from pn_lib.evaluation.judge_reply import ReplyError, read_answer, without_thinking
 from pn_lib.evaluation.judge_settings import Judge
+from pn_lib.key import make_key
 from pn_lib.progress import progress
 
 CHARACTERS_A_TOKEN = 4  # the usual rule of thumb for English, where nothing better is known
@@ -42,6 +43,7 @@ class Record(BaseModel):
     tokens_out: int
     counted: bool  # whether the server counted the tokens; else they follow from the characters
     time: str
+    digest: str | None = None  # of all the others; none in logs of older versions
 
     @property
     def key(self) -> Key:
@@ -51,6 +53,7 @@ class Record(BaseModel):
 class JudgeLog:
     """All replies of a judge, a line each, on disk before the next question is asked; several threads may append.
 
+    Each line has its digest, so that no grade changes unseen.
     A process killed while it writes leaves a piece of a line at the end; the piece is dropped, and asked for again.
     """
 
@@ -64,9 +67,10 @@ class JudgeLog:
         whole = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(whole.split(b"\n")[:-1], 1):
             try:
-                self._take(Record.model_validate_json(line))
-            except ValidationError as error:
-                damage = f"{path}, line {number} is damaged ({error.errors()[0]['msg']})"
+                self._take(_checked(Record.model_validate_json(line)))
+            except ValueError as error:
+                said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+                damage = f"{path}, line {number} is damaged ({said})"
                 raise InputError(f"{damage}; delete that line, and what it held is asked for again") from None
         if len(whole) < len(content):
             os.truncate(path, len(whole))
@@ -78,11 +82,22 @@ class JudgeLog:
 
     def append(self, record: Record) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        record = record.model_copy(update={"digest": _digest(record)})
         with self._lock, self.path.open("ab") as file:
             file.write(record.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
             self._take(record)
+
+
+def _digest(record: Record) -> str:
+    return make_key(record.model_dump(mode="json", exclude={"digest"}))
+
+
+def _checked(record: Record) -> Record:
+    if record.digest not in (None, _digest(record)):
+        raise ValueError("its digest is of something else")
+    return record
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import InputError
-from pn_lib.files import atomic, write_json
+from pn_lib.files import atomic, sha256, write_json
 
 
 class Decoder(Protocol):
@@ -96,12 +96,13 @@ class LanguageModel(nn.Module):
         return sum(p.numel() for p in self.parameters() if embedding or id(p) not in tables)
 
     def save(self, folder: Path | str) -> None:
-        """Write ``config.json`` and ``model.safetensors``, each whole or not at all."""
+        """Write ``model.safetensors`` and ``config.json``, which has its digest, each whole or not at all."""
         folder = Path(folder)
         state = {key: value.contiguous() for key, value in self.state_dict().items()}
         with atomic(folder / "model.safetensors") as temporary:
             save_file(state, temporary)
-        write_json(folder / "config.json", {"model": self.name, **asdict(self.config)})
+            digest = sha256(temporary)
+        write_json(folder / "config.json", {"model": self.name, "weights": digest, **asdict(self.config)})
 
 
 def check_ids(ids: Tensor, vocab_size: int) -> None:

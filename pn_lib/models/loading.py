@@ -25,7 +25,7 @@ from pn_lib.config import parse_config
 from pn_lib.data.other_tokenizer import OtherTokenizer, find_separator
 from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer, is_byte_level, read_backend
 from pn_lib.errors import InputError
-from pn_lib.files import read_json
+from pn_lib.files import read_json, sha256
 from pn_lib.models.architectures import MODELS
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.foreign import check_table, describe_folder
@@ -53,7 +53,8 @@ HUB_FILES = [
 
 def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
     """The model and tokenizer at ``source``: a folder of ours, of ``transformers`` or of mamba_ssm, a quantized model's
-    file, a llama2.c ``.bin`` with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub.
+    file, a llama2.c ``.bin`` with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub, at one commit of
+    it as ``owner/name@commit``.
 
     Raises:
         InputError: nothing is there, or it is damaged, or of an architecture that has no equal here.
@@ -96,9 +97,12 @@ def load_model(folder: Path | str) -> LanguageModel:
     folder = Path(folder)
     settings = read_json(folder / "config.json")
     cls = _model_class(settings.pop("model", None), folder / "config.json")
+    saved = settings.pop("weights", None)  # their digest, which models of older versions lack
     model = cls(parse_config(cls.Config, settings, str(folder / "config.json")))
     weights = folder / "model.safetensors"
     try:
+        if saved is not None and sha256(weights) != saved:
+            raise InputError(f"{weights} is damaged, or not the one that its config.json tells of; make the model anew")
         model.load_state_dict(load_file(weights))
     except FileNotFoundError:
         raise InputError(f"{weights} does not exist beside its config.json; make the model anew") from None
@@ -184,9 +188,11 @@ def _read_tokenizer(place: Path, model: Path) -> Tokenizer:
 
 
 def _from_hub(name: str) -> Path:
-    """The folder of a published model, fetched once and then read from the Hub's cache."""
+    """The folder of a published model, fetched once and then read from the Hub's cache; ``owner/name@commit`` is the
+    same for ever."""
+    repository, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES))
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ImportError, ValueError) as error:  # the last 2: proxies

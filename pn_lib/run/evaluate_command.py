@@ -37,6 +37,7 @@ from pn_lib.models.base import LanguageModel
 from pn_lib.models.likelihood import Likelihood, context_of, text_likelihood
 from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import round_trip
+from pn_lib.run.made import check_made
 from pn_lib.run.saved_models import model_source
 from pn_lib.run.stages import NAMED_CORPORA, output_root
 
@@ -138,6 +139,8 @@ def _stories(source: str, corpus: str, extent: Extent) -> tuple[list[str], list[
     results = output_root() / "results" / source.partition("/")[0]
     kept = model_source(source) != source and (results / "run.json").is_file()  # a published run keeps no stories
     if kept and read_json(results / "run.json")["corpus"] == corpus:
+        check_made(results, "stories")
+        check_made(results, "data.json")
         wanted = {"train": extent.train_stories, "validation": extent.stories}
         training, validation = (
             list(islice(read_stories(results / "stories" / f"{part}.parquet"), number))

@@ -22,8 +22,7 @@ from pn_lib.data.stories import read_stories
 from pn_lib.data.tokenizer import Tokenizer, train_tokenizer
 from pn_lib.data.tokens import TokenFile, token_paths, write_tokens
 from pn_lib.evaluation.intervals import bits_per_byte_interval
-from pn_lib.files import read_json, write_json
-from pn_lib.key import code, digest, make_key
+from pn_lib.key import code, digest, keep, kept, make_key
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
 from pn_lib.models.grid import Grid
@@ -132,15 +131,15 @@ def packed_once(
     parts = {"settings": asdict(settings), "stories": _digests(encoded.stories), "text": str(encoded.text)}
     parts |= {"code": code({__name__, judge.__module__}), "teacher": None if teacher is None else teacher.key()}
     key, path = make_key(parts | also), home / f"{settings.name}.safetensors"
-    known = read_json(home / RESULT) if (home / RESULT).exists() and path.exists() else {}
-    if known.get("key") != key:
+    known = kept(home / RESULT, key)
+    if known is None or not path.exists() or digest(path) != known["packed"]:
         model, training = _train(settings, encoded, home, teacher)
         grid = Grid(settings.training.quantize, settings.training.quantize_group)
         save_packed(quantize(model, grid), encoded.tokenizer, path)
-        known = {"key": key, **judge(settings, model, training, path, encoded)}
-        write_json(home / RESULT, known)
+        known = {"packed": digest(path), **judge(settings, model, training, path, encoded)}
+        keep(home / RESULT, key, known)
         for checkpoint in checkpoints(home):
-            checkpoint.unlink()
+            checkpoint.unlink(missing_ok=True)
     return path, known
 
 

@@ -8,7 +8,7 @@ import yaml
 from huggingface_hub import hf_hub_download
 
 from pn_lib.data.corpus_paths import TINYSTORIES, TINYSTORIES_REVISION
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.evaluation.completions import complete
 from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import warn_of_changes
@@ -38,7 +38,7 @@ def read_prompts(source: str) -> list[str]:
     except OSError as error:
         raise InputError(f"prompts file {path} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"prompts file {path} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"prompts file {path} is no valid YAML: {one_line(error)}") from None
     if not isinstance(prompts, list) or not prompts:
         raise InputError(f"prompts file {path} must be a YAML list of beginnings, or a .txt with one a line")
     for number, prompt in enumerate(prompts, 1):

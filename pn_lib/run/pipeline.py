@@ -11,9 +11,10 @@ from filelock import FileLock, Timeout
 from pn_lib import hardware
 from pn_lib.data.corpora import check_corpus
 from pn_lib.errors import InputError
-from pn_lib.files import read_json, remove_unfinished, write_json
+from pn_lib.files import read_json, remove_unfinished
 from pn_lib.run.execution import StageError, execute
 from pn_lib.run.inspect_command import AT_START, inspect_corpus
+from pn_lib.run.made import REPORT, accept_by_hand, altered, forget_made, made, note_made
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.report import REPORT_FILES, build_report, report_key
@@ -130,18 +131,26 @@ class Pipeline:
     def _must_fetch(self, first: Stage) -> bool:
         """Whether the first notebook will have to ask the Hub: no stories are here, finished or as they came."""
         fetched = any(work_folder(self.results, first).glob("*.arrow"))
-        return not fetched and not self._is_up_to_date(first, self._key(first))
+        return not fetched and not self._is_up_to_date(first.name, self._key(first))
 
     def _key(self, stage: Stage) -> str:
         return stage_key(stage, self.profile, self.corpus, self.results)
 
-    def _is_up_to_date(self, stage: Stage, key: str) -> bool:
-        last = self._manifest(stage.name)
-        return last.get("key") == key and _all_exist(self._files(stage.writes, last["figures"]))
+    def _is_up_to_date(self, name: str, key: str, label: str = "") -> bool:
+        """Whether the stage, or the report, was made under this key and is as it was made; with a label, say if not."""
+        known = made(self.results, name, key)
+        if known is None:
+            return False
+        wrong = altered(self.results, name, known)
+        if wrong and label:
+            fault = "is not as it was made" if wrong[0].exists() else "is missing"
+            self.say(f"{label}: {wrong[0].name} {fault}, so that it is made anew")
+        return not wrong
 
     def _bring_up_to_date(self, stage: Stage, label: str) -> None:
         key = self._key(stage)
-        if self._is_up_to_date(stage, key):
+        if self._is_up_to_date(stage.name, key, label):
+            accept_by_hand(self.results, stage.name, key)
             self.say(f"{label}: unchanged")
             return
         known = self.times.seconds().get(stage.name)
@@ -157,15 +166,15 @@ class Pipeline:
             raise StageError(f"{stage.name} ran to its end but did not write {', '.join(missing)}, as it declares")
         seconds = time.perf_counter() - started
         self.times.note(stage.name, seconds, [stage.name for stage in self.stages], finds_experiments)
-        manifest = {"key": key, "writes": list(stage.writes), "figures": self._figures_of(stage)}
-        write_json(self._manifest_path(stage.name), manifest)
+        note_made(self.results, stage.name, key, self._files(stage.writes, self._figures_of(stage)))
         shutil.rmtree(work_folder(self.results, stage), ignore_errors=True)
         self.say(f"{label}: done in {seconds:.0f} s")
 
     def _remove_outputs(self, stage: Stage) -> None:
         """Nothing stale survives a rerun; the work folder, with unfinished training, does."""
-        written = {*self._manifest(stage.name).get("writes", ()), *stage.writes}
-        for path in [self._manifest_path(stage.name), *self._files(written, self._figures_of(stage))]:
+        before = made(self.results, stage.name) or ()
+        forget_made(self.results, stage.name)
+        for path in {*before, *self._files(stage.writes, self._figures_of(stage))}:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -182,24 +191,12 @@ class Pipeline:
     def _bring_report_up_to_date(self) -> list[Path]:
         files = [self.report / name for name in REPORT_FILES]
         key = report_key(self.results, self.figures)
-        if self._manifest("report").get("key") == key and _all_exist(files):
+        if self._is_up_to_date(REPORT, key, REPORT):
             self.say("report: unchanged")
         else:
             started = time.perf_counter()
             for note in build_report(self.name):
                 self.say(note)
-            write_json(self._manifest_path("report"), {"key": key})
+            note_made(self.results, REPORT, key, files)
             self.say(f"report: done in {time.perf_counter() - started:.0f} s")
         return files[:2]
-
-    def _manifest_path(self, name: str) -> Path:
-        return self.results / "stages" / f"{name}.json"
-
-    def _manifest(self, name: str) -> dict:
-        """Of a stage that is done, its key, what it declared to write, and its figures; of the report, its key."""
-        path = self._manifest_path(name)
-        return read_json(path) if path.exists() else {}
-
-
-def _all_exist(paths: Iterable[Path]) -> bool:
-    return all(path.exists() for path in paths)

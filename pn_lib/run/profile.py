@@ -1,7 +1,6 @@
 """Profiles: how large a run is. A small TOML file holds only what differs from ``profiles/defaults.toml``, or from the
 profile that its ``base`` names."""
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, field, replace
 from importlib import resources
@@ -13,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from pn_lib.config import config_class, parse_config
 from pn_lib.data.corpus_paths import Naming
 from pn_lib.errors import InputError, suggestion
+from pn_lib.files import read_toml
 from pn_lib.training.config import TrainingConfig
 
 # Fields of TransformerConfig or MambaConfig, but ``vocab_size`` and ``context``, which all models of a section share.
@@ -330,17 +330,12 @@ def _profile_path(name: str) -> Path:
 def _settings(path: Path) -> Options:
     """What the file says, and what it leaves out: as in the profile that its ``base`` names, or as in the defaults."""
     where = f"profile {path.name}"
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"profile file {path} does not exist") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{where} is no valid TOML: {error}") from None
+    settings = read_toml(path, "profile file")
     if "name" in settings:
         raise InputError(f"{where}: unknown key 'name'; a profile is named by its file")
     base = settings.pop("base", None)
     if base is None:
-        return _inherit(settings, tomllib.loads((FOLDER / "defaults.toml").read_text(encoding="utf-8")))
+        return _inherit(settings, read_toml(FOLDER / "defaults.toml", "profile file"))
     if base not in profile_names():
         raise InputError(f"{where}: base must be one of {', '.join(profile_names())}; got {base!r}")
     return _inherit(settings, _settings(_profile_path(base)))

@@ -7,6 +7,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.loading import load_model
+from pn_lib.run.made import check_run, made
 from pn_lib.run.report import REPORT_FILES
 from pn_lib.run.saved_models import PACKED
 from pn_lib.run.stages import load_stages, output_root
@@ -29,7 +30,7 @@ def publish(run: str) -> list[Path]:
     the runs at hand took (see ``pn_lib.run.times``).
 
     Raises:
-        InputError: the run does not exist or is not finished.
+        InputError: the run does not exist, is not finished, or is not as its notebooks made it.
     """
     root = output_root()
     results = root / "results" / run
@@ -79,9 +80,9 @@ def _check_finished(results: Path, run: str) -> None:
     if not results.is_dir():
         raise InputError(f"there is no run {run} in {results.parent}; make it with python -m pn_lib run")
     for name in [*(stage.name for stage in load_stages()), "report"]:
-        manifest = results / "stages" / f"{name}.json"
-        if not manifest.exists() or "key" not in read_json(manifest):
+        if made(results, name) is None:
             raise InputError(f"run {run} is not finished ({name} is missing); run it to its end first")
+    check_run(results)
 
 
 def _replace(room: Path, run: str, files: list[Path], name: str | None = None) -> Path:
@@ -90,6 +91,7 @@ def _replace(room: Path, run: str, files: list[Path], name: str | None = None) -
     target = room / "published" / (name or run)
     fresh = target.with_name(f".{target.name}-new")
     shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
     for file in files:
         copy = fresh / file.relative_to(room / run)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from pn_lib.data.corpus_paths import NAMED_CORPORA, corpus_name, corpus_path
 from pn_lib.errors import InputError, suggestion
 from pn_lib.files import atomic, check_writable, read_json, write_json, write_text
+from pn_lib.run.made import check_made, note_by_hand
 from pn_lib.run.plotting import draw, draw_png
 from pn_lib.run.profile import load_profile
 from pn_lib.run.results.result import Result, Row
@@ -67,10 +68,12 @@ class Run:
         """Where an artifact lies that this notebook declares to read or write (``results/<run>/<artifact>``).
 
         Raises:
-            InputError: it is not declared, or is to be read and missing; the message says which notebook makes it.
+            InputError: it is not declared, or is to be read and missing, or is not as the pipeline made it; the message
+                says which notebook makes it.
         """
         path = self.results / artifact
         if any(covers(declared, artifact) for declared in self.stage.writes):
+            note_by_hand(self.results, self.stage.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             return path
         declared = next((d for d in self.stage.reads if covers(d, artifact)), None)
@@ -88,6 +91,7 @@ class Run:
                 else "no notebook makes it"
             )
             raise InputError(f"{artifact!r} of run {self.name} is not there: {first}")
+        check_made(self.results, artifact)
         return path
 
     def save(self, result: Result) -> None:
@@ -115,6 +119,7 @@ class Run:
             alt: what the figure shows, in words, for those who cannot see it; the notebook's picture carries it too.
         """
         figure.set_label(alt)
+        note_by_hand(self.results, self.stage.name)
         folder = self.figures
         sidecar = {
             "notebook": self.stage.name,
@@ -163,12 +168,20 @@ def check_parameters(cells: Iterable[str]) -> None:
         InputError: no notebook has a parameter of such a name: it would be without effect.
     """
     for cell in cells:
-        if not cell.startswith(PAPERMILL):
-            continue
-        for name in (target.id for line in ast.parse(cell).body for target in line.targets):
+        for name in _given(cell) if cell.startswith(PAPERMILL) else ():
             if name not in PARAMETERS:
                 near = suggestion(name, PARAMETERS)
                 raise InputError(f"no notebook has a parameter {name!r}; they have {' and '.join(PARAMETERS)}{near}")
+
+
+def _given(cell: str) -> list[str]:
+    """The names that papermill's cell sets; none in a reader's own, should it begin with the same words."""
+    try:
+        lines = ast.parse(cell).body
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    targets = [target for line in lines if isinstance(line, ast.Assign) for target in line.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def executing_cell(notebook: Path) -> str | None:

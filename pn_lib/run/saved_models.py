@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pn_lib.errors import InputError
+from pn_lib.run.made import check_made
 from pn_lib.run.stages import REPOSITORY, output_root
 
 PACKED = ".safetensors"  # ending of a quantized model's file: models/NAME.safetensors
@@ -29,9 +30,15 @@ def model_source(name: str) -> Path | str:
 
 def find_model(name: str) -> Path | None:
     """The model RUN/NAME of your own run or, failing that, of the published one: a folder with a ``config.json``, or
-    the file of a quantized model. None: there is none."""
+    the file of a quantized model. None: there is none.
+
+    Raises:
+        InputError: the model of your own run, or its tokenizer, is not as the run made it.
+    """
     run, _, model = name.partition("/")
     for room in _rooms(run):
+        for artifact in (f"models/{model}", f"models/{model}{PACKED}", "tokenizer"):
+            check_made(room.parent, artifact)
         if (room / model / "config.json").is_file():
             return room / model
         if (room / f"{model}{PACKED}").is_file():

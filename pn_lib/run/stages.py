@@ -51,15 +51,15 @@ def _load_stage(path: Path, _modified: int) -> Stage:
         declared = notebook["metadata"][METADATA_KEY]
         reads, writes, profile = (tuple(declared[key]) for key in ("reads", "writes", "profile"))
         tagged = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # no JSON, or other JSON
         raise InputError(
             f"{path} is no notebook of this course ({type(error).__name__}: {error}); "
             f"its metadata must hold {METADATA_KEY}: {{reads, writes, profile}}"
         ) from None
     if len(tagged) != 1:
         raise InputError(f"{path} has {len(tagged)} cells tagged 'parameters'; it needs exactly one")
-    python = _without_magics("\n".join(source for kind, source in cells if kind == "code"))
-    return Stage(path.stem, path, reads, writes, profile, json.dumps(cells), frozenset(imports(python)))
+    used = frozenset().union(*(_imports(source) for kind, source in cells if kind == "code"))
+    return Stage(path.stem, path, reads, writes, profile, json.dumps(cells), used)
 
 
 def load_stages(folder: Path = NOTEBOOKS) -> list[Stage]:
@@ -121,5 +121,9 @@ def corpus_state(corpus: str) -> str | None:
     return None if corpus in NAMED_CORPORA else digest(corpus_path(corpus, output_root()))
 
 
-def _without_magics(source: str) -> str:
-    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
+def _imports(cell: str) -> set[str]:
+    """What of pn_lib a cell imports; nothing if it is no Python, such as IPython's ``model?`` or a reader's slip."""
+    try:
+        return imports("\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in cell.splitlines()))
+    except (SyntaxError, ValueError, RecursionError):
+        return set()

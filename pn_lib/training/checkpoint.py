@@ -55,7 +55,7 @@ def save_checkpoint(folder: Path | str, step: int, contents: dict[str, Any]) -> 
     earlier = [path for path in checkpoints(folder) if path.name < newest.name]
     for path in checkpoints(folder):
         if path != newest and path not in earlier[: KEPT - 1]:
-            path.unlink()
+            path.unlink(missing_ok=True)  # another process on this folder may be faster
 
 
 def load_checkpoint(folder: Path | str, device: torch.device | str = "cpu") -> dict[str, Any] | None:

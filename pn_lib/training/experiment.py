@@ -12,8 +12,7 @@ import torch
 
 from pn_lib.data.tokens import TokenFile, token_paths
 from pn_lib.errors import DivergenceError
-from pn_lib.files import read_json, write_json
-from pn_lib.key import code, digest, make_key
+from pn_lib.key import code, digest, keep, kept, make_key
 from pn_lib.models.architectures import build_model
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.flops import NeuralConfig
@@ -109,19 +108,15 @@ def run_experiment(experiment: Experiment, folder: Path | str) -> dict[str, Any]
     result = _result(model, experiment, training)
     if experiment.keep:
         model.save(home)
-    write_json(home / RESULT, {"key": key, **result})
+    keep(home / RESULT, key, result)
     for path in checkpoints(home):  # a result is small, a checkpoint is not
-        path.unlink()
+        path.unlink(missing_ok=True)
     return result
 
 
 def finished(experiment: Keyed, folder: Path | str, key: str | None = None) -> dict[str, Any] | None:
     """The result of this very experiment, if ``folder`` has it."""
-    path = Path(folder) / experiment.name / RESULT
-    if not path.exists():
-        return None
-    found = read_json(path)
-    return found if found.pop("key", None) == (key or experiment.key()) else None
+    return kept(Path(folder) / experiment.name / RESULT, key or experiment.key())
 
 
 def _judge(experiment: Experiment, model: LanguageModel, prefix: str, stories: int | None) -> Likelihood:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from pn_lib.files import read_json, write_json
 from pn_lib.hardware import resolve_precision
-from pn_lib.key import code, make_key
+from pn_lib.key import code, keep, kept, make_key
 from pn_lib.models.architectures import build_model
 from pn_lib.models.flops import NeuralConfig
 from pn_lib.training.config import TrainingConfig
@@ -26,12 +25,12 @@ def training_speeds(
     """
     models = {name: asdict(config) for name, config in configs.items()}
     key = make_key([asdict(training), models, rounds, code({__name__})])
-    if path.exists() and (known := read_json(path))["key"] == key:
+    if (known := kept(path, key)) is not None:
         return known["tokens_per_second"]
     racers = [_racer(name, config, training) for name, config in configs.items()]
     times = alternate(racers, rounds, description="speeds")
     speeds = {racer.name: racer.units / times[racer.name].median for racer in racers}
-    write_json(path, {"key": key, "tokens_per_second": speeds})
+    keep(path, key, {"tokens_per_second": speeds})
     return speeds
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from pn_lib.errors import DivergenceError
-from pn_lib.files import write_json
-from pn_lib.key import code, make_key
+from pn_lib.key import code, keep, make_key
 from pn_lib.models.architectures import build_model
 from pn_lib.models.flops import NeuralConfig
 from pn_lib.training.experiment import RESULT, finished
@@ -84,5 +83,5 @@ def run_task_experiment(experiment: TaskExperiment, folder: Path | str) -> dict[
             accuracy(model, experiment.task, length, sequences=experiment.sequences) for length in experiment.tested
         ],
     }
-    write_json(Path(folder) / experiment.name / RESULT, {"key": key, **result})
+    keep(Path(folder) / experiment.name / RESULT, key, result)
     return result
