@@ -58,7 +58,7 @@ def rank_correlations(
     The tables have a row for each ending, in one order; ``pages`` has its page. A measure may be NaN where it has no
     value. None for fewer than three endings, or if either does not vary.
     """
-    table = pd.concat([measures, grades], axis=1).reset_index(drop=True)
+    table = pd.concat([each.reset_index(drop=True) for each in (measures, grades)], axis=1)
     rows = [np.flatnonzero(np.asarray(pages) == page) for page in dict.fromkeys(pages)]
 
     def correlations(drawn: np.ndarray) -> np.ndarray:

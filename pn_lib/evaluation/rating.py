@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from pn_lib.errors import InputError
 from pn_lib.evaluation.agreement import krippendorff_alpha, rank_correlations
+from pn_lib.evaluation.intervals import Interval
 from pn_lib.evaluation.judge import Sample, digest
 from pn_lib.evaluation.judge_reply import CRITERIA
 from pn_lib.evaluation.judge_summary import clustered_mean
@@ -51,7 +52,7 @@ class Rating(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    sheet: str
+    sheet: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]  # it names a file
     rater: Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=1)]
     ending: Annotated[int, Field(ge=1)]
     grammar: Grade
@@ -127,7 +128,7 @@ def _read_file(path: Path) -> Iterator[tuple[int, Rating]]:
         raise InputError(f"{path} holds no ratings; grade at least one ending and save the file again")
     for line, row in rows:
         try:
-            yield line, Rating.model_validate_strings(row)
+            yield line, Rating.model_validate_strings({key: str(value) for key, value in row.items()})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise InputError(
@@ -139,29 +140,24 @@ def summarize(sheet: Sheet, ratings: pd.DataFrame, measures: pd.DataFrame) -> di
     """What ``rating.json`` holds, but for the digest of the endings.
 
     ``ratings`` is of ``read_ratings``. ``measures`` has a row for each ending of the sheet, in its order.
-
-    Raises:
-        InputError: a rater graded an ending that the sheet lacks.
     """
     shown = pd.DataFrame([ending.model_dump() for ending in sheet.endings])
-    last = int(ratings["ending"].max())
-    if last > len(shown):
-        raise InputError(f"ending {last} is graded, and sheet {sheet.id} has {len(shown)}; was the file changed?")
     rated = ratings.merge(shown.drop(columns="ending"), left_on=ratings["ending"] - 1, right_index=True)
-    means = ratings.groupby("ending")[list(CRITERIA)].mean()
-    places = means.index - 1  # of the endings that somebody graded
-    several = ratings["rater"].nunique() > 1
-    return {
+    found = {
         "sheet": sheet.id,
         "scale": SCALE,
         "endings": len(shown),
         "raters": sorted(ratings["rater"].value_counts().tolist(), reverse=True),
-        "tellers": {teller: _teller(rated[rated["teller"] == teller]) for teller in shown["teller"].unique()
-                    if (rated["teller"] == teller).any()},
-        "agreement": {c: _agreement(ratings, shown, c) for c in CRITERIA} if several else None,
-        "correlations": rank_correlations(measures.iloc[places].reset_index(drop=True), means.reset_index(drop=True),
-                                          shown["beginning"].iloc[places].tolist()) if several else None,
-    }  # fmt: skip
+        "tellers": {teller: _teller(rows) for teller, rows in rated.groupby("teller")},
+        "agreement": None,
+        "correlations": None,
+    }
+    if len(found["raters"]) > 1:
+        means = ratings.groupby("ending")[list(CRITERIA)].mean()
+        places = means.index - 1  # of the endings that somebody graded
+        found["agreement"] = {criterion: _agreement(ratings, shown, criterion) for criterion in CRITERIA}
+        found["correlations"] = rank_correlations(measures.iloc[places], means, shown["beginning"].iloc[places])
+    return found
 
 
 def _teller(rows: pd.DataFrame) -> dict[str, Any]:
@@ -172,6 +168,6 @@ def _teller(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _agreement(ratings: pd.DataFrame, shown: pd.DataFrame, criterion: str) -> Any:
+def _agreement(ratings: pd.DataFrame, shown: pd.DataFrame, criterion: str) -> Interval | None:
     table = ratings.pivot(index="rater", columns="ending", values=criterion)
     return krippendorff_alpha(table.to_numpy(float), shown["beginning"].iloc[table.columns - 1])

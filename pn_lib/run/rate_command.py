@@ -72,6 +72,9 @@ def _collect(results: Path, files: Sequence[Path]) -> Path:
     sheet = Sheet.model_validate(read_json(key))
     if sheet.completions != sha256(results / CompletionsResult.FILE):
         raise InputError(f"sheet {name} shows endings that run {results.name} has replaced since; make a new sheet")
+    last, shown = ratings["ending"].max(), len(sheet.endings)
+    if last > shown:
+        raise InputError(f"ending {last} is graded, and sheet {name} has {shown}; was a file changed?")
     summary = summarize(sheet, ratings, _measures(results, sheet))
     RatingResult(completions=sheet.completions, **summary).write(results / RatingResult.FILE)
     return results / RatingResult.FILE
