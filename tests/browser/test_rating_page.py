@@ -41,7 +41,7 @@ def visit(browser: Browser, sheet) -> Callable[..., Page]:
         page = context.new_page()
         asked, errors = [], []
         page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(error))
         page.goto(sheet.as_uri())
         expect(page.locator("#where")).to_contain_text("Page 1 of 2")
         assert not errors and asked == [sheet.as_uri()]
