@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from pn_lib import __version__
 from pn_lib.cli import main
-from pn_lib.course.address import clone_command, repository_url
+from pn_lib.course.address import citation, clone_command, repository_url
 from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.small_files import small_files_table
 from pn_lib.course.speeds import speeds_table
@@ -90,6 +91,13 @@ def test_an_ending_is_shown_to_the_end_of_a_sentence():
 def test_the_clone_command_names_the_published_repository():
     assert part(README, "clone") == clone_command(), "run python -m pn_lib refresh"
     assert f"git clone {repository_url()} && cd " in README
+
+
+def test_the_citation_is_of_this_version_and_address():
+    text = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+    assert text == citation(), "run python -m pn_lib refresh"
+    assert f"version: {__version__}\n" in text and f"repository-code: {repository_url()}\n" in text
+    assert yaml.safe_load(text)["cff-version"] == "1.2.0" and "](CITATION.cff)" in README
 
 
 def test_every_guide_is_in_the_menu_and_the_readme_leads_to_it():

@@ -7,7 +7,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.course import pages
-from pn_lib.course.address import binder_link, clone_command, colab_link, first_cell
+from pn_lib.course.address import binder_link, citation, clone_command, colab_link, first_cell
 from pn_lib.course.pages import CONTENTS, GLOSSARY, RESULTS, Lesson
 from pn_lib.course.results_page import results_page
 from pn_lib.course.small_files import small_files_table
@@ -47,6 +47,7 @@ def refresh_notebooks() -> list[Path]:
     around = {CONTENTS: pages.contents_page(lessons), GLOSSARY: pages.glossary_page(lessons), RESULTS: results_page()}
     for name, page in around.items():
         written[NOTEBOOKS / name] = nbformat.writes(page) + "\n"
+    written[REPOSITORY / "CITATION.cff"] = citation()
     written |= {path: _marked(path, names, lessons) for path, names in PARTS.items()}
     for path, text in written.items():  # only now, when all are known to be good
         write_text(path, text)
