@@ -11,6 +11,7 @@ import yaml
 from pn_lib import __version__
 from pn_lib.cli import main
 from pn_lib.course.address import citation, clone_command, repository_url
+from pn_lib.course.frontier_figure import PICTURE, frontier_markdown
 from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.small_files import small_files_table
 from pn_lib.course.speeds import speeds_table
@@ -40,9 +41,9 @@ def part(text: str, name: str) -> str:
 
 
 def test_the_readme_is_a_page():
-    """Counted: every word, also of the stories; not: blocks of code, the table of notebooks, comments, addresses."""
+    """Counted: every word, also of the stories; not: blocks of code, the table of notebooks, comments, addresses, pictures' texts."""
     prose = README.replace(part(README, "map"), "")
-    for left_out in (r"```.*?```", r"<!--.*?-->", r"\]\([^)]*\)"):
+    for left_out in (r"```.*?```", r"<!--.*?-->", r"!\[[^\]]*\]", r"\]\([^)]*\)"):
         prose = re.sub(left_out, " ", prose, flags=re.S)
     assert len(re.findall(r"\S*\w\S*", prose)) <= MOST_WORDS
 
@@ -71,6 +72,15 @@ def test_the_three_findings_are_the_published_runs():
     assert f"versus {per_cent(told['human']['sound'])} of the real ones" in finding
     answer = f"{model['file_bytes'] / 1000:.0f} kB, trained for {timing['seconds'] / 60:.0f} minutes on one CPU core"
     assert answer in README
+
+
+def test_the_frontier_is_of_the_published_files():
+    assert part(README, "frontier") == frontier_markdown(), "run python -m pn_lib refresh"
+    model, _ = small_file("300k")
+    assert f"ours, {model['file_bytes'] / 1000:.0f} kB: {model['bits_per_byte']['value']:.2f}" in part(
+        README, "frontier"
+    )
+    assert PICTURE.is_file()
 
 
 def test_one_beginning_goes_on_as_its_author_and_the_models_wrote_it():

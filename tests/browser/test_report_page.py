@@ -29,9 +29,7 @@ def page(browser: Browser, tmp_path: Path):
     figure.savefig(tmp_path / "figures" / "a.svg")
     plt.close(figure)
     cells = render.wording.table("A wide table.", "tbl-a", ["A heading"] * 9, [["0.123 [0.111, 0.134]"] * 9])
-    drawn = (
-        '![**Figure 1.** A caption, long enough for two lines on a phone.](figures/a.svg){alt="A" width=80%}'
-    )
+    drawn = '![**Figure 1.** A caption, long enough for two lines on a phone.](figures/a.svg){alt="A" width=80%}'
     markdown = f"---\ntitle: A\ndate: Version 0\n---\n\nWords.\n\n{WIDE}\n\n{cells}\n\n{drawn}\n\nMore words.\n"
     context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     page = context.new_page()
