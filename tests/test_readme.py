@@ -41,7 +41,8 @@ def part(text: str, name: str) -> str:
 
 
 def test_the_readme_is_a_page():
-    """Counted: every word, also of the stories; not: blocks of code, the table of notebooks, comments, addresses, pictures' texts."""
+    """Counted: every word, also of the stories; not: blocks of code, the table of notebooks, comments, addresses, and
+    the words for pictures."""
     prose = README.replace(part(README, "map"), "")
     for left_out in (r"```.*?```", r"<!--.*?-->", r"!\[[^\]]*\]", r"\]\([^)]*\)"):
         prose = re.sub(left_out, " ", prose, flags=re.S)
