@@ -3,7 +3,6 @@
 A command imports what it needs when it is called, so that help and mistakes in typing are answered at once.
 """
 
-import errno
 import logging
 import os
 import sys
@@ -14,9 +13,9 @@ import typer
 
 from pn_lib import terminal
 from pn_lib.errors import InputError
+from pn_lib.terminal import PROGRAM
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
-PROGRAM = "python -m pn_lib"
 # What Ctrl-C leaves, by command.
 STOPPED = {
     "train": "the same command goes on from the last checkpoint",
@@ -24,7 +23,6 @@ STOPPED = {
     "benchmark": "the tables finished so far are saved",
 }
 
-OUT_OF_MEMORY = "the memory does not suffice; close other programs, or choose a smaller profile or model, and run again"
 
 app = typer.Typer(
     help="PocketNarrator: small language models that tell stories. Begin with run.",
@@ -50,6 +48,7 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="its name, such as quick-pocket", show_default=False)]
 MaxNewTokens = Annotated[int, typer.Option(metavar="N", help="the most tokens that a story gets")]
 Seed = Annotated[int, typer.Option(metavar="N", help="another seed tells another story")]
 
@@ -68,56 +67,28 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.Exit as end:  # --help
         return end.exit_code
     except typer.TyperException as error:
-        return _fail(_usage_message(error), EXIT_BAD_INPUT)
+        return terminal.fail(terminal.usage_message(error), EXIT_BAD_INPUT)
     except InputError as error:
-        return _fail(str(error), EXIT_BAD_INPUT)
+        return terminal.fail(str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         logging.disable()  # nbclient's unfinished tasks would end with tracebacks
-        return _fail(f"stopped; {stopped}", EXIT_INTERRUPTED)
+        return terminal.fail(f"stopped; {stopped}", EXIT_INTERRUPTED)
     except MemoryError:
-        return _fail(OUT_OF_MEMORY, EXIT_BAD_INPUT)
+        return terminal.fail(terminal.OUT_OF_MEMORY, EXIT_BAD_INPUT)
     except RuntimeError as error:
         from pn_lib.run.execution import StageError  # imported already, if it is one
 
         if "can't allocate memory" in str(error):  # as torch says it
-            return _fail(OUT_OF_MEMORY, EXIT_BAD_INPUT)
+            return terminal.fail(terminal.OUT_OF_MEMORY, EXIT_BAD_INPUT)
         if not isinstance(error, StageError):
             raise
-        return _fail(str(error), EXIT_FAILED)
+        return terminal.fail(str(error), EXIT_FAILED)
     except BrokenPipeError:
         terminal.abandon_output()
         return EXIT_BROKEN_PIPE
     except OSError as error:
-        return _fail(_system_message(error), EXIT_BAD_INPUT)
+        return terminal.fail(terminal.system_message(error), EXIT_BAD_INPUT)
     return 0
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
-
-
-def _system_message(error: OSError) -> str:
-    """What the system refuses and what to do; raises the error again if that is nobody's to mend."""
-    if error.errno == errno.ENOMEM:
-        return OUT_OF_MEMORY
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            "the disk is full; free some space and run the same command again, which goes on from the last whole result"
-        )
-    if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            f"{error.filename}: {error.strerror}; change its permissions, or set the environment variable PN_ROOT to a "
-            "folder of your own, where results are kept then"
-        )
-    raise error
-
-
-def _usage_message(error: typer.TyperException) -> str:
-    """What was mistyped, and where to read what can be typed."""
-    context = getattr(error, "ctx", None)
-    message = error.format_message().rstrip(".")
-    return f"{message[:1].lower()}{message[1:]} (see {context.command_path if context else PROGRAM} --help)"
 
 
 def corpus_argument(corpus: str) -> str:
@@ -295,7 +266,7 @@ def export(
 
 @app.command()
 def judge(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="its name, such as quick-tinystories", show_default=False)],
+    name: RunName,
     judges: Annotated[
         list[str],
         typer.Option("--judge", metavar="FILE", help="a judge's TOML file; may be repeated", show_default=False),
@@ -328,6 +299,38 @@ def judge(
     summary = judge_run(name, judges, stories, pairs, prompts, models or [], estimate, yes)
     if summary is not None:
         print(summary)
+
+
+@app.command()
+def rate(
+    name: RunName,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="what raters sent back, as CSV")] = None,
+    pages: Annotated[int, typer.Option(metavar="N", help="of a new sheet; each takes about two minutes")] = 10,
+    seed: Annotated[int, typer.Option(metavar="N", help="another seed shows other endings")] = 0,
+) -> None:
+    """Let people grade a run's stories, blind.
+
+    Without files: makes the page to send to raters. With the files that they send back: their grades and agreement.
+    """
+    from pn_lib.run.rate_command import rate_run
+
+    print(rate_run(name, files or [], pages, seed))
+
+
+@app.command()
+def slice(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="where the stories go", show_default=False)],
+    hub: Annotated[
+        Path | None, typer.Option("--from", metavar="FOLDER", help="the Hub's files; else fetch 5 GB")
+    ] = None,
+) -> None:
+    """Gather the stories of the published runs from TinyStories.
+
+    Says which of them it could not find.
+    """
+    from pn_lib.data.tinystories_slice import gather
+
+    print(gather(out, hub))
 
 
 @app.command()

@@ -1,11 +1,17 @@
-"""What a terminal can show and pass on: everything is printed as well as its encoding can, and never fails for it."""
+"""What a terminal can show and pass on: everything is printed as well as its encoding can, and never fails for it;
+and what is said there of mistakes."""
 
 import codecs
+import errno
 import os
 import sys
 import unicodedata
 from io import TextIOWrapper
 
+from typer import TyperException
+
+PROGRAM = "python -m pn_lib"
+OUT_OF_MEMORY = "the memory does not suffice; close other programs, or choose a smaller profile or model, and run again"
 # Of typography, what Unicode itself does not take apart into plainer letters
 PLAINER = {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "−": "-", "×": "x", "·": "*"}
 
@@ -37,3 +43,32 @@ def typed(text: str) -> str:
 def abandon_output() -> None:
     """After the reader of a pipe has gone: what is still to be printed goes nowhere, without complaint."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def fail(message: str, code: int) -> int:
+    """Say what went wrong; returns the exit code."""
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def system_message(error: OSError) -> str:
+    """What the system refuses and what to do; raises the error again if that is nobody's to mend."""
+    if error.errno == errno.ENOMEM:
+        return OUT_OF_MEMORY
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "the disk is full; free some space and run the same command again, which goes on from the last whole result"
+        )
+    if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{error.filename}: {error.strerror}; change its permissions, or set the environment variable PN_ROOT to a "
+            "folder of your own, where results are kept then"
+        )
+    raise error
+
+
+def usage_message(error: TyperException) -> str:
+    """What was mistyped, and where to read what can be typed."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]} (see {context.command_path if context else PROGRAM} --help)"

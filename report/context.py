@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mixers import mixers
+from people import people
 from small import small
 from sources import Run, Traced
 from stories import heads, stories
@@ -15,8 +16,8 @@ from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.mixers_results import TITLES
 
-# Figures show the first two, judges read the third, and few runs have the last, for which the section on stories looks
-NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json")
+# Figures show the first two, judges read the third, and few runs have the others, for which their sections look
+NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json", "rating.json")
 LATER = (FrontierResult, FrontierTimings)  # runs that were published before notebook 11 lack them
 
 
@@ -44,6 +45,7 @@ def build_context(run: Run) -> dict[str, object]:
         "enough_parameters": next((row.parameters for row in found["language"].sizes if row.valid.value >= 0.5), None),
         "stories": stories(run, data, found["evaluation"], found["zoo"]),
         "heads": heads(found["inside"]),
+        "people": people(run),
         "architecture": architecture(found["study"], found["study_timings"]),
         "study_steps": found["study"].baseline.updates,
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),

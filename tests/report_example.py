@@ -20,6 +20,7 @@ from pn_lib.run.results.mamba_results import MambaConstruction, MambaResult, Sca
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
+from pn_lib.run.results.rating_results import RatingResult
 from pn_lib.run.results.result import Part, Result
 from pn_lib.run.results.stories_results import CompletionsResult, EvaluationResult
 from pn_lib.run.results.study_results import LanguageResult, ScalingResult, StudyCost, StudyResult
@@ -537,6 +538,24 @@ def judged(completions: str) -> dict:
         completions=completions,
         judges={"one": graded("one", 5.5), "two": graded("two", 6.5)},
         between_judges=[{"judges": ["one", "two"], **between}],
+    )
+
+
+def rated(completions: str) -> dict:
+    """``rating.json``, which most runs do not have, of endings with this digest."""
+    alike = {key: spread(0.6, 0.1) for key in ("grammar", "creativity", "consistency")} | {"plot": None}
+    return invented(
+        RatingResult,
+        completions=completions,
+        scale=[1, 10],
+        endings=30,
+        raters=[30, 12],
+        tellers={
+            who: {"endings": 8, "ratings": 14, "grades": {key: spread(grade, 0.5) for key in (*alike,)}}
+            for who, grade in (("transformer", 4.1), ("human", 8.2))
+        },
+        agreement=alike,
+        correlations={"words": alike, "grammar_faults": {key: spread(0.05, 0.1) for key in alike}},
     )
 
 

@@ -90,7 +90,9 @@ def test_help_fits_a_screen(monkeypatch, capsys, command, columns):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 24 and max(map(len, lines)) <= columns
     assert all(ord(letter) < 128 for letter in "".join(lines))  # no boxes, no colours
-    assert "..." not in "".join(lines).replace("[ARGS]...", "").replace("train ...", "").replace("_env, ...", "")
+    assert "..." not in "".join(lines).replace("[ARGS]...", "").replace("[FILE]...", "").replace(
+        "train ...", ""
+    ).replace("_env, ...", "")
 
 
 def test_help_comes_at_once():

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from pn_lib import __version__
 from pn_lib.cli import main
-from pn_lib.course.address import clone_command, repository_url
+from pn_lib.course.address import citation, clone_command, repository_url
 from pn_lib.course.faults import TRUST, faults_table
+from pn_lib.course.frontier_figure import PICTURE, frontier_markdown
 from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.small_files import RUNS, small_files_table
 from pn_lib.course.speeds import speeds_table
@@ -41,9 +43,10 @@ def part(text: str, name: str) -> str:
 
 
 def test_the_readme_is_a_page():
-    """Counted: every word, also of the stories; not: blocks of code, the table of notebooks, comments, addresses."""
+    """Counted: every word, also of the stories; not: blocks of code, the table of notebooks, comments, addresses, and
+    the words for pictures."""
     prose = README.replace(part(README, "map"), "")
-    for left_out in (r"```.*?```", r"<!--.*?-->", r"\]\([^)]*\)"):
+    for left_out in (r"```.*?```", r"<!--.*?-->", r"!\[[^\]]*\]", r"\]\([^)]*\)"):
         prose = re.sub(left_out, " ", prose, flags=re.S)
     assert len(re.findall(r"\S*\w\S*", prose)) <= MOST_WORDS
 
@@ -74,6 +77,15 @@ def test_the_three_findings_are_the_published_runs():
     assert answer in README
 
 
+def test_the_frontier_is_of_the_published_files():
+    assert part(README, "frontier") == frontier_markdown(), "run python -m pn_lib refresh"
+    model, _ = small_file("300k")
+    assert f"ours, {model['file_bytes'] / 1000:.0f} kB: {model['bits_per_byte']['value']:.2f}" in part(
+        README, "frontier"
+    )
+    assert PICTURE.is_file()
+
+
 def test_one_beginning_goes_on_as_its_author_and_the_models_wrote_it():
     assert part(README, "voices") == voices(), "run python -m pn_lib refresh"
     beginning, *_, whole, _main, _warm, _cool = part(README, "voices").splitlines()
@@ -92,6 +104,13 @@ def test_an_ending_is_shown_to_the_end_of_a_sentence():
 def test_the_clone_command_names_the_published_repository():
     assert part(README, "clone") == clone_command(), "run python -m pn_lib refresh"
     assert f"git clone {repository_url()} && cd " in README
+
+
+def test_the_citation_is_of_this_version_and_address():
+    text = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+    assert text == citation(), "run python -m pn_lib refresh"
+    assert f"version: {__version__}\n" in text and f"repository-code: {repository_url()}\n" in text
+    assert yaml.safe_load(text)["cff-version"] == "1.2.0" and "](CITATION.cff)" in README
 
 
 def test_every_guide_is_in_the_menu_and_the_readme_leads_to_it():

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from report_example import Example, judged, spread
+from report_example import Example, judged, rated, spread
 
 from pn_lib.errors import InputError
 from pn_lib.files import sha256
@@ -141,6 +141,25 @@ def test_a_judge_is_reported_only_where_it_graded_this_runs_endings(example: Exa
     assert "Too few stories were graded to say" in example.text()
     example.jsons["completions"]["beginnings"] = ["Another day"]
     assert "for endings of another run than this one" in example.text()
+
+
+def test_people_are_reported_only_where_they_graded_this_runs_endings(example: Example) -> None:
+    text = example.text()
+    assert "Not rated: no person has graded these endings" in text and "No person and no language model graded" in text
+    completions = example.write().results / "completions.json"
+    example.jsons["rating"] = rated(sha256(completions))
+    text = example.text()
+    assert "Not rated" not in text and "No person" not in text and "2 raters graded few endings of each model" in text
+    assert "| real stories | 8 | 14 | 8.2 [7.7, 8.7]" in text
+    assert "0.600 [0.500, 0.700] for consistency, undefined for plot." in text
+    assert "| words | +0.600 [+0.500, +0.700] |" in text and "| grammar faults | +" not in text
+    example.jsons["rating"]["correlations"].pop("words")
+    assert "No automatic measure can be seen to go with their grades" in example.text()
+    example.jsons["rating"] |= {"raters": [30], "agreement": None, "correlations": None}
+    text = example.text()
+    assert "One rater graded endings" in text and "that takes a second rater" in text
+    example.jsons["completions"]["beginnings"] = ["Another day"]
+    assert "People graded endings of another run" in example.text()
 
 
 def test_tasks_say_how_far_each_architecture_keeps_its_accuracy(example: Example) -> None:

@@ -4,6 +4,9 @@ it there."""
 import tomllib
 from pathlib import Path
 
+import yaml
+
+from pn_lib import __version__
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 
 GITHUB = "https://github.com/"
@@ -26,8 +29,28 @@ except ModuleNotFoundError as error:
 
 def repository_url() -> str:
     """The page of the repository."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"].rstrip("/")
+    return _project()["urls"]["Repository"].rstrip("/")
+
+
+def citation() -> str:
+    """``CITATION.cff``, by which GitHub and reference managers cite the repository (Citation File Format 1.2.0)."""
+    project = _project()
+    fields = {
+        "cff-version": "1.2.0",
+        "message": "If you use PocketNarrator, cite it with the commit that you used; every report names its own.",
+        "type": "software",
+        "title": "PocketNarrator",
+        "abstract": project["description"],
+        "authors": [{"name": "The PocketNarrator contributors"}],
+        "version": __version__,
+        "license": project["license"],
+        "repository-code": repository_url(),
+    }
+    return yaml.safe_dump(fields, sort_keys=False, width=120)
+
+
+def _project() -> dict:
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def binder_link(path: Path) -> str:

@@ -7,8 +7,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.course import pages
-from pn_lib.course.address import binder_link, clone_command, colab_link, first_cell
+from pn_lib.course.address import binder_link, citation, clone_command, colab_link, first_cell
 from pn_lib.course.faults import faults_table
+from pn_lib.course.frontier_figure import PICTURE, frontier_markdown, frontier_picture
 from pn_lib.course.pages import CONTENTS, GLOSSARY, RESULTS, Lesson
 from pn_lib.course.results_page import results_page
 from pn_lib.course.small_files import small_files_table
@@ -23,7 +24,7 @@ DEFAULT = "quick"  # the profile of a notebook that is opened
 STORED_RUN = "quick-pocket"  # the run whose outputs the committed notebooks show
 # The generated parts of other pages: each stands between two marks of its name
 PARTS = {
-    REPOSITORY / "README.md": ("voices", "clone", "map"),
+    REPOSITORY / "README.md": ("voices", "frontier", "clone", "map"),
     NOTEBOOKS / pages.GUIDES / "running.md": ("times",),
     NOTEBOOKS / pages.GUIDES / "speed.md": ("speeds",),
     NOTEBOOKS / pages.GUIDES / "findings.md": ("files",),
@@ -49,6 +50,7 @@ def refresh_notebooks() -> list[Path]:
     around = {CONTENTS: pages.contents_page(lessons), GLOSSARY: pages.glossary_page(lessons), RESULTS: results_page()}
     for name, page in around.items():
         written[NOTEBOOKS / name] = nbformat.writes(page) + "\n"
+    written |= {REPOSITORY / "CITATION.cff": citation(), PICTURE: frontier_picture()}
     written |= {path: _marked(path, names, lessons) for path, names in PARTS.items()}
     for path, text in written.items():  # only now, when all are known to be good
         write_text(path, text)
@@ -102,6 +104,7 @@ def _marked(path: Path, names: tuple[str, ...], lessons: list[Lesson]) -> str:
     """A page of Markdown with its generated parts made anew."""
     make = {
         "voices": voices,
+        "frontier": frontier_markdown,
         "clone": clone_command,
         "map": lambda: pages.readme_map(lessons),
         "times": pages.profiles_table,

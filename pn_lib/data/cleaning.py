@@ -120,7 +120,7 @@ class Cleaner:
 
     def __call__(self, text: str | None) -> str | None:
         """The mended story, or None if it is dropped."""
-        mended, reasons = _mend(text or "")
+        mended, reasons = mend(text or "")
         fault = _fault(mended, self.min_characters, self._seen)
         if fault:
             self.dropped[fault] += 1
@@ -139,10 +139,11 @@ def nothing_left(read: int, cleaner: Cleaner) -> str:
     )
 
 
-def _mend(text: str) -> tuple[str, list[str]]:
+def mend(text: str) -> tuple[str, list[str]]:
+    """The mended text, and the reasons for which it was changed."""
     reasons = []
-    for reason, mend in MENDERS.items():
-        mended = mend(text)
+    for reason, mender in MENDERS.items():
+        mended = mender(text)
         if mended != text:
             reasons.append(reason)
         text = mended

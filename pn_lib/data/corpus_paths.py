@@ -11,6 +11,7 @@ from pn_lib.errors import InputError
 
 TINYSTORIES = "roneneldan/TinyStories"  # on the Hugging Face Hub
 TINYSTORIES_REVISION = "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
+PROMPTS_FILE = "Evaluation prompts.yaml"  # beginnings to judge models by, in the same place
 NAMED_CORPORA = ("pocket", "tinystories")  # corpora that are no paths
 # Half of all corpora have one of these. A folder named tinystories is none of them: it is a copy of TinyStories, whose
 # runs are compared with the published ones of that name, where the stories are the same.

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from huggingface_hub import hf_hub_download
 
-from pn_lib.data.corpus_paths import TINYSTORIES, TINYSTORIES_REVISION
+from pn_lib.data.corpus_paths import PROMPTS_FILE, TINYSTORIES, TINYSTORIES_REVISION
 from pn_lib.errors import InputError, one_line
 from pn_lib.evaluation.completions import complete
 from pn_lib.models.loading import open_model
@@ -16,7 +16,6 @@ from pn_lib.network import unreachable
 from pn_lib.run.saved_models import model_source
 from pn_lib.run.stages import output_root
 
-PROMPTS_FILE = "Evaluation prompts.yaml"
 PROMPT_TOKENS = 300  # at most, of a story written from a prompt
 SEED = 0
 

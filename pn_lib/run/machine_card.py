@@ -6,16 +6,16 @@ from importlib.metadata import version
 
 import torch
 
-from pn_lib import hardware
+from pn_lib import __version__, hardware
 from pn_lib.process import usable_cores
-from pn_lib.run.run import commit
+from pn_lib.run.run import commit, commit_date
 
 PACKAGES = ("torch", "numpy", "datasets", "tokenizers", "pandas", "matplotlib", "papermill", "typst", "pypandoc_binary")
 
 
 def describe_machine() -> dict:
     """Processor, instructions, the precision that training takes, usable cores, threads, memory in GB, system, versions
-    of what the run used, and the commit."""
+    of what the run used, the commit with its day, and the version."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": f"{hardware.processor()} ({hardware.instructions()})",
@@ -28,4 +28,6 @@ def describe_machine() -> dict:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "commit": commit(),
+        "commit_date": commit_date(),
+        "version": __version__,
     }

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 from IPython import get_ipython
@@ -212,12 +212,16 @@ def run_command(profile: str, corpus: str) -> str:
 
 def commit() -> str:
     """The repository's commit, with ``+`` where tracked files differ from it; ``none`` outside a clone."""
+    head = _git("rev-parse", "--short=12", "HEAD")
+    return f"{head}+" if head and _git("status", "--porcelain", "--untracked-files=no") else head or "none"
 
-    def git(*words: str) -> Any:
-        return subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
-    head = git("rev-parse", "--short=12", "HEAD")
-    if head.returncode:
-        return "none"
-    dirty = git("status", "--porcelain", "--untracked-files=no").stdout.strip()
-    return head.stdout.strip() + ("+" if dirty else "")
+def commit_date() -> str | None:
+    """The day of that commit, as 2026-11-29; None outside a clone."""
+    return _git("show", "--no-patch", "--format=%cs", "HEAD") or None
+
+
+def _git(*words: str) -> str:
+    """What git prints; nothing where it fails."""
+    done = subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return "" if done.returncode else done.stdout.strip()

@@ -8,6 +8,7 @@ from pn_lib.run.results.mamba_results import MambaConstruction, MambaResult, Sca
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
+from pn_lib.run.results.rating_results import RatingResult
 from pn_lib.run.results.result import Result, Row
 from pn_lib.run.results.stories_results import CompletionsResult, EvaluationResult
 from pn_lib.run.results.study_results import LanguageResult, ScalingResult, StudyCost, StudyResult, StudyTraining
@@ -35,6 +36,7 @@ CATALOGUE: tuple[type[Result] | type[Row], ...] = (
     CompletionsResult,
     EvaluationResult,
     JudgeResult,
+    RatingResult,
     InsideResult,
     StudyResult,
     StudyTraining,

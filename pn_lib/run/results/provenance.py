@@ -34,6 +34,9 @@ class Machine(Result):
     python: str = Field(description="version of Python")
     versions: dict[str, str] = Field(description="versions of packages")
     commit: str = Field(description="commit of the repository; with + where files differed")
+    # Null in what runs of before noted, and outside a clone
+    commit_date: str | None = Field(None, description="day of that commit")
+    version: str | None = Field(None, description="version of PocketNarrator")
 
 
 class StageTime(Part):
