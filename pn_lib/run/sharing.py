@@ -159,8 +159,8 @@ TEACHING = Study(
     "300k",
     BASE | {"d_model": 56},
     {
-        "alone": Setup("text alone"),
         "taught": Setup("half of the loss is the word of reference/300k", teacher="300k"),
+        "alone": Setup("text alone"),
         "alone, longer": Setup("text alone, twice as much", longer=2),
     },
 )
