@@ -1,4 +1,6 @@
-"""Do shared weights make a better file of 100 kB, or does a teacher? ``python -m pn_lib.run.sharing STORIES FOLDER``.
+"""Do shared weights make a better file of 100 kB, or does a teacher?
+
+``python -m pn_lib.run.sharing STORIES FOLDER TOKENS SEEDS``, for example 1_000_000 tokens and 3 seeds of each way.
 
 Only what wins at equal bytes becomes an option of the models. The other ways to share are written here and nowhere
 else, so that their published figures can be made again: layers used more than once (Dehghani et al., 2019), one head of
@@ -42,7 +44,7 @@ RECIPE = TrainingConfig(
     batch_size=8, learning_rate=0.02, quantize="int4", quantize_group=512, quantize_from=0.85, evals=2
 )
 RATES, MORE_RATES = (1.0, 2.0), (0.5, 4.0)  # multiples of the recipe's; the baseline alone tries the last two as well
-SCREENING, TOKENS, SCREENING_SEED, SEEDS = 102_400, 204_800, 100, (0, 1, 2)
+SCREENING, SCREENING_SEED = 102_400, 100  # of the short runs that choose the rates
 FAR = 0.05  # bits per byte behind the baseline, which no longer run makes good
 
 
@@ -119,7 +121,7 @@ class Setup:
     options: Options = field(default_factory=dict)
     make: Callable[[TransformerConfig], LanguageModel] = Transformer
     teacher: str | None = None
-    longer: int = 1  # times the tokens of the others
+    text: float = 1.0  # as a share of the others'
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,11 @@ TEACHING = Study(
     "300k",
     BASE | {"d_model": 56},
     {
-        "taught": Setup("half of the loss is the word of reference/300k", teacher="300k"),
         "alone": Setup("text alone"),
-        "alone, longer": Setup("text alone, twice as much", longer=2),
+        "taught": Setup("half of the loss is the word of reference/300k", teacher="300k"),
+        "taught, half as long": Setup(
+            "the same on half the text, for as many seconds as alone", teacher="300k", text=0.5
+        ),
     },
 )
 
@@ -173,6 +177,8 @@ class Bench:
     study: Study
     stories: Path
     folder: Path
+    tokens: int
+    seeds: int
 
     def run(self, name: str, rate: float, seed: int, tokens: int) -> dict[str, Any]:
         """What is known of one trained file; what was found before is read."""
@@ -180,7 +186,7 @@ class Bench:
         _, tokenizer = load_packed(REFERENCE / "models" / f"{self.study.file}.safetensors")
         training = replace(
             RECIPE,
-            tokens=tokens * way.longer,
+            tokens=round(tokens * way.text),
             learning_rate=RECIPE.learning_rate * rate,
             matrix_learning_rate=RECIPE.matrix_learning_rate * rate,
             seed=seed,
@@ -214,23 +220,29 @@ class Bench:
         short = self.screened()
         baseline = next(iter(short.values()))
         near = [name for name, run in short.items() if run["bits_per_byte"] < baseline["bits_per_byte"] + FAR]
-        runs = {name: [self.run(name, short[name]["rate"], seed, TOKENS) for seed in SEEDS] for name in near}
-        return summary(self.study, short, runs)
+        rates, seeds = {name: short[name]["rate"] for name in near}, range(self.seeds)
+        runs = {name: [self.run(name, rates[name], seed, self.tokens) for seed in seeds] for name in near}
+        return summary(self.study, self.tokens, short, runs)
 
 
-def summary(study: Study, short: dict[str, dict[str, Any]], runs: dict[str, list[dict[str, Any]]]) -> list[Way]:
+def summary(
+    study: Study, tokens: int, short: dict[str, dict[str, Any]], runs: dict[str, list[dict[str, Any]]]
+) -> list[Way]:
     """Each way beside the first, by a bootstrap over seeds and stories, with Holm's correction over all that ran."""
     baseline, *judged = runs
     sizes, found = np.array(runs[baseline][0]["story_bytes"]), {}
     nats = {name: np.array([run["story_nats"] for run in same]) for name, same in runs.items()}
     pairs = [compare_models({name: nats[name], baseline: nats[baseline]}, sizes)[0] for name in judged]
-    for name, pair, p in zip(judged, pairs, holm(np.array([pair.p for pair in pairs])).tolist(), strict=True):
-        word = "not told apart" if p > 0.05 else "ahead" if pair.difference.value < 0 else "behind"
-        found[name] = {"difference": pair.difference, "p_holm": p, "verdict": word}
+    several = len(runs[baseline]) > 1
+    corrected = holm(np.array([pair.p for pair in pairs])).tolist() if several else [None] * len(pairs)
+    for name, pair, p in zip(judged, pairs, corrected, strict=True):
+        word = "ahead" if pair.difference.value < 0 else "behind"
+        verdict = "one seed" if p is None else "not told apart" if p > 0.05 else word
+        found[name] = {"difference": pair.difference, "p_holm": p, "verdict": verdict}
     for name in runs:
         means = {key: float(np.mean([run[key] for run in runs[name]])) for key in ("bits_per_byte", "seconds")}
-        found[name] = means | found.get(name, {})
-    nothing = dict.fromkeys(("bits_per_byte", "seconds", "difference", "p_holm", "verdict"))
+        found[name] = {"difference": None, "p_holm": None, "verdict": None} | means | found.get(name, {})
+    nothing = dict.fromkeys(("bits_per_byte", "seconds", "difference", "p_holm")) | {"verdict": "left out"}
     return [
         Way(
             name=name,
@@ -239,7 +251,7 @@ def summary(study: Study, short: dict[str, dict[str, Any]], runs: dict[str, list
             file_bytes=short[name]["file_bytes"],
             rate=short[name]["rate"],
             screening=short[name]["bits_per_byte"],
-            tokens=TOKENS * setup.longer,
+            tokens=round(tokens * setup.text),
             **nothing | found.get(name, {}),
         )
         for name, setup in study.ways.items()
@@ -260,16 +272,16 @@ def _judged(model: LanguageModel, path: Path, encoded: Encoded, half: Literal["c
 
 def main() -> None:
     """STORIES has train.parquet and validation.parquet, as notebook 01 leaves them; FOLDER gets sharing.json."""
-    stories, folder = (Path(argument) for argument in sys.argv[1:])
+    stories, folder, tokens, seeds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(1)
     load_packed(REFERENCE / "models" / "300k.safetensors")[0].save(folder / "300k")  # where a teacher is looked for
-    sharing, teaching = (Bench(study, stories, folder).ways() for study in (SHARING, TEACHING))
+    sharing, teaching = (Bench(study, stories, folder, tokens, seeds).ways() for study in (SHARING, TEACHING))
     validation = list(read_stories(stories / "validation.parquet"))
     SharingResult(
         commit=commit(),
         machine=f"{processor()} ({instructions()}), one thread",
         stories=int(halves(validation).test.sum()),
-        seeds=len(SEEDS),
+        seeds=seeds,
         screening_tokens=SCREENING,
         sharing=sharing,
         teaching=teaching,

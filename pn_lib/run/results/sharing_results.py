@@ -25,8 +25,8 @@ class Way(Part):
         description="its loss minus the first way's, over seeds and stories; null of the first and without seeds"
     )
     p_holm: float | None = Field(description="p of the difference, after Holm's correction; null with the difference")
-    verdict: Literal["ahead", "behind", "not told apart"] | None = Field(
-        description="of this way, at 5 % of p_holm; null with the difference"
+    verdict: Literal["ahead", "behind", "not told apart", "one seed", "left out"] | None = Field(
+        description="of this way, at 5 % of p_holm; left out: not judged, after its short run; null of the first"
     )
 
 
