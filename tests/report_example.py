@@ -455,6 +455,20 @@ KNOWN: dict[type[Result], dict] = {
                 ("int4", "compensation", 640000, 0.95, spread(0.019, 0.01), spread(-0.02, 0.005)),
             )
         ],
+        "sharing": {
+            "seeds": 3,
+            "stories": 717,
+            "sharing": [
+                {"name": "nothing shared", "tokens": 204800, "file_bytes": 99472, "bits_per_byte": 1.84},
+                {"name": "one layer, three times", "difference": spread(-0.02, 0.01), "verdict": "ahead"},
+                {"name": "factored table", "difference": None, "verdict": "left out"},
+            ],
+            "teaching": [
+                {"name": "alone", "tokens": 204800, "bits_per_byte": 1.66},
+                {"name": "taught", "difference": spread(-0.05, 0.01), "verdict": "ahead"},
+                {"name": "taught, half as long", "difference": spread(0.1, 0.01), "verdict": "behind"},
+            ],
+        },
         "ngram": {"file_bytes": 5200000, "bits_per_byte": spread(1.104)},
         "vocabulary": {
             "text_bytes": 1_500_000,

@@ -418,6 +418,17 @@ def test_a_taught_model_is_judged_by_its_intervals(example: Example) -> None:
     assert "aught" not in text.split("# How small, in bytes?")[1].split("\n# ")[0]
 
 
+def test_ways_to_share_are_told_by_their_verdicts(example: Example) -> None:
+    text = example.text().replace(THIN, " ")
+    assert (
+        "Beside *nothing shared* (after 204 800 tokens 1.840 bits per byte), *one layer, three times* beats it" in text
+    )
+    assert "; *factored table* was left out after a short run." in text
+    assert "*taught* beats it (−0.050" in text and "*taught, half as long* loses to it (+0.100" in text
+    del example.jsons["frontier"]["sharing"]  # as a run made before
+    assert "nothing shared" not in example.text()
+
+
 def test_vocabularies_are_ranked_only_where_the_study_did(example: Example) -> None:
     text = example.text()
     assert "257 from 21 kB on; 1 024 from 38 kB on (its best model, of 38 kB, has a lower loss than the best" in text

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pn_lib.run.results.result import Estimate, Part, Result, Settings
+from pn_lib.run.results.sharing_results import SharingResult
 
 Large = Literal["transformer", "mamba"]
 Precision = Literal["float32", "int8", "int4", "ternary"]
@@ -105,6 +106,9 @@ class FrontierResult(Result):
     ngram: CountedModel = Field(description="the n-gram of notebook 04")
     taught: list[TaughtModel] | None = Field(None, description="models with a teacher; null in runs older than these")
     vocabulary: VocabularyStudy | None = Field(None, description="which vocabulary; null of runs older than the study")
+    sharing: SharingResult | None = Field(
+        None, description="no result of this run: results/published/reference/sharing.json as it was; null before that"
+    )
 
 
 class PackedTiming(Part):
