@@ -20,6 +20,7 @@ PROGRAM = "python -m pn_lib"
 # What Ctrl-C leaves, by command.
 STOPPED = {
     "train": "the same command goes on from the last checkpoint",
+    "coherence": "the same command goes on from the last checkpoint",
     "judge": "what was answered is kept, and the same command goes on from there",
     "benchmark": "the tables finished so far are saved",
 }
@@ -338,13 +339,21 @@ def benchmark(
 
 
 @app.command()
+def coherence(profile: Profile = "overnight") -> None:
+    """Make a profile's experiments of coherence, one by one."""
+    from pn_lib.run.coherence import make_of_profile
+
+    make_of_profile(profile)
+
+
+@app.command()
 def publish(
     name: Annotated[
         str,
         typer.Argument(
             metavar="RUN",
-            help="its name, such as quick-pocket; or benchmark, for the tables of that command; or clock, for what "
-            "the runs at hand took",
+            help="its name, such as quick-pocket; or benchmark or coherence, for what that command made; or clock, for "
+            "what the runs at hand took",
             show_default=False,
         ),
     ],

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from coherence import coherence
 from mixers import mixers
 from small import small
 from sources import Run, Traced
@@ -11,12 +12,13 @@ from wording import compare_speed, order, side_of_zero
 from pn_lib.errors import InputError
 from pn_lib.evaluation.intervals import Judgment
 from pn_lib.run.results.catalogue import CATALOGUE
+from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.mixers_results import TITLES
 
 # Figures show the first two, judges read the third, and few runs have the last, for which the section on stories looks
 NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json")
-LATER = (FrontierResult, FrontierTimings)  # runs that were published before notebook 09 lack them
+LATER = (FrontierResult, FrontierTimings, CoherenceResult, CoherenceTimings)  # runs published before lack them
 
 
 def build_context(run: Run) -> dict[str, object]:
@@ -45,6 +47,7 @@ def build_context(run: Run) -> dict[str, object]:
         "study_steps": steps(settings.study.tokens, settings.study),
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
+        "coherent": coherence(found["coherence"]),
         "small": small(found["frontier"], found["frontier_timings"]),
         "architecture_titles": TITLES,
         "scan": found["scan_timings"].rows[-1],  # the longest
