@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOKS = REPOSITORY / "notebooks"
 METADATA_KEY = "pocketnarrator"
 NAVIGATION_TAG = "navigation"
+PUBLISHED = "published"  # artifacts below it are the repository's, not the run's
 
 
 def output_root() -> Path:
@@ -97,9 +98,14 @@ def stage_key(stage: Stage, profile: Profile, corpus: str, results: Path, *, wit
         "corpus": corpus,
         # Only the first stage looks at the corpus itself; the others see it through what that one wrote.
         "data": None if stage.reads else corpus_state(corpus),
-        "reads": {name: digest(results / name) for name in stage.reads if (results / name).exists()},
+        "reads": {name: digest(path) for name in stage.reads if (path := _read_at(name, results)).exists()},
     }
     return make_key(parts)
+
+
+def _read_at(artifact: str, results: Path) -> Path:
+    """What no run makes is committed."""
+    return REPOSITORY / "results" / artifact if covers(PUBLISHED, artifact) else results / artifact
 
 
 def corpus_state(corpus: str) -> str | None:
