@@ -20,7 +20,6 @@ PROGRAM = "python -m pn_lib"
 # What Ctrl-C leaves, by command.
 STOPPED = {
     "train": "the same command goes on from the last checkpoint",
-    "coherence": "the same command goes on from the last checkpoint",
     "judge": "what was answered is kept, and the same command goes on from there",
     "benchmark": "the tables finished so far are saved",
 }
@@ -354,8 +353,7 @@ def publish(
         str,
         typer.Argument(
             metavar="RUN",
-            help="its name, such as quick-pocket; or benchmark or coherence, for what that command made; or clock, for "
-            "what the runs at hand took",
+            help="its name; or benchmark or coherence, for what that command made; or clock, for what runs took",
             show_default=False,
         ),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from pn_lib.data import pocket
 from pn_lib.errors import InputError
-from pn_lib.evaluation.coherence import crossing, fit_leak, steady_share
+from pn_lib.evaluation.leak import crossing, fit_leak, steady_share
 from pn_lib.evaluation.recall import facts, novelty, recall_by_distance, recalls, stories_by_fact
 from pn_lib.evaluation.validity import departures, source_nats
 from pn_lib.files import write_json
@@ -21,6 +21,7 @@ from pn_lib.run.coherence_summary import summarize
 from pn_lib.run.profile import load_profile, profile_names
 from pn_lib.run.publish import publish
 from pn_lib.run.results.coherence_results import CoherenceResult, CoherentModel
+from pn_lib.run.results.result import Estimate
 
 EASY = pocket.dialect(plots=1, words=3)
 PLAN = Plan(
@@ -209,15 +210,25 @@ def test_the_grid_goes_from_cheap_to_dear(name):
 # What they say together
 
 
-def like(model: CoherentModel, share: float, excess_bits: float, **settings) -> CoherentModel:
-    """The experiment with other settings, told stories of which a share is valid, and that many excess bits."""
+def like(model: CoherentModel, share: float, excess_bits: float, **settings: int) -> CoherentModel:
+    """The experiment with another seed, size and budget, told stories of which a share is valid, and so many excess
+    bits a story."""
+    size, tokens, bytes_ = settings["parameters"], settings["tokens"], {None: 4, "int8": 1, "int4": 0.5}
     valid = {"value": share, "low": max(0, share - 0.1), "high": min(1, share + 0.1)}
-    told = [t.model_copy(update={"valid": type(t.valid)(**valid), "stories": 100, "words": 50.0}) for t in model.told]
+    told = [
+        t.model_copy(
+            update={
+                "valid": Estimate(**valid),
+                "stories": 100,
+                "words": 50.0,
+                "file_bytes": int(size * bytes_[t.integers]),
+            }
+        )
+        for t in model.told
+    ]
     excess = model.excess.model_copy(update={"value": excess_bits / model.story_bytes})
-    own = {name: settings[name] for name in ("parameters", "tokens") if name in settings}
-    flops = 6.0 * own.get("tokens", model.tokens) * own.get("parameters", model.parameters)
-    update = {"settings": model.settings | settings, "told": told, "excess": excess, "flops": flops, **own}
-    return model.model_copy(update=update)
+    known = {"parameters": size, "tokens": tokens, "flops": 6.0 * size * tokens, "told": told, "excess": excess}
+    return model.model_copy(update=known | {"settings": model.settings | settings})
 
 
 @pytest.fixture

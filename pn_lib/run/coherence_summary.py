@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pn_lib.evaluation.coherence import crossing, fit_leak, steady_share
 from pn_lib.evaluation.intervals import Interval, over_seeds, wilson_interval
+from pn_lib.evaluation.leak import crossing, fit_leak, steady_share
 from pn_lib.run.results.coherence_results import (
     Cell,
     CoherenceResult,
