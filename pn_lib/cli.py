@@ -351,13 +351,20 @@ def benchmark(
 
 
 @app.command()
+def coherence(profile: Profile = "overnight") -> None:
+    """Make a profile's experiments of coherence, one by one."""
+    from pn_lib.run.coherence import make_of_profile
+
+    make_of_profile(profile)
+
+
+@app.command()
 def publish(
     name: Annotated[
         str,
         typer.Argument(
             metavar="RUN",
-            help="its name, such as quick-pocket; or benchmark, for the tables of that command; or clock, for what "
-            "the runs at hand took",
+            help="its name; or benchmark or coherence, for what that command made; or clock, for what runs took",
             show_default=False,
         ),
     ],

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from coherence import coherence
 from mixers import mixers
 from people import people
 from small import small
@@ -13,12 +14,13 @@ from pn_lib.errors import InputError
 from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import Judgment
 from pn_lib.run.results.catalogue import CATALOGUE
+from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.mixers_results import TITLES
 
 # Figures show the first two, judges read the third, and few runs have the others, for which their sections look
 NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json", "rating.json")
-LATER = (FrontierResult, FrontierTimings)  # runs that were published before notebook 11 lack them
+LATER = (FrontierResult, FrontierTimings, CoherenceResult, CoherenceTimings)  # lacking in runs published before
 
 
 def build_context(run: Run) -> dict[str, object]:
@@ -50,6 +52,7 @@ def build_context(run: Run) -> dict[str, object]:
         "study_steps": found["study"].baseline.updates,
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
+        "coherent": coherence(found["coherence"]),
         "small": small(found["frontier"], found["frontier_timings"]),
         "mamba_rate": min(found["mamba"].rates, key=lambda name: found["mamba"].rates[name]),
         "architecture_titles": TITLES,

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 import matplotlib.pyplot as plt
 
 from pn_lib.files import write_json
+from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.inside_results import InsideResult
@@ -143,6 +144,26 @@ def mixer_pairs(mamba: str = "ahead") -> list[dict]:
 def equal_terms() -> dict:
     models = [{"architecture": who, "tokens": 61728, "loss": spread(loss)} for who, loss in MIXER_LOSSES.items()]
     return {"models": models, "pairs": mixer_pairs()}
+
+
+WHOLE, EASY = {"plots": None, "words": None}, {"plots": 1, "words": 4}
+
+
+def coherent(parameters: int, tokens: int, excess: float, valid: float) -> dict:
+    """A cell of the study of coherence, but for its language."""
+    return {
+        "architecture": "transformer",
+        "parameters": parameters,
+        "tokens": tokens,
+        "seeds": 1,
+        "excess": {"value": excess, "low": None, "high": None},
+        "excess_bits": 740 * excess,
+        "valid": spread(valid),
+        "cooler": spread(valid + 0.05),
+        "words": 140 * valid,
+        "steady": valid / 2,
+        "recalled": [{"back": back, "repeated": 50, "broken": broken} for back, broken in ((0, 2), (100, 9), (400, 5))],
+    }
 
 
 # What the tests look for, by file; the rest is invented by type
@@ -305,6 +326,30 @@ KNOWN: dict[type[Result], dict] = {
             for size, excess, words, valid in ((70000, 0.4, 11.0, 0.03), (700000, 0.1, 130.0, 0.61))
         ],
     },
+    CoherenceResult: {
+        "cool": 0.7,
+        "told": 1600,
+        "copies": 0,
+        "new_pairs": 0.03,
+        "cells": [
+            {"dialect": EASY, **coherent(125000, 250000, 0.02, 0.31)},
+            {"dialect": EASY, **coherent(125000, 500000, 0.002, 0.93)},
+            {"dialect": WHOLE, **coherent(250000, 500000, 0.1, 0.0)},
+        ],
+        "thresholds": [
+            {"architecture": "transformer", "dialect": dialect, "parameters": size, "level": level, "most": 500000}
+            | {"tokens": tokens and spread(tokens, 9000)}
+            for dialect, size, reached in ((EASY, 125000, (210000, 310000, None)), (WHOLE, 250000, (None,) * 3))
+            for level, tokens in zip((0.1, 0.5, 0.9), reached, strict=True)
+        ],
+        "least": [
+            {"dialect": EASY, "level": 0.5, "cost": cost, "value": value, "architecture": "transformer"}
+            | {"parameters": 125000, "tokens": 500000, "valid": spread(0.93)}
+            for cost, value in (("parameters", 125000), ("tokens", 500000), ("flops", 3.7e11), ("bytes", 81000))
+        ],
+        "leaks": [{"architecture": "all", "dialect": EASY, "models": 2, "leak": spread(0.45), "half": 2.2}],
+    },
+    CoherenceTimings: {"made": [{"name": "transformer-125k", "seconds": 61.0, "cpu": "a CPU (AVX2)"}]},
     StudyResult: {
         "axes": [
             {

@@ -112,6 +112,12 @@ def test_a_profile_of_ones_own(tmp_path):
         ("[mixers]\nrates = [0.02, 0.0]", "mixers.rates.1 must be greater than 0 (got 0.0)"),
         ("[mixers]\nsizes = [{ tokens = 3 }]", "mixers.sizes.0.parameters is missing"),
         ("[language]\nsizes = []", "language.sizes is wrong: Tuple should have at least 1 item"),
+        ("[coherence]\ndialects = [{ words = 3 }]", "coherence.dialects.0.tokens is missing"),
+        (
+            "[coherence]\ndialects = [{ plots = 12, tokens = [9] }]",
+            "[coherence] transformer: a dialect has 1 to 9 plots",
+        ),
+        ("[coherence]\nsizes = [900]", "[coherence] transformer: no transformer"),
         ("[memory]\narchitectures = ['rnn']", "memory: architectures names 'rnn', of which models has no settings"),
         (
             "[memory.models.mamba3]\nmodel = {}\nlearning_rate = 0.1\nmatrix_learning_rate = 0.1",

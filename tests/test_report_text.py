@@ -34,8 +34,8 @@ def test_the_argument_is_short_and_the_rest_is_an_appendix(example: Example) -> 
     assert len(argument.split()) < 3_500 and argument.count("![**Figure") <= 8 and argument.count(": **Table") <= 8
     abstract = argument[argument.index("# Abstract {-}") : argument.index("# Question")]
     assert 100 < len(abstract.split()) < 190
-    titles = re.findall(r"## ([A-K]\. [^{]*) \{#", appendix)
-    assert len(titles) == 11 and all(f"[{title}](#" in appendix for title in titles)
+    titles = re.findall(r"## ([A-L]\. [^{]*) \{#", appendix)
+    assert len(titles) == 12 and all(f"[{title}](#" in appendix for title in titles)
 
 
 def test_a_changed_result_changes_the_text(example: Example) -> None:

@@ -188,7 +188,8 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
 def _needed() -> dict[str, set[str]]:
     """The numbers of the notebooks whose results each one reads, by its number."""
     stages = load_stages()
-    return {stage.name[:2]: {maker(read, stages).name[:2] for read in stage.reads} for stage in stages}
+    made = {stage.name[:2]: [maker(read, stages) for read in stage.reads] for stage in stages}
+    return {number: {stage.name[:2] for stage in makers if stage} for number, makers in made.items()}  # or committed
 
 
 def guide_title(name: str) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from pn_lib.data import pocket
 from pn_lib.data.pocket.chooser import Chooser, Continuer
 from pn_lib.data.pocket.content import POOLS
-from pn_lib.data.pocket.templates import Mention, Telling
+from pn_lib.data.pocket.templates import Language, Mention, Telling
 from pn_lib.errors import InputError
 from pn_lib.evaluation.diversity import words
 from pn_lib.evaluation.intervals import Interval, bits_per_byte_interval, wilson_interval
@@ -24,9 +24,10 @@ PRONOUNS = {"he", "she", "it", "they", "him", "her", "them", "his", "hers", "its
 SPACING = "a space or a new paragraph that stands where it cannot"
 
 
-def source_nats(stories: Sequence[str]) -> np.ndarray:
+def source_nats(stories: Sequence[str], language: Language = pocket.STORIES) -> np.ndarray:
     """-log p of each story under the source itself, in nats: (len(stories),); infinite outside the language."""
-    return np.array([-pocket.log_prob(story) for story in progress(stories, "Scoring by the source", unit="story")])
+    scored = progress(stories, "Scoring by the source", unit="story")
+    return np.array([-pocket.log_prob(story, language) for story in scored])
 
 
 def valid_share(stories: Sequence[str]) -> Interval:
@@ -34,7 +35,7 @@ def valid_share(stories: Sequence[str]) -> Interval:
     return wilson_interval(int(np.isfinite(source_nats(stories)).sum()), len(stories))
 
 
-def departures(stories: Sequence[str]) -> pd.DataFrame:
+def departures(stories: Sequence[str], language: Language = pocket.STORIES) -> pd.DataFrame:
     """Where and how stories leave the language: a row for each that does, its number in column story.
 
     Each story counts once, at the furthest word up to which it follows some story of the source. ``reason`` says what
@@ -44,9 +45,9 @@ def departures(stories: Sequence[str]) -> pd.DataFrame:
     in any form but a pronoun; missing if it never was.
     """
     faults = [
-        (number, *_fault(story, departure.position))
+        (number, *_fault(story, departure.position, language))
         for number, story in enumerate(progress(stories, "Explaining", unit="story"))
-        if (departure := pocket.explain(story))
+        if (departure := pocket.explain(story, language=language))
     ]
     return pd.DataFrame(faults, columns=["story", *_Fault._fields]).astype({"back": "Int64"})
 
@@ -103,14 +104,14 @@ class _Branch:
         return self.fact is not None and self.heard is not None and self.fact[1].form not in pocket.PRONOUN_FORMS
 
 
-def _branches(story: str, position: int) -> list[_Branch]:
+def _branches(story: str, position: int, language: Language) -> list[_Branch]:
     """All ways to continue from ``position``, likeliest first."""
     rest, telling, branches = story[position:], None, []
 
     def program(chooser: Chooser) -> None:
         nonlocal telling  # cannot be returned: an exception ends the program once it has told enough
-        telling = Telling(pocket.STORIES.pools, chooser)
-        telling.tell(pocket.STORIES.parts)
+        telling = Telling(language.pools, chooser)
+        telling.tell(language.parts)
 
     reader = Continuer(story[:position], enough=lambda text: not rest.startswith(text))
     for log_weight in reader.runs(program):
@@ -118,9 +119,17 @@ def _branches(story: str, position: int) -> list[_Branch]:
     return sorted(branches, key=lambda branch: -branch.log_weight)
 
 
-def _fault(story: str, position: int) -> _Fault:
+def likeliest_telling(beginning: str, language: Language = pocket.STORIES) -> Telling:
+    """What the source has told, most likely, once it has written ``beginning``, which some story of it begins with.
+
+    The last mention may go on behind it.
+    """
+    return _branches(beginning, len(beginning), language)[0].telling
+
+
+def _fault(story: str, position: int, language: Language) -> _Fault:
     """What is wrong with the word that begins at ``position``."""
-    rest, branches = story[position:], _branches(story, position)
+    rest, branches = story[position:], _branches(story, position, language)
     for branch in branches:
         if branch.text.startswith(rest):
             return _Fault(position, "it stops before its end", _word(branch.text), rest)

@@ -13,6 +13,7 @@ from pn_lib.config import config_class, parse_config
 from pn_lib.data.corpus_paths import Naming
 from pn_lib.errors import InputError, suggestion
 from pn_lib.files import read_toml
+from pn_lib.run.coherence_settings import CoherenceSettings
 from pn_lib.training.config import TrainingConfig
 
 # Fields of TransformerConfig or MambaConfig, but ``vocab_size`` and ``context``, which all models of a section share.
@@ -286,6 +287,7 @@ class Profile:
     study: StudySettings
     scaling: ScalingSettings
     language: LanguageSettings
+    coherence: CoherenceSettings
     mamba: MambaSettings
     mixers: MixerSettings
     memory: MemorySettings

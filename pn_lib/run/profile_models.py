@@ -9,6 +9,7 @@ from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.shapes import in_layers, shapes
 from pn_lib.models.transformer import TransformerConfig
+from pn_lib.run.coherence_plan import grid
 from pn_lib.run.profile import Options, Profile
 
 
@@ -34,6 +35,12 @@ def check_models(profile: Profile) -> None:
                 shapes(name, profile.tokenizer.vocab_size, profile.mixers.context, options, size.parameters, in_layers)
             except InputError as error:
                 raise InputError(f"profile {profile.name}.toml, [mixers.architectures] {name}: {error}") from None
+    for plan in grid(profile.coherence):
+        try:
+            plan.config(plan.vocab_size)
+            _ = plan.language
+        except InputError as error:
+            raise InputError(f"profile {profile.name}.toml, [coherence] {plan.architecture}: {error}") from None
 
 
 def _transformers(profile: Profile) -> dict[str, Options]:

@@ -7,6 +7,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.loading import load_model
+from pn_lib.run.coherence import COHERENCE, publish_experiments
 from pn_lib.run.made import check_run, made
 from pn_lib.run.report import REPORT_FILES
 from pn_lib.run.saved_models import PACKED
@@ -37,8 +38,9 @@ def publish(run: str) -> list[Path]:
     """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``; to ``models``
     of the first its packed files and, as ``small``, a model of about a megabyte, in float16.
 
-    ``run`` may be ``benchmark``: its tables, for the kind of processor that they were measured on; or ``clock``: what
-    the runs at hand took (see ``pn_lib.run.times``).
+    ``run`` may be ``benchmark``: its tables, for the kind of processor that they were measured on; ``coherence``: the
+    experiments made here, beside those that are published; or ``clock``: what the runs at hand took (see
+    ``pn_lib.run.times``).
 
     Raises:
         InputError: the run does not exist, is not finished, or is not as its notebooks made it.
@@ -47,6 +49,8 @@ def publish(run: str) -> list[Path]:
     results = root / "results" / run
     if run == BENCHMARK:
         return [_publish_benchmark(results)]
+    if run == COHERENCE:
+        return publish_experiments()
     if run == CLOCK:
         return publish_clock()
     _check_finished(results, run)

@@ -18,6 +18,7 @@ REFERENCE = REPOSITORY / "results" / "published" / "laptop-tinystories"  # besid
 REFERENCE_MODULE = "pn_lib.run.reference"  # which reads it
 METADATA_KEY = "pocketnarrator"
 NAVIGATION_TAG = "navigation"
+PUBLISHED = "published"  # artifacts below it are the repository's, not the run's
 
 
 def output_root() -> Path:
@@ -99,7 +100,7 @@ def stage_key(stage: Stage, profile: Profile, corpus: str, results: Path, *, wit
         "corpus": corpus,
         # Only the first stage looks at the corpus itself; the others see it through what that one wrote.
         "data": None if stage.reads else corpus_state(corpus),
-        "reads": {name: digest(results / name) for name in stage.reads if (results / name).exists()},
+        "reads": {name: digest(path) for name in stage.reads if (path := _read_at(name, results)).exists()},
     }
     if REFERENCE_MODULE in stage.imports and not is_as_large(profile.name):
         parts["reference"] = {str(path): digest(REFERENCE / path) for path in _reference_files()}
@@ -114,6 +115,11 @@ def is_as_large(profile: str) -> bool:
 
 def _reference_files() -> list[Path]:
     return sorted(path.relative_to(REFERENCE) for path in REFERENCE.rglob("*.json") if "models" not in path.parts)
+
+
+def _read_at(artifact: str, results: Path) -> Path:
+    """What no run makes is committed."""
+    return REPOSITORY / "results" / artifact if covers(PUBLISHED, artifact) else results / artifact
 
 
 def corpus_state(corpus: str) -> str | None:

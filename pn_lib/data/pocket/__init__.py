@@ -9,6 +9,7 @@ from pn_lib.data.pocket.source import (
     Entropy,
     Gap,
     consistency_probe,
+    dialect,
     entropy,
     explain,
     fact_gap,
@@ -18,6 +19,7 @@ from pn_lib.data.pocket.source import (
     pronoun_gap,
     sample_stories,
     sample_story,
+    sample_tellings,
 )
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Entropy",
     "Gap",
     "consistency_probe",
+    "dialect",
     "entropy",
     "explain",
     "fact_gap",
@@ -38,4 +41,5 @@ __all__ = [
     "pronoun_gap",
     "sample_stories",
     "sample_story",
+    "sample_tellings",
 ]

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from random import Random
 
@@ -27,7 +28,26 @@ CARD_TEXT = (
 )
 
 STORIES = Language(TEMPLATES, POOLS)
+PLOTS = tuple(re.findall(r"<(\w+)>", TEMPLATES["story"].split("{break}")[-1]))
 PRONOUN_FORMS = ("he", "him", "his")
+
+
+@cache
+def dialect(plots: int | None = None, words: int | None = None) -> Language:
+    """Return a smaller language of the same grammar: its first `plots`, and lists of at most `words`; all by default.
+
+    Every story of it is a story of the whole language too, though of another probability.
+
+    Raises:
+        InputError: there are not so many plots, or lists would be empty.
+    """
+    if not (plots is None or 1 <= plots <= len(PLOTS)) or not (words is None or words >= 1):
+        raise InputError(f"a dialect has 1 to {len(PLOTS)} plots and at least 1 word a list, not {plots} and {words}")
+    if plots is None and words is None:
+        return STORIES
+    told = "|".join(f"<{plot}>" for plot in PLOTS[:plots])
+    pools = {name: pool if words is None or name == "break" else pool.cut(words) for name, pool in POOLS.items()}
+    return Language(TEMPLATES | {"story": f"<intro>{{break}}[{told}]"}, pools)
 
 
 def sample_story(seed: int) -> str:
@@ -35,20 +55,23 @@ def sample_story(seed: int) -> str:
     return sample_stories(1, seed)[0]
 
 
-def sample_stories(n: int, seed: int) -> list[str]:
+def sample_stories(n: int, seed: int, language: Language = STORIES) -> list[str]:
     """Return `n` independent stories; the first of them are the same for every `n`."""
+    return [text for text, _ in sample_tellings(n, seed, language)]
+
+
+def sample_tellings(n: int, seed: int, language: Language = STORIES) -> Iterator[tuple[str, Telling]]:
+    """Yield the stories of `sample_stories`, each with its facts."""
     rng = Random(f"stories {seed}")  # a string seeds by its SHA-512: neighbouring seeds share nothing
-    stories = []
     for _ in range(n):
         sampler = Sampler(rng)
-        STORIES(sampler)
-        stories.append(sampler.text)
-    return stories
+        telling = language(sampler)
+        yield sampler.text, telling
 
 
-def log_prob(text: str) -> float:
+def log_prob(text: str, language: Language = STORIES) -> float:
     """Return the exact log-probability (nats) of a whole story; minus infinity outside the language."""
-    return chooser.log_prob(STORIES, text)
+    return chooser.log_prob(language, text)
 
 
 def prefix_log_prob(text: str) -> float:
@@ -79,10 +102,10 @@ class Departure:
     allowed: tuple[str, ...]
 
 
-def explain(text: str, options: int = 5) -> Departure | None:
+def explain(text: str, options: int = 5, language: Language = STORIES) -> Departure | None:
     """Return the furthest word to which `text` follows some story, with a few ways to go on; None for a whole story."""
     tracer = Tracer(text)
-    if list(tracer.runs(STORIES)):
+    if list(tracer.runs(language)):
         return None
     return Departure(tracer.furthest, text[tracer.furthest :][:40], tuple(tracer.allowed)[:options])
 

@@ -1,5 +1,6 @@
 """All result files of a run, in the order in which they are made."""
 
+from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.inside_results import InsideResult
@@ -43,6 +44,8 @@ CATALOGUE: tuple[type[Result] | type[Row], ...] = (
     StudyCost,
     ScalingResult,
     LanguageResult,
+    CoherenceResult,
+    CoherenceTimings,
     MambaConstruction,
     ScanTimings,
     MixersResult,

@@ -1,0 +1,206 @@
+"""What the experiments of the study of coherence say together: thresholds, the cheapest models, and the law."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pn_lib.evaluation.intervals import Interval, over_seeds, wilson_interval
+from pn_lib.evaluation.leak import crossing, fit_leak, steady_share
+from pn_lib.run.results.coherence_results import (
+    Cell,
+    CoherenceResult,
+    CoherenceTimings,
+    CoherentModel,
+    Dialect,
+    Leak,
+    Least,
+    Recalled,
+    Threshold,
+    Told,
+)
+
+LEVELS = (0.1, 0.5, 0.9)  # shares of valid stories
+
+
+@dataclass(frozen=True)
+class Group:
+    """Models that differ by their seed alone."""
+
+    models: list[CoherentModel]
+
+    @property
+    def first(self) -> CoherentModel:
+        return self.models[0]
+
+    @property
+    def architecture(self) -> str:
+        return self.first.settings["architecture"]
+
+    @property
+    def dialect(self) -> Dialect:
+        return Dialect(plots=self.first.settings["plots"], words=self.first.settings["words"])
+
+    def told(self, index: int) -> list[Told]:
+        """What each told in one way: 0 is at temperature 1, weights not rounded."""
+        return [model.told[index] for model in self.models]
+
+    def valid(self, index: int = 0) -> Interval:
+        """The share of valid stories of all seeds."""
+        return wilson_interval(sum(map(_valid, self.told(index))), sum(told.stories for told in self.told(index)))
+
+    @property
+    def coolest(self) -> int:
+        """Index of what was told at the lowest temperature."""
+        ways = self.first.told
+        return min(range(len(ways)), key=lambda i: (ways[i].integers is not None, ways[i].temperature))
+
+    def costs(self) -> dict[str, float]:
+        return {
+            name: float(np.mean([getattr(model, name) for model in self.models]))
+            for name in ("parameters", "tokens", "flops", "seconds")
+        }
+
+
+def grouped(models: Iterable[CoherentModel]) -> list[Group]:
+    """By language, architecture, size and budget, in this order, the small ones first."""
+    found = defaultdict(list)
+    for model in models:
+        s = {name: value for name, value in model.settings.items() if name != "seed"}
+        order = s["plots"] or np.inf, s["words"] or np.inf, s["architecture"], s["parameters"], s["tokens"]
+        found[order, str(sorted(s.items()))].append(model)
+    return [Group(found[key]) for key in sorted(found)]
+
+
+def summarize(models: Mapping[str, CoherentModel]) -> tuple[CoherenceResult, CoherenceTimings]:
+    """The results of all these experiments, by the names of their files."""
+    groups = grouped(models.values())
+    told = [told for model in models.values() for told in model.told]
+    whole = [t.new_pairs for g in groups if g.dialect == Dialect(plots=None, words=None) for t in g.told(0)]
+    new = [share for share in whole if share is not None]
+    result = CoherenceResult(
+        cool=groups[0].first.told[groups[0].coolest].temperature,
+        cells=[_cell(group) for group in groups],
+        thresholds=thresholds(groups),
+        least=least(groups, ("parameters", "tokens", "flops", "bytes")),
+        leaks=leaks(groups),
+        told=sum(t.stories for t in told),
+        copies=sum(t.copies for t in told),
+        new_pairs=float(np.mean(new)) if new else None,
+    )
+    made = [
+        {"name": name, "seconds": model.seconds, "cpu": model.cpu, "commit": model.commit}
+        for name, model in sorted(models.items())
+    ]
+    return result, CoherenceTimings(least=least(groups, ("seconds",)), made=made)
+
+
+def _cell(group: Group) -> Cell:
+    first, told = group.first, group.told(0)
+    words = float(np.mean([t.words for t in told]))
+    return Cell(
+        architecture=group.architecture,
+        dialect=group.dialect,
+        parameters=first.parameters,
+        tokens=first.tokens,
+        seeds=len(group.models),
+        flops=first.flops,
+        excess=over_seeds(np.array([model.excess.value for model in group.models])),
+        excess_bits=float(np.mean([model.excess_bits for model in group.models])),
+        valid=group.valid(),
+        cooler=group.valid(group.coolest),
+        words=words,
+        steady=steady_share(group.valid().value, words, first.story_words),
+        recalled=[
+            Recalled(back=same[0].back, repeated=sum(r.repeated for r in same), broken=sum(r.broken for r in same))
+            for same in zip(*(t.recalled for t in told), strict=True)
+        ],
+    )
+
+
+def thresholds(groups: Sequence[Group]) -> list[Threshold]:
+    """For each architecture and size of each language, and each of ``LEVELS``. Seeds that did not run every budget are
+    left out."""
+    curves = defaultdict(list)
+    for group in groups:
+        curves[group.dialect.plots, group.dialect.words, group.architecture, group.first.parameters].append(group)
+    return [
+        Threshold(
+            architecture=curve[0].architecture,
+            dialect=curve[0].dialect,
+            parameters=curve[0].first.parameters,
+            level=level,
+            tokens=_reached(curve, level),
+            most=max(group.first.tokens for group in curve),
+        )
+        for curve in curves.values()
+        for level in LEVELS
+    ]
+
+
+def _reached(curve: list[Group], level: float) -> Interval | None:
+    by_seed = [{model.settings["seed"]: model for model in group.models} for group in curve]
+    seeds = set.intersection(*(set(models) for models in by_seed))
+    tokens = [group.first.tokens for group in curve]
+    found = [
+        crossing(tokens, [models[seed].told[0].valid.value for models in by_seed], level) for seed in sorted(seeds)
+    ]
+    return None if not found or None in found else over_seeds(np.array(found))
+
+
+def least(groups: Sequence[Group], costs: Sequence[str]) -> list[Least]:
+    """Of each language, for each of ``LEVELS`` that is reached, the cheapest models by each cost."""
+    found = []
+    for dialect in dict.fromkeys((group.dialect.plots, group.dialect.words) for group in groups):
+        own = [group for group in groups if (group.dialect.plots, group.dialect.words) == dialect]
+        for level in LEVELS:
+            for cost in costs:
+                ways = [way for group in own for way in _ways(group, cost) if way["valid"].value >= level]
+                if ways:
+                    best = min(ways, key=lambda way: (way["value"], -way["valid"].value))
+                    found.append(Least(level=level, cost=cost, **best))
+    return found
+
+
+def _ways(group: Group, cost: str) -> list[dict[str, Any]]:
+    """The ways in which a group tells at temperature 1: with its weights as they are and, by bytes, rounded too."""
+    found = []
+    for index, told in enumerate(group.first.told):
+        if told.temperature == group.first.told[0].temperature and (cost == "bytes" or index == 0):
+            value = (
+                float(np.mean([t.file_bytes for t in group.told(index)])) if cost == "bytes" else group.costs()[cost]
+            )
+            found.append(
+                {
+                    "dialect": group.dialect,
+                    "value": value,
+                    "architecture": group.architecture,
+                    "parameters": group.first.parameters,
+                    "tokens": group.first.tokens,
+                    "integers": told.integers,
+                    "valid": group.valid(index),
+                }
+            )
+    return found
+
+
+def leaks(groups: Sequence[Group]) -> list[Leak]:
+    """The law of each language, for all architectures together and for each."""
+    found = []
+    for dialect in dict.fromkeys((group.dialect.plots, group.dialect.words) for group in groups):
+        own = [group for group in groups if (group.dialect.plots, group.dialect.words) == dialect]
+        for name in ("all", *dict.fromkeys(group.architecture for group in own)):
+            models = [model for group in own if name in ("all", group.architecture) for model in group.models]
+            told = [model.told[0] for model in models]
+            leak = fit_leak([m.excess_bits for m in models], [_valid(t) for t in told], [t.stories for t in told])
+            if leak is not None:
+                found.append(
+                    Leak(architecture=name, dialect=own[0].dialect, models=len(models), leak=leak, half=1 / leak.value)
+                )
+    return found
+
+
+def _valid(told: Told) -> int:
+    return round(told.valid.value * told.stories)
