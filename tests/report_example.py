@@ -7,7 +7,7 @@ import subprocess
 import sys
 from itertools import combinations
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import matplotlib.pyplot as plt
 
@@ -72,6 +72,8 @@ def default(type_: Any) -> Any:
         return None
     if type_ in (int, float, str, bool):
         return {int: 1000, float: 0.5, str: "invented", bool: False}[type_]
+    if get_origin(type_) is Literal:
+        return inner[0]
     if get_origin(type_) is list:
         return [default(inner[0])]
     if get_origin(type_) is tuple:
