@@ -18,7 +18,18 @@ BENCHMARK_FILES = ("machine.json", "training.csv", "scan.csv", "decoding.csv", "
 SMALL = "small"  # the published model's name: the largest Transformer of the run that git may hold
 SMALL_BYTES = 1_500_000  # of its weights, in float16
 # of results/<run>/: remade by a run, not kept in git
-LARGE = {"stories", "tokens", "models", "notebooks", "work", "experiments", "sizes", "completions.json", "judge"}
+LARGE = {
+    "stories",
+    "tokens",
+    "models",
+    "notebooks",
+    "work",
+    "experiments",
+    "sizes",
+    "completions.json",
+    "judge",
+    "listening",
+}
 
 
 def publish(run: str) -> list[Path]:

@@ -37,6 +37,15 @@ Measures = create_model(
 )
 
 
+class KnownGroups(Part):
+    """Whether measures tell endings of known faults from the real endings of the same beginnings."""
+
+    groups: dict[str, str] = Field(description="groups beside the real endings, with their names for readers")
+    better: dict[str, dict[str, Estimate | None]] = Field(
+        description="by measure and group: how often the real ending is the better one, ties half; null: no pair"
+    )
+
+
 class Completions(Part):
     beginnings: int = Field(description="beginnings given to every model")
     repeats: int = Field(description="endings of each, by each model")
