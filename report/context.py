@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mixers import mixers
 from small import small
 from sources import Run, Traced
-from stories import stories
+from stories import heads, stories
 from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
@@ -16,7 +16,7 @@ from pn_lib.run.results.mixers_results import TITLES
 
 # Figures show the first two, judges read the third, and few runs have the last, for which the section on stories looks
 NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json")
-LATER = (FrontierResult, FrontierTimings)  # runs that were published before notebook 09 lack them
+LATER = (FrontierResult, FrontierTimings)  # runs that were published before notebook 11 lack them
 
 
 def build_context(run: Run) -> dict[str, object]:
@@ -41,11 +41,13 @@ def build_context(run: Run) -> dict[str, object]:
         "law": law(found["scaling"]),
         "enough_parameters": next((row.parameters for row in found["language"].sizes if row.valid.value >= 0.5), None),
         "stories": stories(run, data, found["evaluation"], found["zoo"]),
+        "heads": heads(found["inside"]),
         "architecture": architecture(found["study"], found["study_timings"]),
         "study_steps": steps(settings.study.tokens, settings.study),
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
         "small": small(found["frontier"], found["frontier_timings"]),
+        "mamba_rate": min(found["mamba"].rates, key=lambda name: found["mamba"].rates[name]),
         "architecture_titles": TITLES,
         "scan": found["scan_timings"].rows[-1],  # the longest
         "elsewhere": elsewhere(found["machine_timings"], found["stages_timings"]),
@@ -105,9 +107,9 @@ def branches(recipe: Traced, timings: Traced) -> dict[str, list[str]]:
 
 
 def law(scaling: Traced) -> dict[str, object]:
-    """What the fitted law says beyond what was trained, and which rates served Mamba best."""
+    """What the fitted law says beyond what was trained."""
     dearest = max((row.off_by_two for row in scaling.best), default=None)
-    trained = [row for row in scaling.points if row.model == "transformer"]
+    trained = list(scaling.points)
     sizes = [row.parameters for row in trained]
     most = max(row.parameters * row.tokens for row in trained) * scaling.flops_per_parameter
     outside = [row.flops > 1.001 * most or not min(sizes) <= row.parameters <= max(sizes) for row in scaling.best]
@@ -115,7 +117,6 @@ def law(scaling: Traced) -> dict[str, object]:
         "trainings": len(trained),
         "outside": outside,
         "off_by_two": dearest,
-        "mamba_rate": min(scaling.mamba_rates, key=lambda name: scaling.mamba_rates[name]),
     }
 
 
@@ -137,9 +138,9 @@ def architecture(study: Traced, costs: Traced) -> dict[str, object]:
     changed = [choice for choice in every if choice.result.difference is not None]
     baseline = next((choice for choice in every if choice.result.difference is None), None)
     if not changed:
-        raise InputError("study.json compares no variant with the baseline; run notebook 06 again")
+        raise InputError("study.json compares no variant with the baseline; run notebook 07 again")
     if baseline is None:
-        raise InputError("study.json marks no variant as the baseline (difference: null); run notebook 06 again")
+        raise InputError("study.json marks no variant as the baseline (difference: null); run notebook 07 again")
     worse, better, same = (
         [choice for choice in changed if choice.judgment.verdict == verdict]
         for verdict in ("raises the loss", "lowers the loss", "not told apart")
@@ -173,7 +174,7 @@ def choices(
     for variant in axis.variants:
         key = (axis.axis, variant.variant)
         if key not in costs:
-            raise InputError(f"timings/study.csv has no row of {' '.join(key)}, study.json has; run notebook 06 again")
+            raise InputError(f"timings/study.csv has no row of {' '.join(key)}, study.json has; run notebook 07 again")
         found.append(Choice(axis.axis, variant, costs[key], judgments.get(key)))
     return found
 

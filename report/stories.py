@@ -42,7 +42,6 @@ def stories(run: Run, data: Traced, evaluation: Traced, zoo: Traced) -> dict[str
         raise InputError("data.json and evaluation.json disagree on whether the source is known; run 01 and 05 again")
     sizes = own_transformers(zoo)
     settings = [label for label in evaluation.sampling if label != "real stories"]
-    heads = list(evaluation.inside.heads)
     return {
         "form": FORM,
         "content": CONTENT,
@@ -53,10 +52,18 @@ def stories(run: Run, data: Traced, evaluation: Traced, zoo: Traced) -> dict[str
         "shown": shown_probes(evaluation),
         "closed": closed(evaluation.pocket),
         "broken": broken_facts(evaluation.pocket),
-        "distance_heads": sum(head.explained > 0.5 for head in heads),
-        "needed_heads": sum(head.low > 0 for head in heads),
-        "dearest_head": max(heads, key=lambda head: head.loss),
         "judges": judges(run),
+    }
+
+
+def heads(inside: Traced) -> dict[str, object]:
+    """How many heads count distances, how many are needed, and which by most."""
+    found = list(inside.heads)
+    return {
+        "number": len(found),
+        "distance": sum(head.explained > 0.5 for head in found),
+        "needed": sum(head.low > 0 for head in found),
+        "dearest": max(found, key=lambda head: head.loss),
     }
 
 

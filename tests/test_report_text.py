@@ -390,7 +390,7 @@ def test_vocabularies_are_ranked_only_where_the_study_did(example: Example) -> N
 def test_a_run_without_a_frontier_says_so(example: Example) -> None:
     del example.jsons["frontier"], example.jsons["timings/frontier"]
     text = example.text()
-    assert "before its models were rounded and packed (notebook 09)" in text and "token tables" not in text
+    assert "before its models were rounded and packed (notebook 11)" in text and "token tables" not in text
 
 
 def test_notebooks_that_ran_elsewhere_are_told(example: Example) -> None:

@@ -45,7 +45,7 @@ def test_the_verdicts_that_follow_from_a_published_studys_intervals_are_those_it
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.FILE)
 def test_every_published_file_is_read_and_written_again_to_the_byte(tmp_path, run, kind):
     if kind in (FrontierResult, FrontierTimings) and not (PUBLISHED / run / kind.FILE).exists():
-        pytest.skip("a run published before notebook 09 was written")
+        pytest.skip("a run published before notebook 11 was written")
     found, copy = kind.read(PUBLISHED / run), tmp_path / kind.FILE
     if issubclass(kind, Result):
         found.write(copy)
@@ -74,7 +74,7 @@ def test_there_is_a_model_for_every_file_that_a_notebook_declares():
         (DataResult, '"kept": 10300', '"kept": "many"', r"'cleaning\.kept': .*integer, got 'many'; .*01_data"),
         (DataResult, '"kept": 10300', '"kept": true', r"'cleaning\.kept': .*integer"),
         (DataResult, '"mean_words": 163.3296', '"mean_words": NaN', r"'splits\.train\.mean_words': .*finite"),
-        (DecodingStep, ",64,", ",sixty,", r"decoding\.csv .*'\[0\]\.context': .*got 'sixty'; .*08_mixer"),
+        (DecodingStep, ",64,", ",sixty,", r"decoding\.csv .*'\[0\]\.context': .*got 'sixty'; .*10_mixer"),
         (DecodingStep, ",state_bytes", ",bytes", r"decoding\.csv .*no '\[0\]\.state_bytes'"),
         (DecodingStep, ",49152\n", ",49152,5\n", r"decoding\.csv is damaged"),
     ],
@@ -86,7 +86,7 @@ def test_what_is_missing_unknown_or_no_number_is_one_sentence_with_the_notebook(
 
 
 def test_a_table_without_rows_or_without_a_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"decoding\.csv does not exist; run notebook 08_mixer_comparison again"):
+    with pytest.raises(InputError, match=r"decoding\.csv does not exist; run notebook 10_mixer_comparison again"):
         DecodingStep.read(tmp_path)
     DecodingStep.write([], tmp_path / DecodingStep.FILE)
     with pytest.raises(InputError, match="has no rows"):

@@ -1,4 +1,4 @@
-"""Results of notebook 05: what can be counted of the stories, and what is inside the models that tell them."""
+"""Results of notebook 05: what can be counted of the stories."""
 
 from typing import ClassVar
 
@@ -54,15 +54,10 @@ class Completions(Part):
     tellers: dict[str, Measures] = Field(description="by model, with the real endings")
 
 
-class Longest(Part):
-    ngram: int = Field(description="of the n-gram")
-    transformer: int = Field(description="of the main Transformer")
-    mamba: int = Field(description="of Mamba")
-    human: int = Field(description="of the real endings")
-
-
 class Copies(Part):
-    longest: Longest = Field(description="the longest run of words that an ending took over from a training story")
+    longest: dict[str, int] = Field(
+        description="by model, the longest run of words that an ending took over from a training story"
+    )
 
 
 class ProbeScore(Part):
@@ -95,35 +90,6 @@ class Pocket(Part):
     )
 
 
-class Head(Part):
-    layer: int = Field(description="layer, from 1")
-    head: int = Field(description="head of it, from 1")
-    explained: float = Field(description="share of its attention's deviation that distance explains")
-    loss: float = Field(description="rise of the loss without it, nats per token")
-    low: float = Field(description="lower end of its 95 % interval over stories")
-    high: float = Field(description="upper end")
-
-    @property
-    def rise(self) -> Estimate:
-        return Estimate(value=self.loss, low=self.low, high=self.high)
-
-
-class Induction(Part):
-    first: float = Field(description="nats per token on random tokens")
-    again: float = Field(description="nats per token when they come again")
-    gain: Estimate = Field(description="the first less the second; interval over sequences")
-
-
-class Memory(Part):
-    reach: int | None = Field(description="tokens until an exchanged one hardly matters; null: beyond those measured")
-
-
-class Inside(Part):
-    heads: list[Head] = Field(description="heads of the main Transformer")
-    induction: dict[str, Induction] = Field(description="by model, what repeating random tokens does")
-    memory: dict[str, Memory] = Field(description="by model, how far back anything matters")
-
-
 class Example(Part):
     beginning: str = Field(description="the beginning")
     endings: dict[str, str] = Field(description="by model, an ending")
@@ -136,7 +102,7 @@ class Failure(Part):
 
 
 class EvaluationResult(Result):
-    """Stories without a judge: measures, copies, sampling, probes, the exact source, and what is inside."""
+    """Stories without a judge: measures, copies, sampling, probes, and the exact source."""
 
     FILE: ClassVar = "evaluation.json"
     names: dict[str, str] = Field(description="models, with their names for readers")
@@ -148,6 +114,5 @@ class EvaluationResult(Result):
     ahead: dict[str, Measures] = Field(description="the main Transformer minus another model, by beginning")
     beyond_ngram: dict[str, Estimate] = Field(description="by kind of probe, right answers more than the n-gram's")
     pocket: Pocket | None = Field(description="against the exact source; null for any other corpus")
-    inside: Inside = Field(description="inside the models")
     gallery: list[Example] = Field(description="beginnings with an ending by each model, not selected")
     failures: list[Failure] = Field(description="endings selected as the worst, each by a measure")
