@@ -108,7 +108,6 @@ NAMES = {
 TELLERS = [who for who in NAMES if who != "human"]
 CONFIG = {"vocab_size": 2048, "context": 256, "d_model": 128, "window": None, "rope_theta": 10000.0, "norm_eps": 1e-5}
 MEASURED = {
-    "sound": 0.41,
     "names_kept": 0.5,
     "distinct_2": 0.3,
     "memorisation_rouge2": 0.41,
@@ -217,7 +216,7 @@ KNOWN: dict[type[Result], dict] = {
     EvaluationResult: {
         "names": NAMES,
         "sampling": {
-            label: {"sound": spread(0.9 - 0.3 * i), "distinct_2": 0.1 + 0.2 * i, "ended": 0.9}
+            label: {"kept": spread(0.9 - 0.3 * i), "distinct_2": 0.1 + 0.2 * i, "ended": 0.9}
             for i, label in enumerate(("τ = 0.4", "τ = 1.0", "real stories"))
         },
         "recall": {"a word doubled": [39, 40], "a full stop left out": [0, 40], "an → a": [20, 40]},
@@ -235,7 +234,6 @@ KNOWN: dict[type[Result], dict] = {
         },
         "ahead": {
             who: {
-                "sound": spread(0.2),
                 "names_kept": None if who == "ngram" else spread(-0.3),
                 "memorisation_rouge2": spread(-0.1),
             }
@@ -328,7 +326,7 @@ KNOWN: dict[type[Result], dict] = {
             "difference": spread(0.019, 0.01),
         },
         "measures": measures(0.15),
-        "ahead": {"sound": spread(0.2), "names_kept": spread(-0.3)},
+        "ahead": {"names_kept": spread(-0.3)},
         "probes": {kind: {**spread(0.4), "chance": 0.25} for kind in ("facts", "pronouns")},
         "excess": spread(0.227, 0.01),
         "valid": spread(0.6, 0.07),

@@ -95,13 +95,16 @@ def summarize(teller: str, table: pd.DataFrame) -> HeardTeller:
 
 
 class HeardLog:
-    """What a listener has heard, a line of JSON each; a line that a killed process left unfinished is passed over."""
+    """What a listener has heard, a line of JSON each; one that a killed process left unfinished is passed over."""
 
     def __init__(self, path: Path, listener: str):
         self.path, self.listener = path, listener
         self.known: dict[str, Heard] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        for line in path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else ():
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if text and not text.endswith("\n"):  # what comes next begins a line of its own
+            path.write_text(text + "\n", encoding="utf-8")
+        for line in text.splitlines():
             try:
                 key, *heard = json.loads(line)
             except json.JSONDecodeError:

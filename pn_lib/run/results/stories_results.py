@@ -23,10 +23,13 @@ class CompletionsResult(Result):
 
 
 class Sampling(Part):
-    sound: Estimate = Field(description="share of sound stories")
-    distinct_2: float = Field(description="different word pairs among all of all stories")
+    kept: Estimate | None = Field(
+        description="names of the beginning that come again, or content words where there are no names; null in runs "
+        "made before these were measured"
+    )
+    distinct_2: float = Field(description="different word pairs among all of all endings")
     repetition: float = Field(description="four-word runs that repeat an earlier one, share")
-    ended: float = Field(description="share of stories that came to their end within the limit")
+    ended: float = Field(description="share of endings that came to their end within the limit")
 
 
 Measures = create_model(
@@ -107,6 +110,9 @@ class EvaluationResult(Result):
     FILE: ClassVar = "evaluation.json"
     names: dict[str, str] = Field(description="models, with their names for readers")
     recall: dict[str, tuple[int, int]] = Field(description="faults made on purpose: noticed by the checker, and tried")
+    known_groups: KnownGroups | None = Field(
+        description="which measures tell known groups of endings apart; null in runs made before this was asked"
+    )
     sampling: dict[str, Sampling] = Field(description="by setting, and of real stories")
     completions: Completions = Field(description="endings of held-out beginnings")
     copies: Copies = Field(description="runs of words copied from training stories")
