@@ -14,7 +14,7 @@ from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.mixers_results import TITLES
 
-# Figures show the first two, judges read the third, and few runs have the others, for which the section on stories looks
+# Figures show the first two, judges read the third, few runs have the others, for which the section on stories looks
 NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json", "listening.json")
 LATER = (FrontierResult, FrontierTimings)  # runs that were published before notebook 11 lack them
 
