@@ -64,7 +64,9 @@ def test_damage_leaves_out_what_it_does_not_change():
     assert groups["negated"][1] == [Ending(" Tom was not sad. Mia ran.", True)]
     assert groups["another"] == [[Ending(" Tom was sad. Mia ran.", True)], [Ending(" He ran.", True)]]
     assert looping(" Tom sat. Mia ran.") == " Tom sat. Mia ran. Mia ran. Mia ran. Mia ran."
-    assert "copied" not in groups and damage([" He ran."] * 2, NAMES, 4)["looping"][0] == [Ending(" He ", False)]
+    assert "copied" not in groups and damage([" He ran."] * 2, NAMES, 12)["looping"][0] == [
+        Ending(" He ran. He ", False)
+    ]
 
 
 def table(values):

@@ -95,12 +95,11 @@ def damage(
     }
     if copied:
         texts |= {"cut": [text[: 2 * len(text) // 3] for text in endings], "same": [endings[0]] * n, "copied": copied}
+    real = [cut_at(text, True, max_bytes) for text in endings]
+    cut = {group: [cut_at(text, group != "cut", max_bytes) for text in row] for group, row in texts.items()}
     return {
-        group: [
-            [] if text == real else [cut_at(text, group != "cut", max_bytes)]
-            for text, real in zip(row, endings, strict=True)
-        ]
-        for group, row in texts.items()
+        group: [[] if one.text == own.text else [one] for one, own in zip(row, real, strict=True)]
+        for group, row in cut.items()
     }
 
 
