@@ -250,6 +250,7 @@ KNOWN: dict[type[Result], dict] = {
             },
             "reasons": [["a name that was not introduced", 9], ["an ending of another plot", 4]],
         },
+        "copies": {"longest": {"transformer": 12, "human": 9}},
         "gallery": [{"endings": dict.fromkeys(NAMES, STORY)}],
         "failures": [{"title": "repeats itself most", "text": STORY}],
     },
