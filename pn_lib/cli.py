@@ -20,6 +20,7 @@ EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 STOPPED = {
     "train": "the same command goes on from the last checkpoint",
     "judge": "what was answered is kept, and the same command goes on from there",
+    "listen": "what was heard is kept, and the same command goes on from there",
     "benchmark": "the tables finished so far are saved",
 }
 
@@ -214,7 +215,7 @@ def evaluate(
     train_stories: Annotated[int, typer.Option(metavar="N", help="training stories to look for copies in")] = 10_000,
     completions: Annotated[int, typer.Option(metavar="N", help="beginnings to finish")] = 60,
     repeats: Annotated[int, typer.Option(metavar="N", help="endings for each of them")] = 2,
-    max_new_tokens: MaxNewTokens = 250,
+    max_bytes: Annotated[int, typer.Option(metavar="N", help="the most bytes that an ending gets")] = 1000,
     temperature: Annotated[float, typer.Option(metavar="X", help="1 draws as the model says")] = 1.0,
     seed: Seed = 0,
     out: Annotated[
@@ -224,7 +225,7 @@ def evaluate(
     """Measure any saved model: likelihood, probes, its stories."""
     from pn_lib.run import evaluate_command
 
-    extent = evaluate_command.Extent(stories, train_stories, completions, repeats, max_new_tokens, temperature, seed)
+    extent = evaluate_command.Extent(stories, train_stories, completions, repeats, max_bytes, temperature, seed)
     print(evaluate_command.evaluate(model, corpus_argument(corpus), extent, out))
 
 
@@ -331,6 +332,37 @@ def slice(
     from pn_lib.data.tinystories_slice import gather
 
     print(gather(out, hub))
+
+
+@app.command()
+def listen(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="its name, such as quick-tinystories", show_default=False)],
+    ear: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="a folder of transformers or a GGUF file; without it, SmolLM2-135M-Instruct"
+        ),
+    ] = None,
+    beginnings: Annotated[int, typer.Option(metavar="N", help="beginnings whose first endings are heard")] = 100,
+) -> None:
+    """Let a general language model hear a run's endings.
+
+    How surprised is it, and what is a beginning worth to it? What it has heard is kept.
+    """
+    from pn_lib.run.listen_command import listen as hear
+
+    print(hear(name, ear, beginnings))
+
+
+@app.command()
+def compare(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a TOML file: corpus, stories, models")],
+) -> None:
+    """Set models beside a general one on the same stories."""
+    from pn_lib.run.compare_command import compare as measure
+    from pn_lib.run.stages import output_root
+
+    print(measure(file, output_root()))
 
 
 @app.command()

@@ -19,7 +19,7 @@ from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.mixers_results import TITLES
 
 # Figures show the first two, judges read the third, and few runs have the others, for which their sections look
-NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json", "rating.json")
+NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json", "listening.json", "rating.json")
 LATER = (FrontierResult, FrontierTimings, CoherenceResult, CoherenceTimings)  # lacking in runs published before
 
 

@@ -39,6 +39,7 @@ STATED = {  # what was measured of one model or one fit, which ranks no choice
     verdicts.law: (ScalingResult,),
     verdicts.language: (LanguageResult,),
     verdicts.likelihoods: (ZooResult,),
+    verdicts.measures: (EvaluationResult,),
     verdicts.sampling: (EvaluationResult,),
     verdicts.exactly: (EvaluationResult,),
     verdicts.whole_mamba: (MambaResult,),

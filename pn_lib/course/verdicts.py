@@ -7,6 +7,7 @@ throughout; more are worse.
 
 from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import verdict
+from pn_lib.evaluation.known_groups import GROUPS
 from pn_lib.evaluation.memory_tasks import standing
 from pn_lib.run.results.frontier_results import FrontierResult
 from pn_lib.run.results.mamba_results import MambaResult
@@ -69,18 +70,28 @@ def few_stories(found: RecipeResult) -> str:
 
 
 def endings(found: EvaluationResult) -> str:
-    """How many of the Transformer's endings are sound, beside real ones and the n-gram's."""
-    own, human, ngram = (found.completions.tellers[who] for who in ("transformer", "human", "ngram"))
-    said = f"of the Transformer's endings {_share(own.sound)} are sound"
+    """How many of a beginning's names the Transformer's endings take up, beside real ones and the n-gram's."""
+    own, human, ngram = (found.completions.tellers[who].names_kept for who in ("transformer", "human", "ngram"))
+    if own is None or human is None or ngram is None:
+        return "these beginnings have no names that could come back."
+    said = f"of a beginning's names {_share(own)} come back in the Transformer's endings"
     if few := too_small(stories=found.completions.beginnings):
         return f"{said}; how that compares is {few}."
-    said += f", {_clearly(found.ahead['human'].sound)} than of the real ones ({_share(human.sound)}) and "
-    said += f"{_clearly(found.ahead['ngram'].sound)} than of the 4-gram's ({_share(ngram.sound)})."
-    if own.names_kept and human.names_kept:
-        said += (
-            f" Of the beginning's names {_share(own.names_kept)} come back, {_share(human.names_kept)} in real endings."
-        )
-    return said
+    said += f", {_clearly(found.ahead['human'].names_kept)} than in the real ones ({_share(human)}) and "
+    return f"{said}{_clearly(found.ahead['ngram'].names_kept)} than in the 4-gram's ({_share(ngram)})."
+
+
+def measures(found: EvaluationResult) -> str:
+    """Which measure notices which known fault best."""
+    if (trial := found.known_groups) is None:
+        return "this run was made before measures were tried on known faults."
+    sharpest = []
+    for fault, words in trial.groups.items():
+        shares = {key: row[fault].value for key, row in trial.better.items() if fault in GROUPS and row[fault]}
+        if shares:
+            best = max(shares, key=lambda key: shares[key])
+            sharpest.append(f"{words}, {best.replace('_', ' ')} ({shares[best]:.2f})")
+    return f"sharpest for each fault, by how often it prefers the real ending: {'; '.join(sharpest)}."
 
 
 def likelihoods(found: ZooResult) -> str:
@@ -99,11 +110,12 @@ def novelty(found: EvaluationResult) -> str:
 
 
 def sampling(found: EvaluationResult) -> str:
-    """The setting with most sound stories."""
-    real = found.sampling["real stories"].sound
-    shares = {title: row.sound for title, row in found.sampling.items() if title != "real stories"}
+    """The setting that keeps most names."""
+    shares = {title: row.kept for title, row in found.sampling.items() if title != "real stories" and row.kept}
+    if not shares:
+        return "what each setting keeps of a beginning was not measured."
     top = max(shares, key=lambda title: shares[title].value)
-    return f"largest share of sound stories: {_share(shares[top])} with {top}; of the real stories {_share(real)}."
+    return f"most names kept: {_share(shares[top])} with {top}."
 
 
 def knowledge(found: EvaluationResult) -> str:
@@ -228,7 +240,9 @@ def mixers_in_time(found: MixersResult, timings: MixersTimings) -> str:
 def whole_mamba(found: MambaResult) -> str:
     """A whole Mamba beside the main Transformer, one run each."""
     said = f"it needs {_signed(found.model.difference)} bits per byte more than the main Transformer"
-    return f"{said}, and {_share(found.measures.sound)} of its endings are sound (one run each, which ranks neither)."
+    names = found.measures.names_kept
+    kept = f"{_share(names)} of a beginning's names come back in its endings" if names else "no beginning has a name"
+    return f"{said}, and {kept} (one run each, which ranks neither)."
 
 
 def memory(found: MemoryResult) -> str:

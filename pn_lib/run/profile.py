@@ -66,7 +66,7 @@ class EvaluationSettings:
 
     stories: AtLeastTwo
     repeats: PositiveInt
-    max_new_tokens: PositiveInt
+    max_bytes: PositiveInt  # of an ending or a story: as much text for every tokenizer
     temperature: NonNegativeFloat
     temperatures: tuple[NonNegativeFloat, ...]  # what notebook 05 compares
     zoo: tuple[Options, ...]  # smaller Transformers beside the main one, as changes to it

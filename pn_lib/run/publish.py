@@ -30,6 +30,7 @@ LARGE = {
     "sizes",
     "completions.json",
     "judge",
+    "listening",
     "rating",
 }
 

@@ -5,6 +5,7 @@ from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.inside_results import InsideResult
 from pn_lib.run.results.judge_results import JudgeResult
+from pn_lib.run.results.listening_results import ListeningResult
 from pn_lib.run.results.mamba_results import MambaConstruction, MambaResult, ScanTimings
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
@@ -37,6 +38,7 @@ CATALOGUE: tuple[type[Result] | type[Row], ...] = (
     CompletionsResult,
     EvaluationResult,
     JudgeResult,
+    ListeningResult,
     RatingResult,
     InsideResult,
     StudyResult,

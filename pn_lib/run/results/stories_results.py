@@ -23,10 +23,13 @@ class CompletionsResult(Result):
 
 
 class Sampling(Part):
-    sound: Estimate = Field(description="share of sound stories")
-    distinct_2: float = Field(description="different word pairs among all of all stories")
+    kept: Estimate | None = Field(
+        description="names of the beginning that come again, or content words where there are no names; null in runs "
+        "made before these were measured"
+    )
+    distinct_2: float = Field(description="different word pairs among all of all endings")
     repetition: float = Field(description="four-word runs that repeat an earlier one, share")
-    ended: float = Field(description="share of stories that came to their end within the limit")
+    ended: float = Field(description="share of endings that came to their end within the limit")
 
 
 Measures = create_model(
@@ -35,6 +38,15 @@ Measures = create_model(
     __doc__="Means over endings, with intervals over beginnings; null where no ending has a value.",
     **{name: (Estimate | None, Field(description=words)) for name, words in MEASURES.items()},
 )
+
+
+class KnownGroups(Part):
+    """Whether measures tell endings of known faults from the real endings of the same beginnings."""
+
+    groups: dict[str, str] = Field(description="groups beside the real endings, with their names for readers")
+    better: dict[str, dict[str, Estimate | None]] = Field(
+        description="by measure and group: how often the real ending is the better one, ties half; null: no pair"
+    )
 
 
 class Completions(Part):
@@ -98,6 +110,9 @@ class EvaluationResult(Result):
     FILE: ClassVar = "evaluation.json"
     names: dict[str, str] = Field(description="models, with their names for readers")
     recall: dict[str, tuple[int, int]] = Field(description="faults made on purpose: noticed by the checker, and tried")
+    known_groups: KnownGroups | None = Field(
+        description="which measures tell known groups of endings apart; null in runs made before this was asked"
+    )
     sampling: dict[str, Sampling] = Field(description="by setting, and of real stories")
     completions: Completions = Field(description="endings of held-out beginnings")
     copies: Copies = Field(description="runs of words copied from training stories")
