@@ -31,7 +31,7 @@ def test_numbers_are_formatted_as_the_results_have_them(example: Example) -> Non
 def test_the_argument_is_short_and_the_rest_is_an_appendix(example: Example) -> None:
     text = example.text()
     argument, appendix = text[: text.index("# References {-}")], text[text.index("# Appendix {-}") :]
-    assert len(argument.split()) < 3_500 and argument.count("![**Figure") <= 8 and argument.count(": **Table") <= 8
+    assert len(argument.split()) < 4_000 and argument.count("![**Figure") <= 8 and argument.count(": **Table") <= 8
     abstract = argument[argument.index("# Abstract {-}") : argument.index("# Question")]
     assert 100 < len(abstract.split()) < 190
     titles = re.findall(r"## ([A-L]\. [^{]*) \{#", appendix)
@@ -443,7 +443,7 @@ def test_a_taught_model_is_judged_by_its_intervals(example: Example) -> None:
     assert "Taught, 20k cannot be told from alone on equal text" in example.text()
     del example.jsons["frontier"]["taught"], example.jsons["timings/frontier"]["taught"]  # as a run made before
     text = example.text()
-    assert "aught" not in text.split("# How small, in bytes?")[1].split("\n# ")[0]
+    assert "tbl-taught" not in text and "teach a small one" not in text
 
 
 def test_ways_to_share_are_told_by_their_verdicts(example: Example) -> None:

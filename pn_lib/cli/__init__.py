@@ -9,7 +9,7 @@ import sys
 import typer
 
 from pn_lib import terminal
-from pn_lib.cli import models, stories  # noqa: F401  their commands
+from pn_lib.cli import model_commands, story_commands  # noqa: F401  they are registered
 from pn_lib.cli.options import app, corpus_argument
 from pn_lib.errors import InputError
 from pn_lib.terminal import PROGRAM

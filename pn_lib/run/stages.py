@@ -15,7 +15,7 @@ from pn_lib.run.sections import declared_values
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOKS = REPOSITORY / "notebooks"
 REFERENCE = REPOSITORY / "results" / "published" / "laptop-tinystories"  # beside which smaller runs are set
-REFERENCE_MODULE = "pn_lib.run.reference"  # which reads it
+REFERENCE_MODULE = f"{__package__}.reference"  # which reads it
 METADATA_KEY = "pocketnarrator"
 NAVIGATION_TAG = "navigation"
 PUBLISHED = "published"  # artifacts below it are the repository's, not the run's

@@ -133,7 +133,7 @@ def coherence(profile: Profile = "overnight") -> None:
     make_of_profile(profile)
 
 
-@app.command()
+@app.command(hidden=True)  # for those who keep the repository
 def publish(
     name: Annotated[
         str,
@@ -151,7 +151,7 @@ def publish(
         print(path)
 
 
-@app.command()
+@app.command(hidden=True)  # for those who write the course
 def refresh() -> None:
     """Bring the notebooks' links, times and outputs up to date.
 
@@ -163,7 +163,7 @@ def refresh() -> None:
         print(path)
 
 
-@app.command()
+@app.command(hidden=True)  # make site
 def site(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="where the pages go")] = Path("build/site"),
 ) -> None:
@@ -173,7 +173,7 @@ def site(
     print(build_site(out))
 
 
-@app.command()
+@app.command(hidden=True)  # make assignment
 def assignment(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="the course's folder; a gradebook in it stays")] = Path(
         "build/assignment"
