@@ -44,7 +44,7 @@ STATED = {  # what was measured of one model or one fit, which ranks no choice
     verdicts.whole_mamba: (MambaResult,),
 }
 RANKS = re.compile(
-    r"\*\*\d+ of|better|worse|is ahead|behind|largest step|raise|lower|not told apart|learn|turned upward|learly|largest share"
+    r"\*\*\d+ of|better|worse|is ahead|behind|largest (?:step|share)|raise|lower|not told apart|learn|turned up|learly"
 )
 QUICK, LARGE = (SimpleNamespace(profile=SimpleNamespace(name=name)) for name in ("quick", "laptop"))
 

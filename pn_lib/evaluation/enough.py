@@ -6,7 +6,7 @@ TOO_SMALL = "too small to tell"  # the verdict where nothing may be ranked
 
 
 def too_small(**counts: int) -> str | None:
-    """The verdict with what is missing, of a comparison with so many ``updates``, ``seeds``, ``stories``, or ``probes``;
+    """The verdict on a comparison with so many ``updates``, ``seeds``, ``stories``, or ``probes``, and what is missing;
     None if each reaches its least number.
 
     Short runs differ in how fast they begin, a few seeds in luck, and a few stories in which they are: below the least
