@@ -31,6 +31,7 @@ COMPARED = {  # what each ranks, from which results: nothing where the runs are 
     verdicts.memory: (MemoryResult,),
     verdicts.endings: (EvaluationResult,),
     verdicts.novelty: (EvaluationResult,),
+    verdicts.sampling: (EvaluationResult,),
     verdicts.knowledge: (EvaluationResult,),
 }
 STATED = {  # what was measured of one model or one fit, which ranks no choice
@@ -40,12 +41,11 @@ STATED = {  # what was measured of one model or one fit, which ranks no choice
     verdicts.language: (LanguageResult,),
     verdicts.likelihoods: (ZooResult,),
     verdicts.measures: (EvaluationResult,),
-    verdicts.sampling: (EvaluationResult,),
     verdicts.exactly: (EvaluationResult,),
     verdicts.whole_mamba: (MambaResult,),
 }
 RANKS = re.compile(
-    r"\*\*\d+ of|better|worse|is ahead|behind|largest step|raise|lower|not told apart|learn|turned upward|learly"
+    r"\*\*\d+ of|better|worse|is ahead|behind|largest (?:step|share)|raise|lower|not told apart|learn|turned up|learly"
 )
 QUICK, LARGE = (SimpleNamespace(profile=SimpleNamespace(name=name)) for name in ("quick", "laptop"))
 

@@ -111,6 +111,8 @@ def novelty(found: EvaluationResult) -> str:
 
 def sampling(found: EvaluationResult) -> str:
     """The setting that keeps most names."""
+    if few := too_small(stories=found.completions.beginnings):
+        return f"which setting keeps most names is {few}."
     shares = {title: row.kept for title, row in found.sampling.items() if title != "real stories" and row.kept}
     if not shares:
         return "what each setting keeps of a beginning was not measured."
@@ -121,7 +123,7 @@ def sampling(found: EvaluationResult) -> str:
 def knowledge(found: EvaluationResult) -> str:
     """Which kinds of probes the Transformer answers beyond guessing, and beyond the n-gram."""
     asked = found.probes["transformer"]
-    if few := too_small(stories=min(row.n for row in asked.values())):
+    if few := too_small(probes=min(row.n for row in asked.values())):
         return f"which probes it answers is {few}."
     known = ", ".join(kind for kind, row in asked.items() if row.low > row.chance) or "none"
     ahead = ", ".join(kind for kind, gap in found.beyond_ngram.items() if gap.low > 0) or "none"
@@ -195,8 +197,8 @@ def language(found: LanguageResult) -> str:
     """How far the largest model's stories stay inside the language of Pocket stories."""
     row = found.sizes[-1]
     return (
-        f"after {found.tokens:,} tokens the largest of {len(found.sizes)} models of Pocket stories "
-        f"({row.parameters:,} parameters) wrote {row.words.value:.1f} words on average before the first fault; "
+        f"after {found.tokens:,} tokens the largest model of Pocket stories ({row.parameters:,} parameters) wrote "
+        f"{row.words.value:.1f} words on average before the first fault; "
         f"{row.valid.value:.0%} of its stories had none."
     )
 
