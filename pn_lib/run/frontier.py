@@ -94,7 +94,6 @@ def _first(texts: Iterable[str], size: float) -> Iterator[str]:
         size -= len(text.encode())
 
 
-Make = Callable[[TransformerConfig], LanguageModel]
 Judge = Callable[[FrontierModel, LanguageModel, Training, Path, Encoded], dict[str, Any]]
 
 
@@ -121,11 +120,10 @@ def train_packed(settings: FrontierModel, stories: Path, folder: Path) -> Traine
 
 
 def packed_once(
-    settings: FrontierModel, encoded: Encoded, folder: Path, judge: Judge, make: Make = Transformer, **also: str
+    settings: FrontierModel, encoded: Encoded, folder: Path, judge: Judge, **also: str
 ) -> tuple[Path, dict[str, Any]]:
     """The file of a trained model, ``folder/<name>/<name>.safetensors``, and what ``judge`` says of it (JSON values);
-    or what was kept before with the same key, which ``also`` is a part of and must tell what ``make`` makes. A killed
-    training goes on.
+    or what was kept before with the same key, which ``also`` is a part of. A killed training goes on.
 
     Validations on the way look at a few stories of the choice half, so that nobody is tempted to choose anything by the
     test half. Errors are those of ``train_packed``.
@@ -136,7 +134,7 @@ def packed_once(
     key, path = make_key(parts | also), home / f"{settings.name}.safetensors"
     known = read_json(home / RESULT) if (home / RESULT).exists() and path.exists() else {}
     if known.get("key") != key:
-        model, training = _train(settings, encoded, home, teacher, make)
+        model, training = _train(settings, encoded, home, teacher)
         grid = Grid(settings.training.quantize, settings.training.quantize_group)
         save_packed(quantize(model, grid), encoded.tokenizer, path)
         known = {"key": key, **judge(settings, model, training, path, encoded)}
@@ -151,11 +149,11 @@ def _digests(stories: Path) -> dict[str, str]:
 
 
 def _train(
-    settings: FrontierModel, encoded: Encoded, home: Path, teacher: Teacher | None, make: Make
+    settings: FrontierModel, encoded: Encoded, home: Path, teacher: Teacher | None
 ) -> tuple[LanguageModel, Training]:
     config = settings.training
     torch.manual_seed(config.seed)
-    model = make(TransformerConfig(encoded.tokenizer.vocab_size, config.context, **settings.transformer))
+    model = Transformer(TransformerConfig(encoded.tokenizer.vocab_size, config.context, **settings.transformer))
     return model, train(
         model,
         encoded.tokens("train"),
