@@ -441,6 +441,7 @@ def test_a_taught_model_is_judged_by_its_intervals(example: Example) -> None:
     assert "| alone, equal operations | 200 000 | 8.0 s |" in text.replace(THIN, " ")
     example.jsons["frontier"]["taught"][0]["difference"] = spread(0.0)
     assert "Taught, 20k cannot be told from alone on equal text" in example.text()
+    del example.jsons["frontier"]["sharing"]  # which speaks of a teacher too
     del example.jsons["frontier"]["taught"], example.jsons["timings/frontier"]["taught"]  # as a run made before
     text = example.text()
     assert "tbl-taught" not in text and "teach a small one" not in text

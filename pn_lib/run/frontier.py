@@ -93,7 +93,6 @@ def _first(texts: Iterable[str], size: float) -> Iterator[str]:
         size -= len(text.encode())
 
 
-Make = Callable[[TransformerConfig], LanguageModel]
 Judge = Callable[[FrontierModel, LanguageModel, Training, Path, Encoded], dict[str, Any]]
 
 
@@ -120,11 +119,10 @@ def train_packed(settings: FrontierModel, stories: Path, folder: Path) -> Traine
 
 
 def packed_once(
-    settings: FrontierModel, encoded: Encoded, folder: Path, judge: Judge, make: Make = Transformer, **also: str
+    settings: FrontierModel, encoded: Encoded, folder: Path, judge: Judge, **also: str
 ) -> tuple[Path, dict[str, Any]]:
     """The file of a trained model, ``folder/<name>/<name>.safetensors``, and what ``judge`` says of it (JSON values);
-    or what was kept before with the same key, which ``also`` is a part of and must tell what ``make`` makes. A killed
-    training goes on.
+    or what was kept before with the same key, which ``also`` is a part of. A killed training goes on.
 
     Validations on the way look at a few stories of the choice half, so that nobody is tempted to choose anything by the
     test half. Errors are those of ``train_packed``.
@@ -135,7 +133,7 @@ def packed_once(
     key, path = make_key(parts | also), home / f"{settings.name}.safetensors"
     known = kept(home / RESULT, key)
     if known is None or not path.exists() or digest(path) != known["packed"]:
-        model, training = _train(settings, encoded, home, teacher, make)
+        model, training = _train(settings, encoded, home, teacher)
         grid = Grid(settings.training.quantize, settings.training.quantize_group)
         save_packed(quantize(model, grid), encoded.tokenizer, path)
         known = {"packed": digest(path), **judge(settings, model, training, path, encoded)}
@@ -150,11 +148,11 @@ def _digests(stories: Path) -> dict[str, str]:
 
 
 def _train(
-    settings: FrontierModel, encoded: Encoded, home: Path, teacher: Teacher | None, make: Make
+    settings: FrontierModel, encoded: Encoded, home: Path, teacher: Teacher | None
 ) -> tuple[LanguageModel, Training]:
     config = settings.training
     torch.manual_seed(config.seed)
-    model = make(TransformerConfig(encoded.tokenizer.vocab_size, config.context, **settings.transformer))
+    model = Transformer(TransformerConfig(encoded.tokenizer.vocab_size, config.context, **settings.transformer))
     return model, train(
         model,
         encoded.tokens("train"),
