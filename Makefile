@@ -1,4 +1,4 @@
-# make report   all nine notebooks, headless, then the report (HTML and PDF)
+# make report   all eleven notebooks, headless, then the report (HTML and PDF)
 # make test     every test, and the notebooks themselves
 # make lab      JupyterLab on the contents of the course
 # make lab-test     every notebook in a real JupyterLab, and the page with a model, in a headless browser

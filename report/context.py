@@ -6,7 +6,7 @@ from mixers import mixers
 from people import people
 from small import small
 from sources import Run, Traced
-from stories import stories
+from stories import heads, stories
 from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
@@ -15,9 +15,9 @@ from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.mixers_results import TITLES
 
-# Figures show the first two, judges read the third, and few runs have the others, for which their sections look
-NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json", "rating.json")
-LATER = (FrontierResult, FrontierTimings)  # runs that were published before notebook 09 lack them
+# Figures show the first two, judges read the third, few runs have the others, for which their sections look
+NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json", "rating.json", "listening.json")
+LATER = (FrontierResult, FrontierTimings)  # runs that were published before notebook 11 lack them
 
 
 def build_context(run: Run) -> dict[str, object]:
@@ -43,11 +43,13 @@ def build_context(run: Run) -> dict[str, object]:
         "enough_parameters": next((row.parameters for row in found["language"].sizes if row.valid.value >= 0.5), None),
         "stories": stories(run, data, found["evaluation"], found["zoo"]),
         "people": people(run),
+        "heads": heads(found["inside"]),
         "architecture": architecture(found["study"], found["study_timings"]),
         "study_steps": steps(settings.study.tokens, settings.study),
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
         "small": small(found["frontier"], found["frontier_timings"]),
+        "mamba_rate": min(found["mamba"].rates, key=lambda name: found["mamba"].rates[name]),
         "architecture_titles": TITLES,
         "scan": found["scan_timings"].rows[-1],  # the longest
         "elsewhere": elsewhere(found["machine_timings"], found["stages_timings"]),
@@ -107,9 +109,9 @@ def branches(recipe: Traced, timings: Traced) -> dict[str, list[str]]:
 
 
 def law(scaling: Traced) -> dict[str, object]:
-    """What the fitted law says beyond what was trained, and which rates served Mamba best."""
+    """What the fitted law says beyond what was trained."""
     dearest = max((row.off_by_two for row in scaling.best), default=None)
-    trained = [row for row in scaling.points if row.model == "transformer"]
+    trained = list(scaling.points)
     sizes = [row.parameters for row in trained]
     most = max(row.parameters * row.tokens for row in trained) * scaling.flops_per_parameter
     outside = [row.flops > 1.001 * most or not min(sizes) <= row.parameters <= max(sizes) for row in scaling.best]
@@ -117,7 +119,6 @@ def law(scaling: Traced) -> dict[str, object]:
         "trainings": len(trained),
         "outside": outside,
         "off_by_two": dearest,
-        "mamba_rate": min(scaling.mamba_rates, key=lambda name: scaling.mamba_rates[name]),
     }
 
 
@@ -139,9 +140,9 @@ def architecture(study: Traced, costs: Traced) -> dict[str, object]:
     changed = [choice for choice in every if choice.result.difference is not None]
     baseline = next((choice for choice in every if choice.result.difference is None), None)
     if not changed:
-        raise InputError("study.json compares no variant with the baseline; run notebook 06 again")
+        raise InputError("study.json compares no variant with the baseline; run notebook 07 again")
     if baseline is None:
-        raise InputError("study.json marks no variant as the baseline (difference: null); run notebook 06 again")
+        raise InputError("study.json marks no variant as the baseline (difference: null); run notebook 07 again")
     worse, better, same = (
         [choice for choice in changed if choice.judgment.verdict == verdict]
         for verdict in ("raises the loss", "lowers the loss", "not told apart")
@@ -175,7 +176,7 @@ def choices(
     for variant in axis.variants:
         key = (axis.axis, variant.variant)
         if key not in costs:
-            raise InputError(f"timings/study.csv has no row of {' '.join(key)}, study.json has; run notebook 06 again")
+            raise InputError(f"timings/study.csv has no row of {' '.join(key)}, study.json has; run notebook 07 again")
         found.append(Choice(axis.axis, variant, costs[key], judgments.get(key)))
     return found
 

@@ -67,7 +67,7 @@ def decoding(timed: Traced, names: list[str]) -> dict[str, object]:
     steps = {(row.model, row.context): row for row in timed}
     contexts = sorted({T for _, T in steps if all((who, T) in steps for who in names)})
     if not contexts:
-        raise InputError("timings/decoding.csv has no context length timed for all models; run notebook 08 again")
+        raise InputError("timings/decoding.csv has no context length timed for all models; run notebook 10 again")
     rows = {}
     for who in names:
         least, most = (steps[who, T] for T in (contexts[0], contexts[-1]))

@@ -6,8 +6,13 @@ from sources import Run, Traced
 from wording import exactly, order, side_of_zero
 
 from pn_lib.errors import InputError
+from pn_lib.evaluation.known_groups import GROUPS
+from pn_lib.evaluation.measures import MEASURES
 from pn_lib.files import sha256
 from pn_lib.run.results.judge_results import JudgeResult
+from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
+from pn_lib.run.results.stories_results import CompletionsResult
+from pn_lib.run.stages import REPOSITORY
 
 # Of completions.MEASURES, with the words of a table's head and whether it is a share, in per cent
 FORM = {
@@ -17,7 +22,6 @@ FORM = {
     "loops": ("loops", True),
     "known_words": ("known words", True),
     "grammar_faults": ("faults per 100 words", False),
-    "sound": ("sound", True),
 }
 CONTENT = {
     "names_kept": ("names kept", True),
@@ -42,21 +46,70 @@ def stories(run: Run, data: Traced, evaluation: Traced, zoo: Traced) -> dict[str
         raise InputError("data.json and evaluation.json disagree on whether the source is known; run 01 and 05 again")
     sizes = own_transformers(zoo)
     settings = [label for label in evaluation.sampling if label != "real stories"]
-    heads = list(evaluation.inside.heads)
     return {
         "form": FORM,
         "content": CONTENT,
         "sizes": sizes,
         "anchors": [(who, nearest(who, sizes, zoo)) for who in zoo.models if zoo.models[who].published],
-        "safest": max(settings, key=lambda label: evaluation.sampling[label].sound.value),
+        "safest": safest(evaluation.sampling, settings),
+        "sharpest": sharpest(evaluation.known_groups),
         "recall": recall(evaluation.recall),
         "shown": shown_probes(evaluation),
         "closed": closed(evaluation.pocket),
         "broken": broken_facts(evaluation.pocket),
-        "distance_heads": sum(head.explained > 0.5 for head in heads),
-        "needed_heads": sum(head.low > 0 for head in heads),
-        "dearest_head": max(heads, key=lambda head: head.loss),
         "judges": judges(run),
+        "heard": heard(run),
+        "general": general(run, data.corpus.title),
+    }
+
+
+def safest(sampling: Traced, settings: list[str]) -> str | None:
+    """The setting that keeps most names; None in a run that did not measure them."""
+    kept = {label: sampling[label].kept for label in settings}
+    return max(kept, key=lambda label: kept[label].value) if all(kept.values()) else None
+
+
+def sharpest(known: Traced | None) -> list[tuple[str, str, Traced]]:
+    """For each kind of damage, the measure that tells it from the real endings best, where one clearly does."""
+    found = []
+    for group in known.groups if known else ():
+        if group not in GROUPS:
+            continue
+        told = {key: known.better[key][group] for key in known.better}
+        told = {key: one for key, one in told.items() if one and one.low > 0.5}
+        if told:
+            best = max(told, key=lambda key: told[key].value)
+            found.append((known.groups[group], MEASURES[best], told[best]))
+    return found
+
+
+def heard(run: Run) -> dict[str, object]:
+    """What a listener heard; ``state`` is "none", or "other" if it heard endings of another run, or "heard"."""
+    if not (run.results / ListeningResult.FILE).exists():
+        return {"state": "none"}
+    found = run.read(ListeningResult)
+    if found.completions != sha256(run.results / CompletionsResult.FILE):
+        return {"state": "other"}
+    return {"state": "heard", "result": found}
+
+
+def general(run: Run, corpus: str) -> Traced | None:
+    """The published comparison of small models with a general one, if it is of this corpus."""
+    folder = REPOSITORY / "results" / "published" / "reference"
+    if not (folder / GeneralResult.FILE).exists():
+        return None
+    found = Traced(GeneralResult.read(folder), f"results/published/reference/{GeneralResult.FILE}", "", run.used)
+    return found if found.corpus == corpus else None
+
+
+def heads(inside: Traced) -> dict[str, object]:
+    """How many heads count distances, how many are needed, and which by most."""
+    found = list(inside.heads)
+    return {
+        "number": len(found),
+        "distance": sum(head.explained > 0.5 for head in found),
+        "needed": sum(head.low > 0 for head in found),
+        "dearest": max(found, key=lambda head: head.loss),
     }
 
 

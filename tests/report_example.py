@@ -14,8 +14,9 @@ import matplotlib.pyplot as plt
 from pn_lib.files import write_json
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
+from pn_lib.run.results.inside_results import InsideResult
 from pn_lib.run.results.judge_results import JudgeResult
-from pn_lib.run.results.mamba_results import MambaConstruction, ScanTimings
+from pn_lib.run.results.mamba_results import MambaConstruction, MambaResult, ScanTimings
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
@@ -103,13 +104,11 @@ NAMES = {
     "ngram": "4-gram",
     "transformer_48": "Transformer 0.2 M",
     "transformer": "Transformer 1 M",
-    "mamba": "Mamba 1 M",
     "human": "real stories",
 }
 TELLERS = [who for who in NAMES if who != "human"]
 CONFIG = {"vocab_size": 2048, "context": 256, "d_model": 128, "window": None, "rope_theta": 10000.0, "norm_eps": 1e-5}
 MEASURED = {
-    "sound": 0.41,
     "names_kept": 0.5,
     "distinct_2": 0.3,
     "memorisation_rouge2": 0.41,
@@ -211,7 +210,6 @@ KNOWN: dict[type[Result], dict] = {
                 ("ngram", 390000, 1.104),
                 ("transformer_48", 200000, 1.02),
                 ("transformer", 1050000, 0.912),
-                ("mamba", 1061000, 0.931),
             )
         },
     },
@@ -219,7 +217,7 @@ KNOWN: dict[type[Result], dict] = {
     EvaluationResult: {
         "names": NAMES,
         "sampling": {
-            label: {"sound": spread(0.9 - 0.3 * i), "distinct_2": 0.1 + 0.2 * i, "ended": 0.9}
+            label: {"kept": spread(0.9 - 0.3 * i), "distinct_2": 0.1 + 0.2 * i, "ended": 0.9}
             for i, label in enumerate(("τ = 0.4", "τ = 1.0", "real stories"))
         },
         "recall": {"a word doubled": [39, 40], "a full stop left out": [0, 40], "an → a": [20, 40]},
@@ -237,11 +235,10 @@ KNOWN: dict[type[Result], dict] = {
         },
         "ahead": {
             who: {
-                "sound": spread(0.2),
                 "names_kept": None if who == "ngram" else spread(-0.3),
                 "memorisation_rouge2": spread(-0.1),
             }
-            for who in ("ngram", "mamba", "human")
+            for who in ("ngram", "human")
         },
         "beyond_ngram": {"facts": spread(0.1), "pronouns": spread(0.01)},
         "pocket": {
@@ -254,15 +251,18 @@ KNOWN: dict[type[Result], dict] = {
             },
             "reasons": [["a name that was not introduced", 9], ["an ending of another plot", 4]],
         },
-        "inside": {
-            "heads": [
-                {"layer": 1, "head": head, "explained": 0.4 * head, **ends("loss", 0.1 * head, 0.15)} for head in (1, 2)
-            ],
-            "induction": {"transformer": {"first": 6.1, "gain": spread(-0.9)}},
-            "memory": {"ngram": {"reach": 4}, "transformer": {"reach": None}},
-        },
+        "copies": {"longest": {"transformer": 12, "human": 9}},
         "gallery": [{"endings": dict.fromkeys(NAMES, STORY)}],
         "failures": [{"title": "repeats itself most", "text": STORY}],
+    },
+    InsideResult: {
+        "model": "reference/300k",
+        "parameters": 560224,
+        "heads": [
+            {"layer": 1, "head": head, "explained": 0.4 * head, **ends("loss", 0.1 * head, 0.15)} for head in (1, 2)
+        ],
+        "induction": {"opened": {"first": 6.1, "gain": spread(-0.9)}},
+        "memory": {"ngram": {"reach": 4}, "transformer": {"reach": None}},
     },
     RecipeResult: {
         "seeds": 3,
@@ -288,12 +288,11 @@ KNOWN: dict[type[Result], dict] = {
     },
     ScalingResult: {
         "law": {name: spread(value, 0.1) for name, value in (("E", 0.75), ("alpha", 0.4), ("beta", 0.5))},
-        "mamba_rates": {"AdamW, 0.006": 2.1, "Muon, 0.04": 1.9},
         "exact": 0.704,
         "misfit": 0.02,
         "promise": {"parameters": 1050000, "value": 1.02, "low": 0.95, "high": 1.1, "measured": 0.912},
         "best": [{"flops": 3e12, "parameters": 210000.0, "low": 150000.0, "high": 300000.0, "off_by_two": 0.031}],
-        "points": [{"model": "transformer", "parameters": 100000, "tokens": 40000}],
+        "points": [{"parameters": 100000, "tokens": 40000}],
     },
     LanguageResult: {
         "seeds": 3,
@@ -321,6 +320,22 @@ KNOWN: dict[type[Result], dict] = {
         ],
     },
     MambaConstruction: {"equality": {"torch_scan_vs_reference": 2.2e-6}},
+    MambaResult: {
+        "model": {
+            "label": "Mamba 1 M",
+            "parameters": 1061000,
+            "bits_per_byte": spread(0.931, 0.01),
+            "difference": spread(0.019, 0.01),
+        },
+        "measures": measures(0.15),
+        "ahead": {"names_kept": spread(-0.3)},
+        "probes": {kind: {**spread(0.4), "chance": 0.25} for kind in ("facts", "pronouns")},
+        "excess": spread(0.227, 0.01),
+        "valid": spread(0.6, 0.07),
+        "reach": 9,
+        "ending": STORY,
+        "rates": {"AdamW, 0.006": 2.1, "Muon, 0.04": 1.9},
+    },
     MixersResult: {
         "choice_stories": 140,
         "test_stories": 160,

@@ -65,10 +65,10 @@ def test_a_run_of_which_none_is_published(root):
     assert beside_reference("mine-pocket", root, REPOSITORY) is None
 
 
-@pytest.mark.parametrize("models", [{}, {"mamba": {"bits_per_byte": {"value": None}}}])
-def test_a_missing_number_is_one_sentence(root, models):
-    write_json(root / "results" / RUN / "zoo.json", {"models": models})
-    with pytest.raises(InputError, match=r"zoo\.json has no number models\.mamba\.bits_per_byte\.value"):
+@pytest.mark.parametrize("model", [{}, {"bits_per_byte": {"value": None}}])
+def test_a_missing_number_is_one_sentence(root, model):
+    write_json(root / "results" / RUN / "mamba.json", {"model": model})
+    with pytest.raises(InputError, match=r"mamba\.json has no number model\.bits_per_byte\.value"):
         beside_reference(RUN, root, REPOSITORY)
 
 

@@ -16,6 +16,7 @@ from pn_lib.evaluation.completions import (
     common_words,
     complete,
     copy_lengths,
+    cut_at,
     cut_beginning,
     finished,
     measure,
@@ -24,7 +25,6 @@ from pn_lib.evaluation.completions import (
     prompt_of,
     quotes_close,
     summarise,
-    true_endings,
 )
 from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.evaluation.intervals import wilson_interval
@@ -62,10 +62,10 @@ def test_stories_are_cut_at_a_word():
 def test_completions_are_the_same_alone_and_among_others(model):
     network, tokenizer = model
     beginnings = ["One day, Tim", "Sue had", "Then Bob"]
-    told = complete(network, tokenizer, beginnings, 2, max_new_tokens=12, temperature=1.0, seed=3)
+    told = complete(network, tokenizer, beginnings, 2, max_bytes=40, temperature=1.0, seed=3)
     assert [len(endings) for endings in told] == [2, 2, 2]
-    assert told == complete(network, tokenizer, beginnings, 2, max_new_tokens=12, temperature=1.0, seed=3)
-    assert told[0] == complete(network, tokenizer, beginnings[:1], 2, max_new_tokens=12, temperature=1.0, seed=3)[0]
+    assert told == complete(network, tokenizer, beginnings, 2, max_bytes=40, temperature=1.0, seed=3)
+    assert told[0] == complete(network, tokenizer, beginnings[:1], 2, max_bytes=40, temperature=1.0, seed=3)[0]
     assert len({ending.text for endings in told for ending in endings}) == 6
 
 
@@ -74,32 +74,29 @@ def test_a_long_beginning_loses_its_first_tokens_and_leaves_room(model):
     long = " ".join(TRAINING)
     assert prompt_of(tokenizer, long, 32) == tokenizer.encode(long)[-16:]
     assert prompt_of(tokenizer, "Tim", 32)[0] == tokenizer.separator_id
-    [[ending]] = complete(network, tokenizer, [long], max_new_tokens=10, temperature=0)
+    [[ending]] = complete(network, tokenizer, [long], max_bytes=20, temperature=0)
     assert len(tokenizer.encode(ending.text)) > 0
 
 
-def test_real_endings_are_cut_at_the_same_limit(model):
-    tokenizer = model[1]
-    n = len(tokenizer.encode(TRAINING[0]))
-
-    def real(limit, window=None):
-        return true_endings([""], TRAINING[:1], tokenizer, limit, window)[0][0]
-
-    assert real(n + 1) == Ending(TRAINING[0], True)
-    assert real(n - 3) == Ending(tokenizer.decode(tokenizer.encode(TRAINING[0])[:-3]), False)
-    assert real(n).ended is False  # as for a model, the end itself takes a place under the limit
-    assert real(999, window=n + 1).ended and not real(999, window=n).ended  # the separator fills a place too
+def test_endings_are_cut_at_bytes_and_not_inside_a_character():
+    assert cut_at("Mia ran.", True, 8) == Ending("Mia ran.", True)
+    assert cut_at("Mia ran.", True, 7) == Ending("Mia ran", False)
+    assert cut_at("Mia ran.", False, 99) == Ending("Mia ran.", False)
+    assert cut_at("né", True, 2) == Ending("n", False)
 
 
-def test_a_window_sets_everybody_the_same_limit(model):
+def test_a_model_goes_on_when_its_context_is_full(model):
     network, tokenizer = model
     ngram = NGram(NGramConfig(tokenizer.vocab_size, order=2)).fit(np.array(prompt_of(tokenizer, " ".join(TRAINING))))
     for teller in (network, ngram):
-        [[ending]] = complete(teller, tokenizer, ["One day, Tim had"], max_new_tokens=50, window=12, temperature=0)
-        assert len(tokenizer.encode(ending.text)) <= 13 - len(prompt_of(tokenizer, "One day, Tim had", 12))
-        assert not ending.ended
-    [[ending]] = complete(network, tokenizer, ["One day, Tim had"], max_new_tokens=90, window=99, temperature=0)
-    assert len(prompt_of(tokenizer, "One day, Tim had" + ending.text)) <= 33  # its own window is 32
+        for limit in (30, 400):  # the network's context is 32 tokens, of at most 4 bytes here
+            [[ending]] = complete(teller, tokenizer, ["One day, Tim had"], max_bytes=limit, temperature=0)
+            assert not ending.ended and limit - 4 < len(ending.text.encode()) <= limit
+    long, short = (
+        complete(network, tokenizer, ["One day, Tim had"], max_bytes=n, temperature=1.0, seed=1)[0][0]
+        for n in (300, 60)
+    )
+    assert long.text.startswith(short.text.rstrip("\ufffd"))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +147,7 @@ def test_common_words_stand_in_more_than_a_share_of_the_stories():
 
 def test_one_completion_by_hand(yardstick):
     good = measure_one("One day, Tim had a", Ending(" red ball. Tim lost it in the park.", True), yardstick)
-    assert good["sound"] == 1.0 and good["words"] == 8 and good["known_words"] == 1.0
+    assert good["grammar_faults"] == 0.0 and good["words"] == 8 and good["known_words"] == 1.0
     assert good["longest_copy"] == 4  # red ball tim lost; "in the park" is one shorter
     for text, ended, measure_name in [
         (" red ball. Tim lost it", True, "finished"),
@@ -158,11 +155,11 @@ def test_one_completion_by_hand(yardstick):
         (" red ball. Tim lost it in the park.", False, "ended"),
     ]:
         bad = measure_one("One day, Tim had a", Ending(text, ended), yardstick)
-        assert bad["sound"] == 0.0 and bad[measure_name] == 0.0
+        assert bad[measure_name] == 0.0 and good[measure_name] == 1.0
     looping = measure_one("Tim", Ending(" had a ball and a ball and a ball and a ball.", True), yardstick)
-    assert looping["loops"] == 1.0 == 1 - looping["sound"] and looping["repetition"] > 0.4
+    assert looping["loops"] == 1.0 and looping["repetition"] > 0.4
     strange = measure_one("Tim", Ending(" had a xylophone.", True), yardstick)
-    assert strange["known_words"] == pytest.approx(2 / 3) and strange["sound"] == 0.0
+    assert strange["known_words"] == pytest.approx(2 / 3)
     assert measure_one("Tim", Ending(" had an ball.", True), yardstick)["grammar_faults"] == pytest.approx(100 / 3)
 
 
@@ -187,13 +184,13 @@ def test_names_with_an_apostrophe_come_again(yardstick):
 
 
 def test_two_tellers_are_compared_beginning_by_beginning():
-    first = pd.DataFrame({"beginning": [0, 0, 1, 1, 2], "sound": [1.0, 1.0, 0.0, 1.0, 1.0]})
-    second = pd.DataFrame({"beginning": [0, 1, 2], "sound": [1.0, 0.5, float("nan")]})
+    first = pd.DataFrame({"beginning": [0, 0, 1, 1, 2], "finished": [1.0, 1.0, 0.0, 1.0, 1.0]})
+    second = pd.DataFrame({"beginning": [0, 1, 2], "finished": [1.0, 0.5, float("nan")]})
     # beginnings 0 and 1 have both: 1 - 1 and 0.5 - 0.5; a table set beside itself differs by nothing, for certain
-    assert paired(first, second, "sound") == paired(first, first, "sound") == (0.0, 0.0, 0.0)
-    worse = second.assign(sound=[0.0, 0.0, 0.0])
-    assert paired(first, worse, "sound").value == pytest.approx((1 + 0.5 + 1) / 3)
-    assert paired(first[:2], second, "sound") is None
+    assert paired(first, second, "finished") == paired(first, first, "finished") == (0.0, 0.0, 0.0)
+    worse = second.assign(finished=[0.0, 0.0, 0.0])
+    assert paired(first, worse, "finished").value == pytest.approx((1 + 0.5 + 1) / 3)
+    assert paired(first[:2], second, "finished") is None
 
 
 def test_histogram_of_copies_is_open_at_its_end():

@@ -19,7 +19,7 @@ from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run.evaluate_command import Extent, _stories, check_prompt, evaluate
 from pn_lib.run.saved_models import model_source
 
-SMALL = ["--stories", "12", "--train-stories", "60", "--completions", "4", "--max-new-tokens", "30"]
+SMALL = ["--stories", "12", "--train-stories", "60", "--completions", "4", "--max-bytes", "120"]
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_prompts():
 
 
 def test_extents_that_cannot_be():
-    for bad in ({"stories": 1}, {"completions": 1}, {"repeats": 0}, {"completions": 301}, {"max_new_tokens": 0}):
+    for bad in ({"stories": 1}, {"completions": 1}, {"repeats": 0}, {"completions": 301}, {"max_bytes": 0}):
         with pytest.raises(InputError, match=next(iter(bad)).replace("_", "-")):
             Extent(**bad)
 

@@ -54,7 +54,7 @@ def model(kind: str = "transformer") -> LanguageModel:
 def test_batched_equals_one_by_one(kind, options):
     together = generate(model(kind), PROMPTS, 12, stop_id=0, seed=3, **options)
     alone = [
-        generate(model(kind), [prompt], 12, stop_id=0, seed=3, first_row=r, **options)[0]
+        generate(model(kind), [prompt], 12, stop_id=0, seed=3, rows=[r], **options)[0]
         for r, prompt in enumerate(PROMPTS)
     ]
     assert together == alone
@@ -78,7 +78,7 @@ def test_seed_decides():
     assert generate(m, PROMPTS, 12, seed=6) != first
     same = generate(m, [[1], [1]], 12, seed=5)
     assert same[0] != same[1]
-    assert generate(m, PROMPTS[2:], 12, seed=5, first_row=2) == first[2:]
+    assert generate(m, PROMPTS[2:], 12, seed=5, rows=range(2, len(PROMPTS))) == first[2:]
 
 
 def test_stop_token_is_not_part_of_the_completion():

@@ -25,9 +25,9 @@ from pn_lib.run.stages import NOTEBOOKS, REPOSITORY, load_stages, stage_key
 from pn_lib.training.experiment import Experiment
 from pn_lib.training.loop import train
 
-NUMBERS = "01", "02", "03", "04", "05", "06", "07", "08", "09"
-TRAINING = "04", "05", "06", "08", "09"  # 07 has a loop of its own
-BUDGETED = TRAINING[:-1]  # 09 has budgets of its own
+NUMBERS = tuple(f"{i:02}" for i in range(1, 12))
+TRAINING = "04", "05", "07", "08", "10", "11"  # 06 trains nothing, 09 has a loop of its own
+BUDGETED = TRAINING[:-1]  # 11 has budgets of its own
 KERNEL = "pn_lib/models/cpu/scan_kernels.py"
 BLOCKS = "pn_lib/models/cpu/block_kernels.py"
 PROFILE = "profiles/smoke.toml"
@@ -111,10 +111,15 @@ EDITS = {
     "a constant that decides a precision": ("pn_lib/hardware.py", statement, NUMBERS[1:], True),
     "how a figure is drawn": ("pn_lib/run/plotting.py", replaced("#[0-9a-f]{6}", "#123456"), NUMBERS, False),
     "a cleaning rule": ("pn_lib/data/cleaning.py", statement, ["01"], False),
-    "llama2.c's format": ("pn_lib/models/llama2c.py", statement, ["05", "08", "09"], False),
+    "llama2.c's format": ("pn_lib/models/llama2c.py", statement, ["05", "06", "08", "10", "11"], False),
     "how an exercise is checked": ("pn_lib/course/checks/tokenizer_training.py", statement, ["02"], False),
-    "words of the Pocket stories": ("pn_lib/data/pocket/words.toml", comment, ["01", "02", "05", "06"], False),
-    "probes of facts": ("pn_lib/evaluation/probe_data/facts.jsonl", lambda text: text[1:], ["05"], False),
+    "words of the Pocket stories": (
+        "pn_lib/data/pocket/words.toml",
+        comment,
+        ["01", "02", "05", "06", "08", "10"],
+        False,
+    ),
+    "probes of facts": ("pn_lib/evaluation/probe_data/facts.jsonl", lambda text: text[1:], ["05", "10"], False),
     "the training loop": ("pn_lib/training/loop.py", statement, TRAINING, True),
     "a package's __init__": ("pn_lib/evaluation/__init__.py", statement, TRAINING, False),
     "a command": ("pn_lib/run/evaluate_command.py", statement, [], False),
@@ -128,7 +133,7 @@ EDITS = {
     ),
     "a notebook's stored output": ("notebooks/01_data_exploration.ipynb", replaced('"text": ', '"text" : '), [], False),
     "[data] train_stories": (PROFILE, replaced("train_stories = ", "train_stories = 1"), ["01"], False),
-    "[mixers] seeds": (PROFILE, replaced(r"(?s)(\[mixers\].*?seeds = )", r"\g<1>1"), ["08"], False),
+    "[mixers] seeds": (PROFILE, replaced(r"(?s)(\[mixers\].*?seeds = )", r"\g<1>1"), ["10"], False),
     "[training]": (PROFILE, replaced(r"\[training\]\n", "[training]\nema_decay = 0.5\n"), BUDGETED, False),
     "[training] context": (
         PROFILE,

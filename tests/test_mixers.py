@@ -75,7 +75,7 @@ def test_rows_may_leave_the_batch(config):
 def test_batched_generation_equals_one_by_one(config):
     model, prompts = make(config), [[1, 2, 3, 4], [5], [6, 7]]
     together = generate(model, prompts, 9, seed=3)
-    assert together == [generate(model, [p], 9, seed=3, first_row=r)[0] for r, p in enumerate(prompts)]
+    assert together == [generate(model, [p], 9, seed=3, rows=[r])[0] for r, p in enumerate(prompts)]
 
 
 @torch.no_grad()

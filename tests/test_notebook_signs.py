@@ -75,13 +75,13 @@ def test_05_more_bits_than_the_transformer_is_above_zero_and_more_right_answers_
     assert found["beyond"]["fact"] == (1, 1, 1)
 
 
-def test_06_a_variant_with_more_bits_than_the_baseline_raises_the_loss():
+def test_07_a_variant_with_more_bits_than_the_baseline_raises_the_loss():
     runs = {"base": GOOD, "layernorm, post": BAD + GOOD, "layernorm, pre": BAD}
     rows = {name: [{"seed": seed, "parameters": 1, "bits_per_byte": value} for seed, value in enumerate(values)]
             for name, values in runs.items()}  # fmt: skip
     variants = [("norm", name, None) for name in runs]
     found = run_cells(
-        6, "c06-062", "c06-064", "c06-066", "c06-068", "c06-x06", variants=variants,
+        7, "c06-062", "c06-064", "c06-066", "c06-068", "c06-x06", variants=variants,
         base_runs=pd.DataFrame(rows["base"]), results={("norm", name): rows[name] for name in runs if name != "base"},
         judge_variants=judge_variants,
     )  # fmt: skip
@@ -90,7 +90,7 @@ def test_06_a_variant_with_more_bits_than_the_baseline_raises_the_loss():
     assert found["post"].value == pytest.approx(1.1)
 
 
-def test_08_the_architecture_with_fewer_bits_is_ahead():
+def test_10_the_architecture_with_fewer_bits_is_ahead():
     rng = np.random.default_rng(0)
     stories = rng.normal(100, 20, 60)
     runs = {
@@ -98,7 +98,7 @@ def test_08_the_architecture_with_fewer_bits_is_ahead():
         for who, loss in (("transformer", 1.2), ("mamba", 1.0), ("hybrid", 1.2))
     }
     test, titles = SimpleNamespace(story_bytes=np.full(60, 100)), {"transformer": "T", "mamba": "M", "hybrid": "H"}
-    found = run_cells(8, "c08-c06", "c08-w00", results=[runs], test=test, TITLES=titles)
+    found = run_cells(10, "c08-c06", "c08-w00", results=[runs], test=test, TITLES=titles)
     pairs = {(pair.first, pair.second): pair for pair in found["compared"][0]}
     assert pairs["transformer", "mamba"].verdict == "behind" and pairs["mamba", "hybrid"].verdict == "ahead"
     told = found["sentence"](found["compared"][0], True)
@@ -106,22 +106,22 @@ def test_08_the_architecture_with_fewer_bits_is_ahead():
     assert found["sentence"](found["compared"][0], False).startswith("too small to tell")
 
 
-def test_08_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens():
+def test_10_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens():
     one, titles = {"a": 1.0, "b": 1.0, "c": 1.0}, {"a": "A", "b": "B", "c": "C"}
     room = {"a": None, "b": 18.7, "c": None}
     found = run_cells(
-        8, "c08-w03", names=list(one), TITLES=titles, yardstick="a", T=128, speeds=one, last=one, held=one, rise=one,
+        10, "c08-w03", names=list(one), TITLES=titles, yardstick="a", T=128, speeds=one, last=one, held=one, rise=one,
         equal_context=room,
     )  # fmt: skip
     assert "as its rival's bytes pay for: 19 beside B, all beside C. It was trained on 128" in found["memory_words"]
 
 
-def test_09_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
+def test_11_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
     stories = SimpleNamespace(story_nats=BAD + GOOD, story_bytes=np.full(3, 100))
     made = {("mamba", "float32", "rounding"): GOOD_STORIES, ("mamba", "int4", "rounding"): stories,
             ("mamba", "int4", "compensation"): BAD_STORIES}  # fmt: skip
     found = run_cells(
-        9, "c09-082", versions=[(*key, None) for key in made], scores=made, file_bytes=lambda model, grid: 1,
+        11, "c09-082", versions=[(*key, None) for key in made], scores=made, file_bytes=lambda model, grid: 1,
         GRIDS={"float32": None, "int4": None}, bits_per_byte_interval=bits_per_byte_interval,
     )  # fmt: skip
     plain, rounded, compensated = found["rows"]
@@ -129,7 +129,7 @@ def test_09_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
     assert rounded["difference"].low > 0 and compensated["difference"].low > 0 and compensated["gain"].high < 0
     models = ("mamba",)
     rows = [plain, rounded, compensated, {**rounded, "precision": "int8"}, {**rounded, "precision": "ternary"}]
-    many = run_cells(9, "c09-091", rows=rows, verdict=verdict, models=models, test_tokens=range(30), ENOUGH=30)
+    many = run_cells(11, "c09-091", rows=rows, verdict=verdict, models=models, test_tokens=range(30), ENOUGH=30)
     assert many["cost_in_words"](rounded["difference"], 30).endswith(": the loss rises")
     assert many["cost_in_words"](compensated["gain"], 30).endswith(": the loss falls")
     assert many["cost_in_words"](rounded["difference"], 29).endswith("too few stories to say more")

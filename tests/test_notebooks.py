@@ -16,10 +16,14 @@ STAGES = load_stages()
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {
     "04_transformer_training": (113, 500_000),  # the loop, a recipe found by measuring, and an appendix
-    "05_story_evaluation": (147, 700_000),  # a zoo, measured from outside and from inside, in two sittings
-    "06_architecture_study": (137, 450_000),  # the ablations, a scaling law, and models of a known language
+    "05_story_evaluation": (113, 700_000),  # a zoo, measured in many ways, and the exact source
+    "10_mixer_comparison": (128, 450_000),  # five mixers on every term, and a whole Mamba beside them
 }
-LONGER = {"03_transformer_construction": 10, "04_transformer_training": 9}  # whole classes by hand, plots in calls
+LONGER = {
+    "03_transformer_construction": 10,  # whole classes by hand
+    "04_transformer_training": 9,  # plots in calls
+    "06_looking_inside": 11,  # what is seen is drawn
+}
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
 
 
@@ -33,8 +37,8 @@ def tags(cell) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
-def test_there_are_nine_notebooks():
-    assert [stage.name[:2] for stage in STAGES] == [f"0{i}" for i in range(1, 10)]
+def test_there_are_eleven_notebooks():
+    assert [stage.name[:2] for stage in STAGES] == [f"{i:02}" for i in range(1, 12)]
 
 
 def test_each_artifact_is_made_once_and_before_it_is_read():
@@ -100,9 +104,9 @@ class TestNotebook:
         levels = [len(line.split()[0]) for line in headings]
         assert levels[0] == 1 and levels.count(1) == 1
         assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-        sections = [match[1] for line in headings if (match := re.match(r"## (\d\.\d+) ", line))]
+        sections = [match[1] for line in headings if (match := re.match(r"## (\d+\.\d+) ", line))]
         assert sections == [f"{int(stage.name[:2])}.{i + 1}" for i in range(len(sections))] and len(sections) >= 5
-        unnumbered = [line for line in headings if re.match(r"## (?!\d\.)", line)]
+        unnumbered = [line for line in headings if re.match(r"## (?!\d+\.)", line)]
         assert unnumbered[:3] == ["## What we found", "## Exercises", "## Further reading"]
         assert all(line.startswith("## Appendix: ") for line in unnumbered[3:])
         prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")

@@ -27,7 +27,7 @@ def test_names_symbols_code_and_links_are_left_alone():
 
 def test_every_lesson_its_solutions_and_the_readme_are_read():
     read = {where.split(",")[0] for where, _ in texts()}
-    assert {"README.md", "notebooks/09_making_it_small.ipynb", "notebooks/solutions/09_making_it_small.ipynb"} <= read
+    assert {"README.md", "notebooks/11_making_it_small.ipynb", "notebooks/solutions/11_making_it_small.ipynb"} <= read
     assert not any(where.startswith(("report/", "results/")) for where in read)
     assert not is_prose(nbformat.v4.new_markdown_cell("", metadata={"tags": ["navigation"]}))
     assert not is_prose(nbformat.v4.new_code_cell("colour"))

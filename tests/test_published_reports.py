@@ -36,7 +36,7 @@ SAID = {
     "10",  # temperature, batch and grades of a judge
     "sec. 4.1",
     "notebook 03",
-    "notebook 09",
+    "notebook 11",
     "09",  # at the start of a sentence
     "float16",
     "float32",

@@ -16,8 +16,8 @@ from nbformat import NotebookNode
 from pn_lib.errors import InputError
 from pn_lib.run.stages import load_stages
 
-HEADING = re.compile(r"#+ Exercise (\d\.\d+): (.+?)(?: \((\d+) minutes?, (\d+) points?\))?\s*$")
-TITLE = re.compile(r"# (\d\. .+)")
+HEADING = re.compile(r"#+ Exercise (\d+\.\d+): (.+?)(?: \((\d+) minutes?, (\d+) points?\))?\s*$")
+TITLE = re.compile(r"# (\d+\. .+)")
 CALL = re.compile(r"checks\.(\w+)\((\w+)\)")
 UNSOLVED = "    raise NotImplementedError"
 

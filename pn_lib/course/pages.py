@@ -21,7 +21,7 @@ GUIDES = "guides"
 GUIDE_NAMES = ("running", "models", "stories", "judge", "teaching", "cluster", "speed", "findings", "house")
 GLOSSARY_SOURCE = Path(__file__).with_name("glossary.toml")
 WORDS_A_MINUTE, LINES_A_MINUTE = 120, 12  # of prose and of code, read to be understood
-SECTION = re.compile(r"## (\d\.\d+ .+)")
+SECTION = re.compile(r"## (\d+\.\d+ .+)")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ CONTENTS_TITLE = """# PocketNarrator
 
 **How small, how cheap and how fast can a language model be and still tell a coherent children's story?**
 
-Nine notebooks build the answer from nothing. Each asks one question, builds what it needs, checks it, measures, and \
+Eleven notebooks build the answer from nothing. Each asks one question, builds what it needs, checks it, measures, and \
 ends with exercises that give feedback at once. They assume Python, a first course in machine learning, and some \
 linear algebra. Work through them in order; the [glossary](glossary.ipynb) lists every symbol and term, and \
 [what a run leaves](results.ipynb) every number that a run saves."""
@@ -130,6 +130,7 @@ PROFILES = {
     "quick": "a first complete run (the default)",
     "laptop": "the reference report, on TinyStories",
     "overnight": "the same, with small files that are trained for hours",
+    "coherent": "Pocket stories alone: a small file that learns to tell them",
     "paper": "TinyStories' own sizes, for one GPU or several",
 }
 
@@ -146,7 +147,7 @@ def profiles_table() -> str:
         for profile, purpose in PROFILES.items()
     )
     return (
-        f"| profile | for | all nine notebooks on two cores with {SHOWN[0]} | with {SHOWN[1]} |\n"
+        f"| profile | for | all eleven notebooks on two cores with {SHOWN[0]} | with {SHOWN[1]} |\n"
         f"|---|---|---|---|\n{rows}"
     )
 
@@ -161,9 +162,9 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
         for lesson in lessons
     )
     table = (
-        f"## The nine lessons\n\n| | question | uses results of | to read | exercises |\n|---|---|---|---|---|\n{rows}"
-        f"\n\nReading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top of each "
-        "notebook says how long it takes to run, as measured."
+        f"## The eleven lessons\n\n| | question | uses results of | to read | exercises |\n|---|---|---|---|---|\n"
+        f"{rows}\n\nReading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top "
+        "of each notebook says how long it takes to run, as measured."
     )
     parts = [
         f"### {lesson.link}\n\nYou build {lesson.builds}.\n\n" + "\n".join(f"- {name}" for name in lesson.sections)
@@ -218,7 +219,7 @@ def glossary_page(lessons: list[Lesson]) -> NotebookNode:
         [
             f"[Contents]({CONTENTS})",
             "# Glossary\n\n"
-            "What the letters and words mean, the same in all nine notebooks, and where each first comes.",
+            "What the letters and words mean, the same in all eleven notebooks, and where each first comes.",
             f"## Symbols\n\n| symbol | name | meaning | from |\n|---|---|---|---|\n{symbols}",
             f"## Terms\n\n| term | meaning | from |\n|---|---|---|\n{terms}",
         ],

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,8 @@ from pn_lib.models.generation import generate
 from pn_lib.progress import progress
 
 BATCH = 64  # completions written at once; bounds memory, changes nothing else
-SHARES = tuple(MEASURES)[:8]
+TURN = 1 << 32  # between the random numbers of a row and those that it has when its context was full
+SHARES = tuple(MEASURES)[:7]
 
 
 class Ending(NamedTuple):
@@ -52,44 +54,49 @@ def complete(
     beginnings: Sequence[str],
     repeats: int = 1,
     *,
-    max_new_tokens: int,
-    window: int | None = None,
+    max_bytes: int,
     name: str = "Writing",
     **sampling: float,
 ) -> list[list[Ending]]:
     """``repeats`` endings for each beginning: (beginnings, repeats). ``sampling`` (temperature, top_p, seed, ...) goes
     to ``generate``.
 
-    Beginning and ending together fill ``window`` tokens at most, and never more than the model takes; give models the
-    same window to compare them. A beginning fills half of it at most, so that there is room to write: a longer one
-    loses its first tokens. Row n of the list has random numbers of its own, whatever stands beside it.
+    An ending is cut at ``max_bytes`` of UTF-8, which is the same amount of text for every tokenizer. A model with a
+    context reads at most half of it of a beginning, its end, and goes on from its own last half when the context is
+    full. Row n of the list has random numbers of its own, whatever stands beside it.
     """
-    window = min((limit for limit in (window, model.max_length) if limit is not None), default=None)
-    prompts = [prompt_of(tokenizer, beginning, window) for beginning in beginnings for _ in range(repeats)]
-    told = []
-    for first in progress(range(0, len(prompts), BATCH), name, unit="batch"):
-        told += generate(
-            model,
-            prompts[first : first + BATCH],
-            max_new_tokens,
-            stop_id=tokenizer.separator_id,
-            first_row=first,
-            **sampling,
-        )
+    prompts = [prompt_of(tokenizer, beginning, model.max_length) for beginning in beginnings for _ in range(repeats)]
     endings = []
-    for prompt, story in zip(prompts, told, strict=True):
-        limit = _room(prompt, max_new_tokens, window)
-        endings.append(
-            Ending(
-                written(tokenizer, prompt, story.ids[:limit]), story.finish_reason == "stop" and len(story.ids) < limit
-            )
-        )
+    for first in progress(range(0, len(prompts), BATCH), name, unit="batch"):
+        endings += _write(model, tokenizer, prompts[first : first + BATCH], first, max_bytes, sampling)
     return [endings[i : i + repeats] for i in range(0, len(endings), repeats)]
 
 
-def _room(prompt: Sequence[int], max_new_tokens: int, window: int | None) -> int:
-    """How many tokens may follow; the last one written need not be read again, so it lies outside the window."""
-    return max_new_tokens if window is None else min(max_new_tokens, window + 1 - len(prompt))
+def _write(
+    model: LanguageModel, tokenizer: Coder, prompts: list[list[int]], first: int, max_bytes: int, sampling: dict
+) -> list[Ending]:
+    """Turn by turn, until every row has ended or has its bytes; a turn fills the context, if there is one."""
+    room = model.max_length
+    ids: list[list[int]] = [[] for _ in prompts]
+    endings: dict[int, Ending] = {}
+    for turn in count():
+        going = [row for row in range(len(prompts)) if row not in endings]
+        if not going:
+            return [endings[row] for row in range(len(prompts))]
+        read = [[*prompts[row], *ids[row]][-max(1, room // 2) if room and turn else 0 :] for row in going]
+        streams = [first + row + turn * TURN for row in going]
+        told = generate(model, read, room or max_bytes, stop_id=tokenizer.separator_id, rows=streams, **sampling)
+        for row, story in zip(going, told, strict=True):
+            ids[row] += story.ids
+            text, ended = written(tokenizer, prompts[row], ids[row]), story.finish_reason == "stop"
+            if ended or len(text.encode()) > max_bytes or len(ids[row]) > max_bytes:
+                endings[row] = cut_at(text, ended, max_bytes)
+
+
+def cut_at(text: str, ended: bool, max_bytes: int) -> Ending:
+    """The ending in so many bytes of UTF-8, without part of a character; one that is longer has not come to its end."""
+    data = text.encode()
+    return Ending(data[:max_bytes].decode(errors="ignore"), ended and len(data) <= max_bytes)
 
 
 def written(tokenizer: Coder, prompt: list[int], ids: list[int]) -> str:
@@ -101,18 +108,6 @@ def prompt_of(tokenizer: Coder, beginning: str, window: int | None = None) -> li
     """The separator and the beginning's tokens, the last of them that fit into half of the window."""
     ids = [tokenizer.separator_id, *tokenizer.encode(beginning)]
     return ids if window is None else ids[-max(1, window // 2) :]
-
-
-def true_endings(
-    beginnings: Sequence[str], endings: Sequence[str], tokenizer: Coder, max_new_tokens: int, window: int | None = None
-) -> list[list[Ending]]:
-    """Real endings under the limits that ``complete`` sets for models: one for each beginning."""
-    told = []
-    for beginning, ending in zip(beginnings, endings, strict=True):
-        ids = tokenizer.encode(ending)
-        limit = _room(prompt_of(tokenizer, beginning, window), max_new_tokens, window)
-        told.append([Ending(tokenizer.decode(ids[:limit]), len(ids) < limit)])
-    return told
 
 
 @dataclass(frozen=True)
@@ -143,14 +138,18 @@ def measure(
 ) -> pd.DataFrame:
     """Every one of ``MEASURES`` for every completion: a row each, with ``beginning`` and ``repeat``.
 
-    ``references`` are the true endings. NaN where a measure has no value: no name to carry over, or a measure of the
-    set that stands in the first row of its beginning alone (``distinct_2`` over all completions of a beginning,
-    ``self_rouge2`` among the first completions of all).
+    ``references`` are the true endings; a beginning may have no completion. NaN where a measure has no value: no name
+    to carry over, or a measure of the set that stands in the first row of its beginning alone (``distinct_2`` over all
+    completions of a beginning, ``self_rouge2`` among the first completions of all).
     """
-    alike = diversity.self_rouge2([endings[0].text for endings in told])
+    some = [b for b, endings in enumerate(told) if endings]
+    alike = dict(zip(some, diversity.self_rouge2([told[b][0].text for b in some]), strict=True))
     rows = []
     for b, (beginning, endings, reference) in enumerate(zip(beginnings, told, references, strict=True)):
-        of_set = {"distinct_2": diversity.distinct_n([ending.text for ending in endings], 2), "self_rouge2": alike[b]}
+        of_set = {
+            "distinct_2": diversity.distinct_n([ending.text for ending in endings], 2),
+            "self_rouge2": alike.get(b),
+        }
         for r, ending in enumerate(endings):
             one = measure_one(beginning, ending, yardstick)
             one["rouge2_reference"] = diversity.rouge2_precision(ending.text, reference)
@@ -163,7 +162,7 @@ def measure(
 def measure_one(beginning: str, ending: Ending, yardstick: Yardstick) -> dict[str, float]:
     """The measures of a single completion that need no other."""
     text, story = ending.text, beginning + ending.text
-    one = {
+    return {
         "ended": float(ending.ended),
         "finished": float(finished(text)),
         "quotes_close": float(quotes_close(story)),
@@ -176,15 +175,6 @@ def measure_one(beginning: str, ending: Ending, yardstick: Yardstick) -> dict[st
         "longest_copy": float(len(yardstick.index.longest_copied_span(text).words)),
         **carried_over(beginning, text, yardstick),
     }
-    one["sound"] = float(
-        one["ended"]
-        and one["finished"]
-        and one["quotes_close"]
-        and not one["loops"]
-        and one["known_words"] == 1
-        and one["grammar_faults"] == 0
-    )
-    return one
 
 
 def finished(text: str) -> bool:

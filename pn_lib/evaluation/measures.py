@@ -1,12 +1,11 @@
 """What is measured of a completion without a judge, in words. A result uses them and knows no model."""
 
-# What `measure` gives, by column; the first eight are shares, of completions or of words.
+# What `measure` gives, by column; the first seven are shares, of completions or of words.
 MEASURES = {
     "ended": "reached its end within the limit",
     "finished": "its last sentence is finished",
     "quotes_close": "every quotation is closed",
     "loops": "says the same words three times in a row",
-    "sound": "ended, finished, quotes closed, no loop, no unknown word, no fault of grammar",
     "known_words": "words that training has",
     "names_kept": "names of the beginning that come again",
     "words_kept": "content words of the beginning that come again",
@@ -20,3 +19,17 @@ MEASURES = {
     "memorisation_rouge2": "word pairs shared with the closest training story (ROUGE-2 precision)",
     "longest_copy": "longest run of words copied from training",
 }
+
+# Of these, and of a listener's surprise, a lower value is the better one
+LOWER_IS_BETTER = frozenset(
+    {
+        "loops",
+        "names_new",
+        "repetition",
+        "grammar_faults",
+        "self_rouge2",
+        "memorisation_rouge2",
+        "longest_copy",
+        "surprise",
+    }
+)

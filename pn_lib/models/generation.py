@@ -80,7 +80,7 @@ def generate(
     min_p: float | None = None,
     stop_id: int | None = None,
     seed: int = 0,
-    first_row: int = 0,
+    rows: Sequence[int] | None = None,
 ) -> list[Completion]:
     """Continue each prompt (token ids, at least one) until ``stop_id``, ``max_new_tokens``, or a full context.
 
@@ -88,8 +88,9 @@ def generate(
     token, of its prompt while that lasts, its own afterwards, so that no row is ever padded. Sampling stays on the
     model's device; rows that have ended leave the batch once half of it has.
 
-    The token number n of row r is chosen by number n of a stream of random numbers seeded with (seed, first_row + r):
-    what a row becomes does not depend on the rows beside it. ``first_row`` lets a long list be written in batches.
+    The token number n of row r is chosen by number n of a stream of random numbers seeded with (seed, rows[r]), by
+    default (seed, r): what a row becomes does not depend on the rows beside it. ``rows`` lets a long list be written in
+    batches.
 
     Args:
         temperature, top_k, top_p, min_p: see ``Sampling``.
@@ -110,17 +111,17 @@ def generate(
     model.eval()
     try:
         with torch.inference_mode():
-            rows = _Rows(model, prompts, max_new_tokens, seed, first_row)
-            _write(model, rows, sampling, stop_id)
+            written = _Rows(model, prompts, max_new_tokens, seed, range(len(prompts)) if rows is None else rows)
+            _write(model, written, sampling, stop_id)
     finally:
         model.train(was_training)
-    return rows.completions(stop_id)
+    return written.completions(stop_id)
 
 
 class _Rows:
     """All prompts and what is written after them, on the model's device: one column a position."""
 
-    def __init__(self, model: LanguageModel, prompts: list[list[int]], n: int, seed: int, first_row: int):
+    def __init__(self, model: LanguageModel, prompts: list[list[int]], n: int, seed: int, streams: Sequence[int]):
         device = model.device
         # the model takes `max_length` tokens and so predicts one more
         room = math.inf if model.max_length is None else model.max_length + 1
@@ -128,9 +129,10 @@ class _Rows:
         self.ends = [min(start + n, room) for start in self.starts]
         ids = torch.zeros(len(prompts), max(self.ends), dtype=torch.int64)
         u = torch.zeros(ids.shape, dtype=torch.float64)
-        for r, (prompt, start, end) in enumerate(zip(prompts, self.starts, self.ends, strict=True)):
+        each = zip(prompts, self.starts, self.ends, streams, strict=True)
+        for r, (prompt, start, end, stream) in enumerate(each):
             ids[r, :start] = torch.tensor(prompt)
-            u[r, start:end] = torch.from_numpy(np.random.default_rng((seed, first_row + r)).random(end - start))
+            u[r, start:end] = torch.from_numpy(np.random.default_rng((seed, stream)).random(end - start))
         self.ids, self.u = ids.to(device), u.to(device)  # (B, longest end)
         self.start, self.end = torch.tensor(self.starts, device=device), torch.tensor(self.ends, device=device)
 

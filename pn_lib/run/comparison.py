@@ -43,7 +43,7 @@ COMPARED = (
     Compared("training text, tokens", "tokenization", ("tokens", "train"), EXACT),
     Compared("n-gram, bits per byte", "training", ("ngram", "bits_per_byte"), ROUNDING),
     Compared("Transformer, bits per byte", "training", ("transformer", "bits_per_byte"), TRAINED),
-    Compared("Mamba, bits per byte", "zoo", ("models", "mamba", "bits_per_byte", "value"), TRAINED),
+    Compared("Mamba, bits per byte", "mamba", ("model", "bits_per_byte", "value"), TRAINED),
     Compared("recipe of 2017, bits per byte", "recipe", ("ladder", "0", "bits_per_byte"), TRAINED),
     Compared("our recipe, bits per byte", "recipe", ("ladder", "-1", "bits_per_byte"), TRAINED),
     Compared("study's baseline, bits per byte", "study", ("baseline", "mean"), TRAINED),

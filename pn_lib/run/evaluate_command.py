@@ -24,10 +24,10 @@ from pn_lib.evaluation.completions import (
     Yardstick,
     complete,
     copy_lengths,
+    cut_at,
     cut_beginning,
     measure,
     summarise,
-    true_endings,
 )
 from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.evaluation.intervals import Interval, bits_per_byte_interval
@@ -57,7 +57,7 @@ class Extent:
     train_stories: int = 10_000
     completions: int = 60
     repeats: int = 2
-    max_new_tokens: int = 250
+    max_bytes: int = 1000
     temperature: float = 1.0
     seed: int = 0
 
@@ -67,7 +67,7 @@ class Extent:
             "train_stories": 1,
             "completions": 2,
             "repeats": 1,
-            "max_new_tokens": 1,
+            "max_bytes": 1,
         }.items():
             if getattr(self, name) < least:
                 raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
@@ -176,11 +176,11 @@ def _completions(
         tokenizer,
         beginnings,
         extent.repeats,
-        max_new_tokens=extent.max_new_tokens,
+        max_bytes=extent.max_bytes,
         temperature=extent.temperature,
         seed=extent.seed,
     )
-    real = true_endings(beginnings, references, tokenizer, extent.max_new_tokens, model.max_length)
+    real = [[cut_at(reference, True, extent.max_bytes)] for reference in references]
     with tempfile.TemporaryDirectory() as folder:
         yardstick = Yardstick.of(training, StoryIndex.build(training, folder))
         tables = {
@@ -207,7 +207,7 @@ def _pocket(
         tokenizer,
         [""],
         extent.completions,
-        max_new_tokens=extent.max_new_tokens,
+        max_bytes=extent.max_bytes,
         temperature=extent.temperature,
         seed=extent.seed,
         name="Telling",
@@ -242,7 +242,7 @@ def _text(result: dict, extent: Extent, ours: bool) -> str:
         *_likelihood_lines(result),
         "",
         f"Endings of {completions['beginnings']} held-out beginnings, {completions['repeats']} each, temperature "
-        f"{completions['temperature']:g}, at most {extent.max_new_tokens} tokens; copies sought in "
+        f"{completions['temperature']:g}, at most {extent.max_bytes} bytes; copies sought in "
         f"{sizes['training_stories']:,} training stories",
         pd.DataFrame(
             {

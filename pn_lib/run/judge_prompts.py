@@ -16,7 +16,7 @@ from pn_lib.network import unreachable
 from pn_lib.run.saved_models import model_source
 from pn_lib.run.stages import output_root
 
-PROMPT_TOKENS = 300  # at most, of a story written from a prompt
+PROMPT_BYTES = 1200  # at most, of a story written from a prompt
 SEED = 0
 
 
@@ -65,6 +65,6 @@ def complete_prompts(prompts: Sequence[str], models: Sequence[str]) -> dict:
         warn_of_changes(tokenizer, prompts)
         # a path is kept relative to the output root, so that no record names this machine
         name = os.path.relpath(source, output_root()) if Path(source).exists() else source
-        told = complete(model, tokenizer, prompts, max_new_tokens=PROMPT_TOKENS, temperature=1.0, seed=SEED, name=name)
+        told = complete(model, tokenizer, prompts, max_bytes=PROMPT_BYTES, temperature=1.0, seed=SEED, name=name)
         tellers[name] = [[ending._asdict() for ending in endings] for endings in told]
     return {"beginnings": list(prompts), "tellers": tellers, "temperature": 1.0}

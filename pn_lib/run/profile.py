@@ -65,7 +65,7 @@ class EvaluationSettings:
 
     stories: AtLeastTwo
     repeats: PositiveInt
-    max_new_tokens: PositiveInt
+    max_bytes: PositiveInt  # of an ending or a story: as much text for every tokenizer
     temperature: NonNegativeFloat
     temperatures: tuple[NonNegativeFloat, ...]  # what notebook 05 compares
     zoo: tuple[Options, ...]  # smaller Transformers beside the main one, as changes to it
@@ -103,7 +103,7 @@ class RecipeSettings:
 
 @config_class
 class StudySettings:
-    """Notebook 06: one change at a time to a small Transformer."""
+    """Notebook 07: one change at a time to a small Transformer."""
 
     tokens: PositiveInt
     seeds: PositiveInt
@@ -115,7 +115,7 @@ class StudySettings:
 
 @config_class
 class ScalingSettings:
-    """Notebook 06: Transformers (``sizes``) and Mambas of several sizes, each after several budgets of tokens."""
+    """Notebooks 08 and 10: Transformers (``sizes``) and Mambas of several sizes, after several budgets of tokens."""
 
     sizes: tuple[Options, ...]
     mamba: tuple[Options, ...]
@@ -126,7 +126,7 @@ class ScalingSettings:
 
 @config_class
 class LanguageSettings:
-    """Notebook 06: how small a Transformer may be and stay inside a language. The stories are Pocket's, whatever the
+    """Notebook 08: how small a Transformer may be and stay inside a language. The stories are Pocket's, whatever the
     corpus, since of these alone it can be decided; there are about as many as ``tokens`` need, but 50 at least.
 
     ``told`` is how many stories each model tells to be looked at.
@@ -143,7 +143,7 @@ class LanguageSettings:
 
 @config_class
 class MambaSettings:
-    """Mambas of notebooks 05 and 06; ``full`` is set beside the Transformer of notebook 04 and trained as that was."""
+    """The whole Mamba of notebook 10; ``full`` is set beside the Transformer of notebook 04 and trained as that was."""
 
     learning_rate: PositiveFloat  # of embeddings, gains, rates; the Transformer has that of [training]
     matrix_learning_rate: PositiveFloat  # of matrices
@@ -169,7 +169,7 @@ class TaughtSettings:
 
 @config_class
 class MemorySettings:
-    """Notebook 08: tasks that test memory alone, each taught to all ``architectures``, anew with every seed.
+    """Notebook 10: tasks that test memory alone, each taught to all ``architectures``, anew with every seed.
 
     They are named as in MODELS. Each is asked ``sequences`` new sequences at each length ``tested``.
     """
@@ -192,7 +192,7 @@ class MemorySettings:
 
 @config_class
 class MixerSize:
-    """A size at which notebook 08 compares: each architecture has about ``parameters`` in its layers."""
+    """A size at which notebook 10 compares: each architecture has about ``parameters`` in its layers."""
 
     parameters: PositiveInt
     tokens: PositiveInt  # of each run that judges
@@ -203,7 +203,7 @@ class MixerSize:
 
 @config_class
 class MixerSettings:
-    """Notebook 08: architectures side by side, each at its own best rate and shape, the first of them the yardstick.
+    """Notebook 10: architectures side by side, each at its own best rate and shape, the first of them the yardstick.
 
     ``rates`` are tried first, then rates beyond them while the best lies at an edge, ``extensions`` times at most.
     """
@@ -234,7 +234,7 @@ class FrontierModel:
 
 @config_class
 class VocabularySettings:
-    """Notebook 09: each size with each vocabulary, tied and not, the smallest (the first) with several seeds.
+    """Notebook 11: each size with each vocabulary, tied and not, the smallest (the first) with several seeds.
 
     ``training`` is written for bytes: where a token stands for more than one, there are fewer tokens in the context and
     in all, so that each vocabulary reads the same text in as many updates. 257 is the vocabulary of bytes.
@@ -254,7 +254,7 @@ class VocabularySettings:
 
 @config_class
 class FrontierSettings:
-    """Notebook 09: how well a file of so many bytes can tell stories, its tokenizer included."""
+    """Notebook 11: how well a file of so many bytes can tell stories, its tokenizer included."""
 
     models: Annotated[tuple[FrontierModel, ...], Field(min_length=1)]
     vocabulary: VocabularySettings
@@ -302,7 +302,7 @@ class Profile:
 def profile_names() -> list[str]:
     """The profiles that come with the package, smallest first."""
     known = {p.name.removesuffix(".toml") for p in FOLDER.iterdir()} - {"defaults"}
-    order = ["smoke", "quick", "laptop", "overnight", "paper"]
+    order = ["smoke", "quick", "laptop", "overnight", "coherent", "paper"]
     return sorted(known, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 

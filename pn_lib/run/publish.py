@@ -29,6 +29,7 @@ LARGE = {
     "completions.json",
     "judge",
     "rating",
+    "listening",
 }
 
 

@@ -16,7 +16,7 @@ from pn_lib.run.stages import NAMED_CORPORA, REPOSITORY, output_root
 
 CLOCK = REPOSITORY / "results" / "published" / "clock"
 LONG = 20  # seconds: a cell that takes so long is announced at the top of its notebook
-SECTION = re.compile(r"## (\d\.\d+) ")
+SECTION = re.compile(r"## (\d+\.\d+) ")
 SHOWN = ("AVX2", "AVX512-BF16")  # the two columns of every table of times: the slowest kind, and the fastest
 
 

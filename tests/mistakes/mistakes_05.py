@@ -98,29 +98,6 @@ def subtracts_in_place(ours, theirs, resamples=2000, seed=0):
     return resampled(ours, np.zeros(len(ours)), resamples, seed)
 
 
-def earlier(weights, ids):
-    return ((ids[:, None] == ids) & (torch.arange(len(ids))[:, None] > torch.arange(len(ids)))).float()
-
-
-def shares(weights, ids):
-    return (weights * earlier(weights, ids)).sum(-1)
-
-
-def with_itself(weights, ids):
-    twins = (ids[:, None] == ids).float().tril()
-    rows = twins.sum(-1) > 1
-    return (weights * twins).sum(-1)[rows].mean()
-
-
-def latest_only(weights, ids, best=max):
-    found = []
-    for t in range(len(ids)):
-        before = [s for s in range(t) if ids[s] == ids[t]]
-        if before:
-            found.append(float(weights[t, best(before)]))
-    return sum(found) / max(1, len(found))
-
-
 def search(
     next_logits,
     prompt,
@@ -214,18 +191,6 @@ MISTAKES = [
     (checks.paired_interval, lambda *arguments: resampled(*arguments)[::-1], "above the high end"),
     (checks.paired_interval, lambda *arguments: float(np.mean(resampled(*arguments))), "return the two ends"),
     (checks.paired_interval, lambda *arguments: None, "returned None"),
-    (checks.earlier_share, with_itself, "count the token itself"),
-    (checks.earlier_share, lambda weights, ids: shares(weights, ids).mean(), "two of them never came before"),
-    (
-        checks.earlier_share,
-        lambda weights, ids: shares(weights.T, ids)[earlier(weights, ids).any(-1)].mean(),
-        "Row t is what token t looks at",
-    ),
-    (checks.earlier_share, latest_only, "latest earlier occurrence alone"),
-    (checks.earlier_share, partial(latest_only, best=min), "first occurrence alone"),
-    (checks.earlier_share, lambda weights, ids: shares(weights, ids).sum(), "take their mean"),
-    (checks.earlier_share, lambda weights, ids: weights[earlier(weights, ids) > 0].mean(), "over all occurrences"),
-    (checks.earlier_share, lambda weights, ids: shares(weights, ids)[earlier(weights, ids).any(-1)].mean(), "nan"),
     (checks.beam_search, greedy, "begins as greedy does"),
     (checks.beam_search, partial(search, axis=0), "Over which axis"),
     (checks.beam_search, partial(search, score=lambda x, axis: x), "not logits"),

@@ -1,167 +1,152 @@
-"""Wrong answers to the exercises of notebook 07 that students give, and a piece of what the check must tell them."""
+"""Typical wrong answers to the exercises of notebook 07, each with a piece of the message that it must get."""
 
+import itertools
 import math
+import random
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 
-from pn_lib.course.checks import mamba_construction as checks
-
-
-def gates(ids, separator):
-    inside = (ids != separator).float()
-    return inside, inside
+from pn_lib.course.checks import architecture_study as checks
+from pn_lib.evaluation.intervals import t_quantile
 
 
-def piece(x, window, weight, bias):
-    inputs = torch.cat([window, x], dim=1)
-    K = weight.shape[1]
-    output = sum(weight[:, k] * inputs[:, k : k + x.shape[1]] for k in range(K)) + bias
-    return output, inputs[:, inputs.shape[1] - K + 1 :]
+def mean(values):
+    return sum(values) / len(values)
 
 
-def padded_on_both_sides(x, window, weight, bias):
-    output = F.conv1d(F.pad(x.mT, (1, 2)), weight[:, None], bias, groups=len(bias)).mT
-    return output, piece(x, window, weight, bias)[1]
+def paired(baseline, variant):
+    shared = [seed for seed in baseline if seed in variant]
+    if not shared:
+        raise ValueError("no shared seed")
+    return mean([variant[seed] - baseline[seed] for seed in shared])
 
 
-def starts_from_zeros(x, window, weight, bias):
-    return piece(x, torch.zeros_like(window), weight, bias)[0], piece(x, window, weight, bias)[1]
+def divides_by_all(baseline, variant):
+    return sum(variant[s] - baseline[s] for s in baseline if s in variant) / len(baseline)
 
 
-def shifts_in_place(x, window, weight, bias):
-    output, following = piece(x, window, weight, bias)
-    window.copy_(following)
-    return output, window
+def pairs_by_place(baseline, variant):
+    sorted_scores = (sorted(scores.values()) for scores in (baseline, variant))
+    return mean([after - before for before, after in zip(*sorted_scores, strict=True)])
 
 
-def window_of_the_piece_alone(x, window, weight, bias):
-    return piece(x, window, weight, bias)[0], x[:, -3:]
+def prints_only(*_):
+    return None
 
 
-def outputs_for_the_window_too(x, window, weight, bias):
-    inputs = torch.cat([window, x], dim=1)
-    return piece(inputs, torch.zeros_like(window), weight, bias)[0], inputs[:, -3:]
+def ways(differences):
+    return [
+        mean([sign * d for sign, d in zip(signs, differences, strict=True)])
+        for signs in itertools.product((1, -1), repeat=len(differences))
+    ]
 
 
-def backwards(direct, a, h, *, following=None, before=None):
-    """The right gradients, or wrong in one place."""
-    following = torch.cat([a[1:], a.new_zeros(1)]) if following is None else following
-    before = torch.cat([h.new_zeros(1), h[:-1]]) if before is None else before
-    G, grads = torch.zeros(()), []
-    for t in reversed(range(len(a))):
-        G = direct[t] + following[t] * G
-        grads.append(G)
-    G = torch.stack(grads[::-1])
-    return G * before, G
+def sign_flips(differences, *, extreme=lambda m, observed: abs(m) >= abs(observed)):
+    if not differences:
+        raise ValueError("no differences")
+    return mean([extreme(m, mean(differences)) for m in ways(differences)])
 
 
-def with_the_own_gate(direct, a, h):
-    return backwards(direct, a, h, following=a)
+def one_sided(differences):
+    return sign_flips(differences, extreme=lambda m, observed: m >= observed)
 
 
-def with_the_state_it_makes(direct, a, h):
-    return backwards(direct, a, h, before=h)
+def strictly_more(differences):
+    return sign_flips(differences, extreme=lambda m, observed: abs(m) > abs(observed))
 
 
-def with_roll(direct, a, h):
-    return backwards(direct, a, h, before=h.roll(1))
+def observed_with_sign(differences):
+    return sign_flips(differences, extreme=lambda m, observed: abs(m) >= observed)
 
 
-def direct_effect_only(direct, a, h):
-    return backwards(direct, a, h, following=torch.zeros_like(a))
+def shuffles_instead(differences):
+    orders = list(itertools.permutations(differences))
+    return mean([abs(mean(order)) >= abs(mean(differences)) for order in orders])
 
 
-def next_state_only(direct, a, h):
-    G = direct + torch.cat([a[1:] * direct[1:], a.new_zeros(1)])
-    return G * torch.cat([h.new_zeros(1), h[:-1]]), G
+def draws_signs(differences):
+    rng = random.Random(0)
+    means = [mean([rng.choice((1, -1)) * d for d in differences]) for _ in range(999)]
+    return mean([abs(m) >= abs(mean(differences)) for m in means])
 
 
-def fixed(x, dt, A, B, C, D, *, length=None, first=0, step=True, direct=True):
-    T = x.shape[1]
-    powers = torch.exp((dt[:, None] * A)[..., None] * (torch.arange(T) + first))  # (E, N, T)
-    filter_ = torch.einsum("n,ent,n->te", C, powers, B) * (dt if step else 1.0)
-    length = 2 * T if length is None else T
-    y = torch.fft.irfft(torch.fft.rfft(x, length, dim=1) * torch.fft.rfft(filter_, length, dim=0), length, dim=1)[:, :T]
-    return y + D * x if direct else y
+def counts_ways(differences):
+    return sum(abs(m) >= abs(mean(differences)) for m in ways(differences))
 
 
-def circular(*inputs):
-    return fixed(*inputs, length="T")
+def no_differences(differences):
+    return sign_flips(differences) if differences else 1.0
 
 
-def by_a_loop(x, dt, A, B, C, D):
-    h, ys = x.new_zeros(x.shape[0], *A.shape), []
-    for x_t in x.unbind(1):
-        h = torch.exp(dt[:, None] * A) * h + (dt * x_t)[:, :, None] * B
-        ys.append(h @ C)
-    return torch.stack(ys, 1) + D * x
+def step_down(p_values, level=0.05, *, stop=True, divisor=None):
+    found, k = [False] * len(p_values), len(p_values)
+    for rank, i in enumerate(sorted(range(k), key=p_values.__getitem__)):
+        found[i] = p_values[i] <= level / (divisor or k - rank)
+        if stop and not found[i]:
+            break
+    return found
 
 
-def mask(a, *, first=0, last=0):
-    """The right table, or products that begin or end ``first`` or ``last`` tokens earlier."""
-    spans = [[(s + 1 - first, t + 1 - last) for s in range(len(a))] for t in range(len(a))]
-    return torch.stack([torch.stack([a[i:j].prod() for i, j in row]) for row in spans]).tril()
+def sorts_in_place(p_values, level=0.05):
+    found = step_down(p_values, level)
+    p_values.sort()
+    return found
 
 
-def mask_by_logarithms(a):
-    total = a.log().cumsum(0)
-    return (total[:, None] - total).tril().exp().tril()
+def answers_in_sorted_order(p_values, level=0.05):
+    return sorted(step_down(p_values, level), reverse=True)
 
 
-def mask_open_above(a):
-    return mask(a) + torch.ones(len(a), len(a)).triu(1)
+def power_of(effect, noise, comparisons, seeds, factor=None):
+    rng = np.random.default_rng(0)
+    studies = rng.normal(effect, noise, size=(10_000, seeds))
+    factor = factor or t_quantile(seeds - 1, 1 - 0.05 / comparisons)
+    return np.mean(abs(studies.mean(1)) > factor * studies.std(1, ddof=1) / math.sqrt(seeds))
 
 
-def mask_of_the_last_share(a):
-    return a[:, None].expand(-1, len(a)).tril(-1) + torch.eye(len(a))
+def seeds_with(effect, noise, comparisons=1, *, least=0.8, factor=None, kind=int):
+    return kind(next(n for n in range(2, 99) if power_of(effect, noise, comparisons, n, factor) >= least))
 
 
 MISTAKES = [
-    (checks.half_life, lambda dt, A: 1 / (dt * -A), "37 % is left"),
-    (checks.half_life, lambda dt, A: math.log(2) / (dt * A), "A is negative"),
-    (checks.half_life, lambda dt, A: math.log(2) / dt, "share left after your half-life"),
-    (checks.half_life, lambda dt, A: math.ceil(math.log(2) / (dt * -A)), "whole tokens"),
-    (checks.half_life, lambda dt, A: 1 / (dt * -A * math.log(2)), "divide by ln 2"),
-    (checks.half_life, lambda dt, A: None, "returned None"),
-    (checks.half_life, lambda dt, A: "6.93 tokens", "which is of type str"),
-    (checks.counting_gates, lambda ids, s: (torch.ones(len(ids)), (ids != s).float()), "goes on after"),
-    (checks.counting_gates, lambda ids, s: ((ids != s).float(), torch.ones(len(ids))), "count the separator itself"),
-    (checks.counting_gates, lambda ids, s: gates(ids, 0), "Which token is the separator"),
-    (checks.counting_gates, lambda ids, s: gates(ids[1:], s), "one gate per token"),
-    (checks.counting_gates, lambda ids, s: (ids != s, ids != s), "must hold floats"),
-    (checks.counting_gates, lambda ids, s: ((ids == s).float(),) * 2, "wrong way round"),
-    (checks.counting_gates, lambda ids, s: (ids != s).float(), "Return two tensors"),
-    (checks.convolve_piece, lambda x, w, k, b: piece(x, w, k.flip(1), b), "filter runs backwards"),
-    (checks.convolve_piece, padded_on_both_sides, "see the future"),
-    (checks.convolve_piece, starts_from_zeros, "zeros before the piece"),
-    (checks.convolve_piece, lambda x, w, k, b: piece(x, w, k, 0 * b), "bias is missing"),
-    (checks.convolve_piece, outputs_for_the_window_too, "T + K - 1"),
-    (checks.convolve_piece, lambda x, w, k, b: (piece(x, w, k, b)[0], w), "did not move"),
-    (checks.convolve_piece, lambda x, w, k, b: (piece(x, w, k, b)[0], x[:, -4:-1]), "one input too early"),
-    (checks.convolve_piece, lambda x, w, k, b: (piece(x, w, k, b)[0], x[:, -3:].flip(1)), "newest input first"),
-    (checks.convolve_piece, window_of_the_piece_alone, "shorter than that"),
-    (checks.convolve_piece, shifts_in_place, "changed the window"),
-    (checks.convolve_piece, lambda x, w, k, b: piece(x.mT, w, k, b), "Your code raised"),
-    (checks.recurrence_gradients, direct_effect_only, "through the second, too"),
-    (checks.recurrence_gradients, with_the_own_gate, "second token's a"),
-    (checks.recurrence_gradients, with_the_state_it_makes, "state *before* it"),
-    (checks.recurrence_gradients, with_roll, "a_1 changes nothing"),
-    (checks.recurrence_gradients, next_state_only, "not the next one alone"),
-    (checks.recurrence_gradients, lambda d, a, h: backwards(d, a, h)[::-1], "swapped"),
-    (checks.recurrence_gradients, lambda d, a, h: backwards(d, a, h)[1], "Return two tensors"),
-    (checks.decay_mask, lambda a: mask(a, first=1), "one token too early"),
-    (checks.decay_mask, lambda a: mask(a, first=1, last=1), "off by one"),
-    (checks.decay_mask, lambda a: mask(a).T, "the wrong way round"),
-    (checks.decay_mask, mask_open_above, "above the diagonal"),
-    (checks.decay_mask, mask_of_the_last_share, "not at the last alone"),
-    (checks.decay_mask, mask_by_logarithms, "has no logarithm"),
-    (checks.decay_mask, lambda a: a.cumprod(0), "must have shape"),
-    (checks.fixed_scan, circular, "circular"),
-    (checks.fixed_scan, lambda *inputs: fixed(*inputs, step=False), "the input enters whole"),
-    (checks.fixed_scan, lambda *inputs: fixed(*inputs, first=1), "has faded already"),
-    (checks.fixed_scan, lambda *inputs: fixed(*inputs, direct=False), "direct path D x is missing"),
-    (checks.fixed_scan, lambda *inputs: fixed(*inputs).detach(), "No gradient flows"),
-    (checks.fixed_scan, lambda *inputs: fixed(*inputs).sum(0), "must have shape"),
-    (checks.fixed_scan, by_a_loop, "loops over the tokens"),
+    (checks.paired_difference, lambda b, v: -paired(b, v), "The sign is wrong"),
+    (checks.paired_difference, lambda b, v: mean(v.values()) - mean(b.values()), "only seed 2 is in both"),
+    (checks.paired_difference, pairs_by_place, "Pair by seed, not by place"),
+    (
+        checks.paired_difference,
+        lambda b, v: mean(v.values()) - mean(b.values()) if len(b.keys() & v.keys()) > 1 else paired(b, v),
+        "seed 7 has no partner",
+    ),
+    (checks.paired_difference, divides_by_all, "divided by all seeds"),
+    (checks.paired_difference, lambda b, v: sum(v[s] - b[s] for s in b if s in v), "you returned their sum"),
+    (checks.paired_difference, lambda b, v: mean([v.get(s, 0.0) - b[s] for s in b]), "You took 0 for the score"),
+    (checks.paired_difference, lambda b, v: mean([v[s] - b[s] for s in b if s in v]), "you divide by zero"),
+    (checks.paired_difference, lambda b, v: mean([v[s] - b[s] for s in b if s in v] or [0.0]), "are no pair"),
+    (checks.paired_difference, prints_only, "returned None"),
+    (checks.paired_difference, lambda b, v: [v[s] - b[s] for s in b], "which is of type list"),
+    (checks.mixture_width, lambda d, f: f // 2, "where is the router"),
+    (checks.mixture_width, lambda d, f: (3 * f - 2) / 6, "whole number"),
+    (checks.mixture_width, lambda d, f: (4 * f - 2) // 6, "SwiGLU has three"),
+    (checks.mixture_width, lambda d, f: f - 1, "A mixture of two has two networks"),
+    (checks.mixture_width, lambda d, f: 1, "leaves room"),
+    (checks.mixture_width, lambda d, f: f, "parameters."),
+    (checks.sign_flip_p, one_sided, "the test has two sides"),
+    (checks.sign_flip_p, strictly_more, "0 says that no way is as far from zero"),
+    (checks.sign_flip_p, observed_with_sign, "the observed mean without its sign"),
+    (checks.sign_flip_p, shuffles_instead, "their order does not matter"),
+    (checks.sign_flip_p, draws_signs, "do not draw signs at random"),
+    (checks.sign_flip_p, counts_ways, "divide by all of them"),
+    (checks.sign_flip_p, no_differences, "nothing to test"),
+    (checks.holm, lambda p, level=0.05: step_down(p, level, divisor=len(p)), "That is Bonferroni's"),
+    (checks.holm, lambda p, level=0.05: step_down(p, level, stop=False), "stop there"),
+    (checks.holm, lambda p, level=0.05: [value <= level for value in p], "which corrects nothing"),
+    (checks.holm, lambda p, level=0.05: step_down(p), "Is level used?"),
+    (checks.holm, sorts_in_place, "sort a copy"),
+    (checks.holm, answers_in_sorted_order, "in sorted order"),
+    (checks.holm, lambda p, level=0.05: [i for i, found in enumerate(step_down(p, level)) if found], "one for each"),
+    (checks.seeds_needed, lambda e, s, k=1: seeds_with(e, s, k, factor=1.96), "a fixed factor such as 1.96"),
+    (checks.seeds_needed, lambda e, s, k=1: seeds_with(e, s), "must pass 5 % / 5"),
+    (checks.seeds_needed, lambda e, s, k=1: seeds_with(e, s, k, least=0.5), "at least 80 % are asked for"),
+    (checks.seeds_needed, lambda e, s, k=1: seeds_with(e, s, k, kind=float), "a whole number"),
+    (checks.seeds_needed, lambda e, s, k=1: 99, "is too many"),
 ]

@@ -1,106 +1,96 @@
-"""Wrong answers to the exercises of notebook 08 that students give, and a piece of what the check must tell them."""
+"""Notebook 08: answers that students give, and a piece of the message that each must get."""
 
 import math
 
-import torch
+import numpy as np
 
-from pn_lib.course.checks import mixer_comparison as checks
-
-
-def rate(losses, *, best=min):
-    """The right answer, or the rate of the highest loss."""
-    known = {r: loss for r, loss in losses.items() if math.isfinite(loss)}
-    found = best(known, key=known.get)
-    return found, min(losses) < found < max(losses)
+from pn_lib.course.checks import scaling_laws as checks
 
 
-def in_the_given_order(losses):
-    rates = list(losses)
-    found, _ = rate(losses)
-    return found, 0 < rates.index(found) < len(rates) - 1
+def size(C, k, c_M, alpha, c_R, beta, *, factors=True):
+    a, b = (alpha * c_M, beta * c_R) if factors else (c_M, c_R)
+    return (a / b) ** (1 / (alpha + beta)) * (C / k) ** (beta / (alpha + beta))
 
 
-def nan_is_the_lowest(losses):
-    found = sorted(losses, key=lambda r: losses[r] if not math.isnan(losses[r]) else -1)[0]
-    return found, min(losses) < found < max(losses)
+def tokens(C, k, *law):
+    return C / k / size(C, k, *law)
 
 
-def among_the_finite_alone(losses):
-    known = {r: loss for r, loss in losses.items() if math.isfinite(loss)}
-    found = min(known, key=known.get)
-    return found, min(known) < found < max(known)
+def upside_down(C, k, c_M, alpha, c_R, beta):
+    return (beta * c_R / (alpha * c_M)) ** (1 / (alpha + beta)) * (C / k) ** (beta / (alpha + beta))
 
 
-def back(ids, *, which="amax", offset=1, diagonal=-1):
-    """The right answer, or wrong in one place."""
-    same = (ids[:, None] == ids).tril(diagonal)
-    places = torch.arange(len(ids))
-    if which == "amax":
-        found = torch.where(same, places, -1).amax(1)
-    else:
-        found = torch.where(same, places, len(ids)).amin(1)
-        found = torch.where(found < len(ids), found, -1)
-    return torch.where(found >= 0, ids[(found + offset).clamp(max=len(ids) - 1)], -1)
+def left_out(fit, sizes, losses, *, which=max, others=True):
+    i = sizes.index(which(sizes))
+    rest = [s for s in sizes if s != sizes[i] or not others], [y for k, y in enumerate(losses) if k != i or not others]
+    return fit(*rest)(sizes[i]), losses[i]
 
 
-def back_by_a_loop(ids):
-    answers = torch.full_like(ids, -1)
-    for t in range(1, len(ids)):
-        earlier = (ids[:t] == ids[t]).nonzero()
-        if len(earlier):
-            answers[t] = ids[earlier[-1] + 1]
-    return answers
+def relative(fit, sizes, losses):
+    predicted, measured = left_out(fit, sizes, losses)
+    return predicted / measured - 1
 
 
-def zero_is_nothing(ids):
-    found = back(ids)
-    return torch.where(found == 0, -1, found)
+def sorts_first(fit, sizes, losses):
+    pairs = sorted(zip(sizes, losses, strict=True))
+    return relative(fit, *map(list, zip(*pairs, strict=True)))
 
 
-def delta(q, k, v, beta, *, lower=-1, read=0):
-    """The right answer, or wrong in one place."""
-    known = (beta[:, None] * (k @ k.T)).tril(lower)
-    u = torch.linalg.solve(torch.eye(len(beta)) + known, beta[:, None] * v)
-    return (q @ k.T).tril(read) @ u
+def fit(sizes, losses, *, relative=True, floors=True, cut=None):
+    """The right answer, unless an option spoils it. ``cut`` makes something of a negative floor."""
+    sizes, losses = np.asarray(sizes, float), np.asarray(losses, float)
+    if len(set(sizes)) < 3:
+        raise ValueError("three numbers need three sizes")
+    weights = 1 / losses if relative else np.ones_like(losses)
+    best, least = None, math.inf
+    for exponent in np.geomspace(0.05, 2.0, 400):
+        columns = np.stack([np.ones_like(sizes), (sizes / sizes[0]) ** -exponent], axis=1) * weights[:, None]
+        for chosen in ([0, 1], [1]) if floors else ([1],):
+            found = np.zeros(2)
+            found[chosen] = np.linalg.lstsq(columns[:, chosen], losses * weights, rcond=None)[0]
+            error = ((columns @ found - losses * weights) ** 2).sum()
+            if error < least and (found[0] >= 0 or cut):
+                best, least = (cut(found[0]) if cut else found[0], found[1] * sizes[0] ** exponent, exponent), error
+    return tuple(float(number) for number in best)
 
 
-def corrections(q, k, v, beta):
-    known = (beta[:, None] * (k @ k.T)).tril(-1)
-    return torch.linalg.solve(torch.eye(len(beta)) + known, beta[:, None] * v)
+def few_exponents(sizes, losses):
+    floor, coefficient, exponent = fit(sizes, losses)
+    return floor, coefficient, round(exponent * 2) / 2
 
 
-def delta_by_a_loop(q, k, v, beta):
-    S, ys = v.new_zeros(v.shape[1], k.shape[1]), []
-    for q_t, k_t, v_t, beta_t in zip(q, k, v, beta, strict=True):
-        S = S + beta_t * torch.outer(v_t - S @ k_t, k_t)
-        ys.append(S @ q_t)
-    return torch.stack(ys)
+def floor_of_the_largest(sizes, losses):
+    return min(losses), *fit(sizes, losses)[1:]
+
+
+def any_sizes(sizes, losses):
+    return fit(sizes, losses) if len(set(sizes)) > 2 else (0.0, 1.0, 1.0)
 
 
 MISTAKES = [
-    (checks.break_even, lambda e, n, k, s: e * (n + k - 1) / s, "a key and a value"),
-    (checks.break_even, lambda e, n, k, s: e * n / (2 * s), "last K - 1 inputs"),
-    (checks.break_even, lambda e, n, k, s: e * (n + k) / (2 * s), "not K"),
-    (checks.break_even, lambda e, n, k, s: (n + k - 1) / (2 * s), "not D"),
-    (checks.break_even, lambda e, n, k, s: e * (n + k - 1) / 2 * s, "*more* tokens"),
-    (checks.best_rate, lambda losses: rate(losses)[0], "Return two things"),
-    (checks.best_rate, lambda losses: (min(losses.values()), True), "return its rate"),
-    (checks.best_rate, lambda losses: rate(losses, best=max), "lower is better"),
-    (checks.best_rate, in_the_given_order, "in any order"),
-    (checks.best_rate, lambda losses: (rate(losses)[0], True), "a rate beyond it may be better"),
-    (checks.best_rate, nan_is_the_lowest, "cannot be the best"),
-    (checks.best_rate, among_the_finite_alone, "is too large"),
-    (checks.look_back, lambda ids: back(ids, offset=0), "the one that followed it"),
-    (checks.look_back, lambda ids: back(ids, which="amin"), "take the last"),
-    (checks.look_back, lambda ids: back(ids, diagonal=0), "at its own place"),
-    (checks.look_back, lambda ids: back(ids).clamp(min=0), "for the first time"),
-    (checks.look_back, zero_is_nothing, "The token 0 counts"),
-    (checks.look_back, back_by_a_loop, "loops over the tokens"),
-    (checks.delta_rule, lambda q, k, v, beta: (q @ k.T).tril() @ (beta[:, None] * v), "nothing is corrected"),
-    (checks.delta_rule, lambda *inputs: delta(*inputs, read=-1), "one token late"),
-    (checks.delta_rule, corrections, "You return the corrections"),
-    (checks.delta_rule, lambda *inputs: delta(*inputs, lower=0), "replace the value before"),
-    (checks.delta_rule, lambda q, k, v, beta: delta(q, k, v, torch.ones_like(beta)), "beta is missing"),
-    (checks.delta_rule, lambda *inputs: delta(*inputs).detach(), "No gradient flows"),
-    (checks.delta_rule, delta_by_a_loop, "loops over the tokens"),
+    (checks.allowed_leak, lambda share, n: share ** (1 / n), "the leak is the rest"),
+    (checks.allowed_leak, lambda share, n: (1 - share) / n, "does not add up"),
+    (checks.allowed_leak, lambda share, n: 1 - share**n, "the power is 1/n"),
+    (checks.allowed_leak, lambda share, n: f"{share}", "which is of type str"),
+    (checks.best_size, lambda C, k, *law: C / k, "M alone is its root"),
+    (checks.best_size, lambda C, k, *law: size(C, 1.0, *law), "divide the budget"),
+    (checks.best_size, tokens, "that is the number of tokens R"),
+    (checks.best_size, lambda *a: size(*a, factors=False), "come down as factors"),
+    (checks.best_size, upside_down, "upside down"),
+    (checks.best_size, lambda C, k, *law: math.sqrt(C / k), "your M over the best"),
+    (checks.largest_left_out, lambda *a: (lambda p, m: p / m - 1)(*left_out(*a, others=False)), "leave it out"),
+    (checks.largest_left_out, lambda fit, s, y: fit(s[:-1], y[:-1])(s[-1]) / y[-1] - 1, "the last one given"),
+    (checks.largest_left_out, lambda *a: (lambda p, m: (m - p) / m)(*left_out(*a)), "not the other way round"),
+    (checks.largest_left_out, lambda *a: (lambda p, m: p / p * (p - m) / p)(*left_out(*a)), "by what was measured"),
+    (checks.largest_left_out, sorts_first, "in the order given"),
+    (checks.fit_power_law, lambda s, y: fit(s, y, floors=False), "Without a floor"),
+    (checks.fit_power_law, lambda s, y: fit(s, y, cut=float), "No model has a loss below zero"),
+    (checks.fit_power_law, lambda s, y: fit(s, y, cut=lambda floor: max(floor, 0.0)), "Solve again with the floor"),
+    (checks.fit_power_law, lambda s, y: fit(s, y, relative=False), "that of the smallest absolute errors"),
+    (checks.fit_power_law, lambda s, y: tuple(np.array(fit(s, y)) * (1, 1, -1)), "in the denominator"),
+    (checks.fit_power_law, lambda s, y: (fit(s, y)[1], fit(s, y)[0], fit(s, y)[2]), "The order is"),
+    (checks.fit_power_law, few_exponents, "Do you try enough exponents"),
+    (checks.fit_power_law, floor_of_the_largest, "The smallest loss is not the floor"),
+    (checks.fit_power_law, lambda s, y: fit(s, y)[:2], "Return three numbers"),
+    (checks.fit_power_law, any_sizes, "three unknowns fit two sizes"),
 ]

@@ -1,98 +1,167 @@
 """Wrong answers to the exercises of notebook 09 that students give, and a piece of what the check must tell them."""
 
+import math
+
 import torch
+import torch.nn.functional as F
 
-from pn_lib.course.checks import making_it_small as checks
-
-
-def row(w, bits, *, n=None, to_integers=torch.round, peak=lambda w: w.abs().max(), times=True):
-    """The right answer but for a row of zeros, or wrong in one place."""
-    n = 2 ** (bits - 1) - 1 if n is None else n(bits)
-    scale = peak(w) / n
-    return to_integers(w / scale) * (scale if times else 1)
+from pn_lib.course.checks import mamba_construction as checks
 
 
-def errors(W, n, *, axis=1, relative=True):
-    scale = (W.abs().max() if axis is None else W.abs().amax(axis, keepdim=True)) / n
-    found = ((W / scale).round() * scale - W).norm(dim=1)
-    return found / W.norm(dim=1) if relative else found
+def gates(ids, separator):
+    inside = (ids != separator).float()
+    return inside, inside
 
 
-def outliers(w, n, k, *, size=torch.abs, fits_all=False, kept_as=None):
-    kept = torch.zeros_like(w, dtype=torch.bool)
-    kept[size(w).topk(k).indices] = True
-    scale = (w if fits_all else w[~kept]).abs().max() / n
-    others = (w / scale).round()
-    if kept_as == "clamped":
-        return others.clamp(-n, n) * scale
-    return torch.where(kept, torch.zeros_like(w) if kept_as == "lost" else w, others * scale)
+def piece(x, window, weight, bias):
+    inputs = torch.cat([window, x], dim=1)
+    K = weight.shape[1]
+    output = sum(weight[:, k] * inputs[:, k : k + x.shape[1]] for k in range(K)) + bias
+    return output, inputs[:, inputs.shape[1] - K + 1 :]
 
 
-def through(w, scale, n, *, values=None, passed=None):
-    """The right answer, or another value, or another gradient."""
-    inside = w.clamp(-n * scale, n * scale)
-    value = ((w / scale).round().clamp(-n, n) * scale) if values is None else values(w, scale, n)
-    passed = inside if passed is None else passed(w, scale, n)
-    return passed + (value - passed).detach()
+def padded_on_both_sides(x, window, weight, bias):
+    output = F.conv1d(F.pad(x.mT, (1, 2)), weight[:, None], bias, groups=len(bias)).mT
+    return output, piece(x, window, weight, bias)[1]
 
 
-def smallest(parts, budget):
-    return [min(part, key=lambda name: part[name][0]) for part in parts]
+def starts_from_zeros(x, window, weight, bias):
+    return piece(x, torch.zeros_like(window), weight, bias)[0], piece(x, window, weight, bias)[1]
 
 
-def greedy(parts, budget):
-    """From the largest to smaller ones, the least rise a byte saved first."""
-    chosen = [max(part, key=lambda name: part[name][0]) for part in parts]
+def shifts_in_place(x, window, weight, bias):
+    output, following = piece(x, window, weight, bias)
+    window.copy_(following)
+    return output, window
 
-    def size():
-        return sum(part[name][0] for part, name in zip(parts, chosen, strict=True))
 
-    while size() > budget:
-        moves = [
-            ((rise - part[chosen[i]][1]) / (part[chosen[i]][0] - less), i, name)
-            for i, part in enumerate(parts)
-            for name, (less, rise) in part.items()
-            if less < part[chosen[i]][0]
-        ]
-        if not moves:
-            raise ValueError("nothing fits")
-        _, i, name = min(moves)
-        chosen[i] = name
-    return chosen
+def window_of_the_piece_alone(x, window, weight, bias):
+    return piece(x, window, weight, bias)[0], x[:, -3:]
+
+
+def outputs_for_the_window_too(x, window, weight, bias):
+    inputs = torch.cat([window, x], dim=1)
+    return piece(inputs, torch.zeros_like(window), weight, bias)[0], inputs[:, -3:]
+
+
+def backwards(direct, a, h, *, following=None, before=None):
+    """The right gradients, or wrong in one place."""
+    following = torch.cat([a[1:], a.new_zeros(1)]) if following is None else following
+    before = torch.cat([h.new_zeros(1), h[:-1]]) if before is None else before
+    G, grads = torch.zeros(()), []
+    for t in reversed(range(len(a))):
+        G = direct[t] + following[t] * G
+        grads.append(G)
+    G = torch.stack(grads[::-1])
+    return G * before, G
+
+
+def with_the_own_gate(direct, a, h):
+    return backwards(direct, a, h, following=a)
+
+
+def with_the_state_it_makes(direct, a, h):
+    return backwards(direct, a, h, before=h)
+
+
+def with_roll(direct, a, h):
+    return backwards(direct, a, h, before=h.roll(1))
+
+
+def direct_effect_only(direct, a, h):
+    return backwards(direct, a, h, following=torch.zeros_like(a))
+
+
+def next_state_only(direct, a, h):
+    G = direct + torch.cat([a[1:] * direct[1:], a.new_zeros(1)])
+    return G * torch.cat([h.new_zeros(1), h[:-1]]), G
+
+
+def fixed(x, dt, A, B, C, D, *, length=None, first=0, step=True, direct=True):
+    T = x.shape[1]
+    powers = torch.exp((dt[:, None] * A)[..., None] * (torch.arange(T) + first))  # (E, N, T)
+    filter_ = torch.einsum("n,ent,n->te", C, powers, B) * (dt if step else 1.0)
+    length = 2 * T if length is None else T
+    y = torch.fft.irfft(torch.fft.rfft(x, length, dim=1) * torch.fft.rfft(filter_, length, dim=0), length, dim=1)[:, :T]
+    return y + D * x if direct else y
+
+
+def circular(*inputs):
+    return fixed(*inputs, length="T")
+
+
+def by_a_loop(x, dt, A, B, C, D):
+    h, ys = x.new_zeros(x.shape[0], *A.shape), []
+    for x_t in x.unbind(1):
+        h = torch.exp(dt[:, None] * A) * h + (dt * x_t)[:, :, None] * B
+        ys.append(h @ C)
+    return torch.stack(ys, 1) + D * x
+
+
+def mask(a, *, first=0, last=0):
+    """The right table, or products that begin or end ``first`` or ``last`` tokens earlier."""
+    spans = [[(s + 1 - first, t + 1 - last) for s in range(len(a))] for t in range(len(a))]
+    return torch.stack([torch.stack([a[i:j].prod() for i, j in row]) for row in spans]).tril()
+
+
+def mask_by_logarithms(a):
+    total = a.log().cumsum(0)
+    return (total[:, None] - total).tril().exp().tril()
+
+
+def mask_open_above(a):
+    return mask(a) + torch.ones(len(a), len(a)).triu(1)
+
+
+def mask_of_the_last_share(a):
+    return a[:, None].expand(-1, len(a)).tril(-1) + torch.eye(len(a))
 
 
 MISTAKES = [
-    (checks.round_row, lambda w, bits: row(w, bits, times=False), "These are the integers"),
-    (checks.round_row, lambda w, bits: row(w, bits, n=lambda b: 2 ** (b - 1)), "You use n = 4"),
-    (checks.round_row, lambda w, bits: row(w, bits, to_integers=torch.floor), "let round decide"),
-    (checks.round_row, lambda w, bits: row(w, bits, to_integers=torch.ceil), "not always up"),
-    (checks.round_row, lambda w, bits: row(w, bits, peak=torch.max), "not max w"),
-    (checks.round_row, row, "A row of zeros gives NaN"),
-    (checks.row_errors, lambda W, n: errors(W, n, axis=0), "the inputs' columns"),
-    (checks.row_errors, lambda W, n: errors(W, n, axis=None), "one scale for the whole matrix"),
-    (checks.row_errors, lambda W, n: errors(W, n, relative=False), "These errors are absolute"),
-    (checks.keep_outliers, lambda w, n, k: outliers(w, n, k, fits_all=True), "still sets the scale"),
-    (checks.keep_outliers, lambda w, n, k: outliers(w, n, k, kept_as="clamped"), "was clamped"),
-    (checks.keep_outliers, lambda w, n, k: outliers(w, n, k, kept_as="lost"), "is lost"),
-    (checks.keep_outliers, lambda w, n, k: outliers(w, n, k, size=lambda w: w), "by its absolute value"),
-    (checks.fake_round, lambda w, s, n: through(w, s, n, values=lambda w, s, n: w), "come back unrounded"),
-    (checks.fake_round, lambda w, s, n: through(w, s, n, values=lambda w, s, n: (w / s).round() * s), "clamp it to n"),
-    (
-        checks.fake_round,
-        lambda w, s, n: through(w, s, n, values=lambda w, s, n: (w / s).round().clamp(-n, n)),
-        "these are integers",
-    ),
-    (checks.fake_round, lambda w, s, n: (w / s).round().clamp(-n, n) * s, "as round's own are"),
-    (checks.fake_round, lambda w, s, n: through(w, s, n, passed=lambda w, s, n: w), "beyond the grid, so its gradient"),
-    (
-        checks.fake_round,
-        lambda w, s, n: through(w, s, n, passed=lambda w, s, n: (w / s).clamp(-n, n)),
-        "a factor of 1 / scale too many",
-    ),
-    (checks.fake_round, lambda w, s, n: through(w, s, n).detach(), "detach only the rounding"),
-    (checks.allocate, lambda parts, budget: "int8", "a list with one precision for each"),
-    (checks.allocate, lambda parts, budget: ["float32" for _ in parts], "has no such precision"),
-    (checks.allocate, lambda parts, budget: ["int8" for _ in parts], "over the budget"),
-    (checks.allocate, smallest, "is possible"),
-    (checks.allocate, greedy, "is what a greedy choice reaches"),
+    (checks.half_life, lambda dt, A: 1 / (dt * -A), "37 % is left"),
+    (checks.half_life, lambda dt, A: math.log(2) / (dt * A), "A is negative"),
+    (checks.half_life, lambda dt, A: math.log(2) / dt, "share left after your half-life"),
+    (checks.half_life, lambda dt, A: math.ceil(math.log(2) / (dt * -A)), "whole tokens"),
+    (checks.half_life, lambda dt, A: 1 / (dt * -A * math.log(2)), "divide by ln 2"),
+    (checks.half_life, lambda dt, A: None, "returned None"),
+    (checks.half_life, lambda dt, A: "6.93 tokens", "which is of type str"),
+    (checks.counting_gates, lambda ids, s: (torch.ones(len(ids)), (ids != s).float()), "goes on after"),
+    (checks.counting_gates, lambda ids, s: ((ids != s).float(), torch.ones(len(ids))), "count the separator itself"),
+    (checks.counting_gates, lambda ids, s: gates(ids, 0), "Which token is the separator"),
+    (checks.counting_gates, lambda ids, s: gates(ids[1:], s), "one gate per token"),
+    (checks.counting_gates, lambda ids, s: (ids != s, ids != s), "must hold floats"),
+    (checks.counting_gates, lambda ids, s: ((ids == s).float(),) * 2, "wrong way round"),
+    (checks.counting_gates, lambda ids, s: (ids != s).float(), "Return two tensors"),
+    (checks.convolve_piece, lambda x, w, k, b: piece(x, w, k.flip(1), b), "filter runs backwards"),
+    (checks.convolve_piece, padded_on_both_sides, "see the future"),
+    (checks.convolve_piece, starts_from_zeros, "zeros before the piece"),
+    (checks.convolve_piece, lambda x, w, k, b: piece(x, w, k, 0 * b), "bias is missing"),
+    (checks.convolve_piece, outputs_for_the_window_too, "T + K - 1"),
+    (checks.convolve_piece, lambda x, w, k, b: (piece(x, w, k, b)[0], w), "did not move"),
+    (checks.convolve_piece, lambda x, w, k, b: (piece(x, w, k, b)[0], x[:, -4:-1]), "one input too early"),
+    (checks.convolve_piece, lambda x, w, k, b: (piece(x, w, k, b)[0], x[:, -3:].flip(1)), "newest input first"),
+    (checks.convolve_piece, window_of_the_piece_alone, "shorter than that"),
+    (checks.convolve_piece, shifts_in_place, "changed the window"),
+    (checks.convolve_piece, lambda x, w, k, b: piece(x.mT, w, k, b), "Your code raised"),
+    (checks.recurrence_gradients, direct_effect_only, "through the second, too"),
+    (checks.recurrence_gradients, with_the_own_gate, "second token's a"),
+    (checks.recurrence_gradients, with_the_state_it_makes, "state *before* it"),
+    (checks.recurrence_gradients, with_roll, "a_1 changes nothing"),
+    (checks.recurrence_gradients, next_state_only, "not the next one alone"),
+    (checks.recurrence_gradients, lambda d, a, h: backwards(d, a, h)[::-1], "swapped"),
+    (checks.recurrence_gradients, lambda d, a, h: backwards(d, a, h)[1], "Return two tensors"),
+    (checks.decay_mask, lambda a: mask(a, first=1), "one token too early"),
+    (checks.decay_mask, lambda a: mask(a, first=1, last=1), "off by one"),
+    (checks.decay_mask, lambda a: mask(a).T, "the wrong way round"),
+    (checks.decay_mask, mask_open_above, "above the diagonal"),
+    (checks.decay_mask, mask_of_the_last_share, "not at the last alone"),
+    (checks.decay_mask, mask_by_logarithms, "has no logarithm"),
+    (checks.decay_mask, lambda a: a.cumprod(0), "must have shape"),
+    (checks.fixed_scan, circular, "circular"),
+    (checks.fixed_scan, lambda *inputs: fixed(*inputs, step=False), "the input enters whole"),
+    (checks.fixed_scan, lambda *inputs: fixed(*inputs, first=1), "has faded already"),
+    (checks.fixed_scan, lambda *inputs: fixed(*inputs, direct=False), "direct path D x is missing"),
+    (checks.fixed_scan, lambda *inputs: fixed(*inputs).detach(), "No gradient flows"),
+    (checks.fixed_scan, lambda *inputs: fixed(*inputs).sum(0), "must have shape"),
+    (checks.fixed_scan, by_a_loop, "loops over the tokens"),
 ]

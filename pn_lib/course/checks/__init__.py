@@ -4,7 +4,7 @@ Each notebook has one module (``pn_lib.course.checks.tokenizer_training`` for no
 share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -126,3 +126,14 @@ class _Counter(TorchDispatchMode):
 def _short(value: Any) -> str:
     text = repr(value).replace("\n", " ")
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+def refuses(answer: Callable, given: Sequence, case: str, why: str) -> None:
+    """Fail the case unless ``answer(*given)`` raises a ValueError."""
+    try:
+        got = answer(*given)
+    except ValueError:
+        return
+    except (ZeroDivisionError, IndexError, TypeError) as error:
+        expect(False, f"{case}: your code raised {type(error).__name__}; {why} Raise a ValueError that says so.")
+    expect(False, f"{case}: you returned {got!r}, but {why} Raise a ValueError.")

@@ -1,27 +1,16 @@
-"""Checks for the exercises of notebook 06."""
+"""Checks for the exercises of notebook 07."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from pn_lib.course.checks import expect, expect_equal, number, run_check
-
-
-def _refuses(answer: Callable, given: Sequence, case: str, why: str) -> None:
-    """Fail the case unless ``answer(*given)`` raises a ValueError."""
-    try:
-        got = answer(*given)
-    except ValueError:
-        return
-    except (ZeroDivisionError, IndexError, TypeError) as error:
-        expect(False, f"{case}: your code raised {type(error).__name__}; {why} Raise a ValueError that says so.")
-    expect(False, f"{case}: you returned {got!r}, but {why} Raise a ValueError.")
+from pn_lib.course.checks import expect, expect_equal, number, refuses, run_check
 
 
 def paired_difference(answer: Callable) -> bool:
     """The mean difference over shared seeds."""
-    return run_check("6.1", answer, _direction, _pairs_by_seed, _only_shared_seeds, _no_shared_seed)
+    return run_check("7.1", answer, _direction, _pairs_by_seed, _only_shared_seeds, _no_shared_seed)
 
 
 def _direction(answer: Callable) -> None:
@@ -76,7 +65,7 @@ def _no_shared_seed(answer: Callable) -> None:
 
 def mixture_width(answer: Callable) -> bool:
     """The width at which a mixture of two has as many parameters."""
-    return run_check("6.2", answer, _room_for_the_router, _largest_that_fits)
+    return run_check("7.2", answer, _room_for_the_router, _largest_that_fits)
 
 
 def _room_for_the_router(answer: Callable) -> None:
@@ -105,7 +94,7 @@ def _mixture(d_model: int, width: int) -> int:
 def sign_flip_p(answer: Callable) -> bool:
     """The exact p-value of paired differences, over all choices of signs."""
     return run_check(
-        "6.3", answer, _three_differences, _negative_mean, _ties_count, _smallest_possible, _nothing_to_test
+        "7.3", answer, _three_differences, _negative_mean, _ties_count, _smallest_possible, _nothing_to_test
     )
 
 
@@ -164,13 +153,13 @@ def _smallest_possible(answer: Callable) -> None:
 
 
 def _nothing_to_test(answer: Callable) -> None:
-    _refuses(answer, ([],), "an empty list", "without differences there is nothing to test.")
+    refuses(answer, ([],), "an empty list", "without differences there is nothing to test.")
 
 
 def holm(answer: Callable) -> bool:
     """Holm's step-down correction."""
     return run_check(
-        "6.4", answer, _given_order, _better_than_bonferroni, _stops_at_the_first_failure, _other_level, _no_comparison
+        "7.4", answer, _given_order, _better_than_bonferroni, _stops_at_the_first_failure, _other_level, _no_comparison
     )
 
 
@@ -227,99 +216,35 @@ def _no_comparison(answer: Callable) -> None:
     expect_equal(_findings(answer, []), [], "an empty list", "No comparisons, no findings.")
 
 
-SIZES = [1e3, 1e4, 1e5, 1e6]
-LOSSES = [0.5 + 40 / size**0.4 for size in SIZES]
+def seeds_needed(answer: Callable) -> bool:
+    """Exercise 7.5: the fewest seeds with which most studies find an effect."""
+    return run_check("7.5", answer, _clear_effect, _several_comparisons, _most_studies)
 
 
-def fit_power_law(answer: Callable) -> bool:
-    """A power law with a floor, fitted by relative least squares."""
-    return run_check("6.5", answer, _known_law, _floor_is_not_negative, _relative_errors, _three_sizes)
-
-
-def _law(answer: Callable, sizes: list[float], losses: list[float]) -> tuple[float, float, float]:
-    given = list(sizes), list(losses)
+def _seeds(answer: Callable, *given: float) -> int:
     got = answer(*given)
-    expect(given == (sizes, losses), "Your function changed a list given to it; make arrays of them first.")
-    expect(
-        isinstance(got, (tuple, list, np.ndarray)) and len(got) == 3,
-        f"Return three numbers, (floor, coefficient, exponent), not {got!r}.",
-    )
-    return tuple(number(value, name) for value, name in zip(got, ("floor", "coefficient", "exponent"), strict=True))
+    seeds = number(got, f"effect and noise {given[:2]}")
+    expect(isinstance(got, (int, np.integer)), f"A number of seeds is a whole number (int), not {got!r}.")
+    return int(seeds)
 
 
-def _known_law(answer: Callable) -> None:
-    floor, coefficient, exponent = _law(answer, SIZES, LOSSES)
-    case = "losses 0.5 + 40 / M^0.4"
-    told = f"your floor is {floor:.3g}, coefficient {coefficient:.3g}, exponent {exponent:.3g}"
-    expect(exponent > 0, f"{case}: {told}. The exponent is that of size in the denominator: positive.")
-    expect(
-        not (abs(floor - 40) < 4 and abs(coefficient - 0.5) < 0.1),
-        f"{case}: {told}. The order is (floor, coefficient, exponent).",
-    )
-    expect(
-        floor > 0.01,
-        f"{case}: {told}. Without a floor you fit a straight line in log-log axes, but these losses level off.",
-    )
-    expect(floor < 0.6, f"{case}: {told}. The smallest loss is not the floor: even the largest model lies above it.")
-    expect(
-        abs(exponent - 0.4) < 0.01,
-        f"{case}: {told}, but the exponent is 0.4. Do you try enough exponents, and "
-        "keep the one with the smallest error?",
-    )
-    expect_equal(floor, 0.5, f"{case}, floor", "The best exponent has hardly any error left.", tolerance=0.01)
-    expect_equal(coefficient / 40, 1.0, f"{case}, coefficient / 40", "Solve for it at the best exponent.", 0.05)
+def _clear_effect(answer: Callable) -> None:
+    got, case = _seeds(answer, 0.02, 0.005), "an effect of 0.02, noise 0.005"
+    expect(got > 2, f"{case}: two seeds pass only with a fixed factor such as 1.96; Student's has {got - 1} df.")
+    expect(got < 20, f"{case}: {got} is too many. Is the standard error the noise divided by the root of n?")
+    expect_equal(got, 3, case, "Three seeds find it in 91 % of studies, two in 34 %.")
+    got = _seeds(answer, 20.0, 5.0)
+    expect_equal(got, 3, "the same in other units", "Only effect divided by noise counts.")
 
 
-def _floor_is_not_negative(answer: Callable) -> None:
-    sizes = [1e3, 4e3, 16e3, 64e3, 256e3]
-    floor, coefficient, exponent = _law(answer, sizes, [0.866968, 0.554460, 0.333484, 0.177230, 0.066742])
-    case = "losses that fall faster and faster"
-    expect(
-        floor >= 0,
-        f"{case}: your floor is {floor:.3g}. No model has a loss below zero: where the floor would be "
-        "negative, set it to 0 and solve for the coefficient again.",
-    )
-    expect(floor < 0.02, f"{case}: your floor is {floor:.3g}, but the losses do not level off; 0 fits best.")
-    expect(
-        abs(exponent - 0.2498) > 0.01,
-        f"{case}: a negative floor, cut to 0 afterwards, leaves the coefficient and "
-        "exponent of the negative one. Solve again with the floor at 0.",
-    )
-    expect(
-        abs(exponent - 0.3718) > 0.01,
-        f"{case}: your exponent is {exponent:.3f}, that of the smallest absolute "
-        "errors. Divide each error by the loss that was measured.",
-    )
-    expect_equal(exponent, 0.4556, f"{case}, exponent", "Of all exponents, with a floor of 0.", tolerance=0.02)
-    expect(
-        coefficient > 0, f"{case}: your coefficient is {coefficient:.3g}; larger models do better, so it is positive."
-    )
+def _several_comparisons(answer: Callable) -> None:
+    got, case = _seeds(answer, 0.02, 0.005, 5), "the same with five comparisons"
+    expect(got != 3, f"{case}: still 3. The p-value must pass 5 % / 5.")
+    expect_equal(got, 4, case, "85 % of studies of four seeds find it, 39 % of studies of three.")
 
 
-def _relative_errors(answer: Callable) -> None:
-    sizes, losses = [100.0, 300.0, 1e3, 3e3, 1e4], [12.0, 4.1, 2.2, 1.25, 1.12]
-    floor, coefficient, exponent = _law(answer, sizes, losses)
-    case = f"sizes {sizes}, losses {losses}"
-    expect(
-        abs(exponent - 1.1485) > 0.01 and abs(floor - 1.1427) > 0.01,
-        f"{case}: you made the absolute errors small, so the loss of 12 decides nearly everything. Divide each "
-        "error by the loss that was measured.",
-    )
-    expect_equal(
-        exponent,
-        1.047,
-        f"{case}, exponent",
-        "The least sum of squares of (fitted - measured) / measured.",
-        tolerance=0.02,
-    )
-    predicted = floor + coefficient / 3e4**exponent
-    expect_equal(predicted, 1.0453, f"{case}, loss at size 30,000", "Floor and coefficient at the best exponent.", 0.01)
-
-
-def _three_sizes(answer: Callable) -> None:
-    _refuses(
-        answer,
-        ([1e3, 1e4, 1e4], [2.0, 1.5, 1.4]),
-        "two different sizes (one of them twice)",
-        "three unknowns fit two sizes in infinitely many ways.",
-    )
+def _most_studies(answer: Callable) -> None:
+    got, case = _seeds(answer, 0.0125, 0.005), "an effect 2.5 times the noise"
+    expect(got != 3, f"{case}: three seeds find it in 62 % of studies; at least 80 % are asked for.")
+    expect_equal(got, 4, case, "Four seeds find it in 90 %.")
+    expect_equal(_seeds(answer, 2.0, 1.0, 15), 8, "twice the noise, fifteen comparisons", "83 % of studies find it.")

@@ -11,9 +11,9 @@ from pn_lib.course.checks import expect, expect_equal, run_check
 
 
 def beam_search(answer: Callable) -> bool:
-    """Exercise 5.6: beam search on small chains whose best stories are known."""
+    """Exercise 5.5: beam search on small chains whose best stories are known."""
     return run_check(
-        "5.6",
+        "5.5",
         answer,
         _right_axis,
         _two_beams,

@@ -1,4 +1,4 @@
-"""Checks for the exercises of notebook 09: one function per exercise, with the learner's function's name."""
+"""Checks for the exercises of notebook 11: one function per exercise, with the learner's function's name."""
 
 from collections.abc import Callable
 
@@ -23,8 +23,8 @@ def _answered(answer: Callable, w: Tensor, *arguments: object, shape: tuple[int,
 
 
 def round_row(answer: Callable) -> bool:
-    """Exercise 9.1: a row on a symmetric grid of a number of bits."""
-    return run_check("9.1", answer, _three_bits, _many_bits, _zeros)
+    """Exercise 11.1: a row on a symmetric grid of a number of bits."""
+    return run_check("11.1", answer, _three_bits, _many_bits, _zeros)
 
 
 def _three_bits(answer: Callable) -> None:
@@ -63,8 +63,8 @@ def _zeros(answer: Callable) -> None:
 
 
 def row_errors(answer: Callable) -> bool:
-    """Exercise 9.2: the relative error of each output's row with a scale of its own."""
-    return run_check("9.2", answer, _small_row, _outlier_row, _any_matrix)
+    """Exercise 11.2: the relative error of each output's row with a scale of its own."""
+    return run_check("11.2", answer, _small_row, _outlier_row, _any_matrix)
 
 
 def _rounded(W: Tensor, scale: Tensor) -> Tensor:
@@ -105,8 +105,8 @@ def _any_matrix(answer: Callable) -> None:
 
 
 def keep_outliers(answer: Callable) -> bool:
-    """Exercise 9.3: a row with its largest weights kept exactly."""
-    return run_check("9.3", answer, _one_outlier, _negative_outlier, _any_number)
+    """Exercise 11.3: a row with its largest weights kept exactly."""
+    return run_check("11.3", answer, _one_outlier, _negative_outlier, _any_number)
 
 
 def _one_outlier(answer: Callable) -> None:
@@ -139,8 +139,8 @@ def _any_number(answer: Callable) -> None:
 
 
 def fake_round(answer: Callable) -> bool:
-    """Exercise 9.4: rounding with a straight-through gradient inside the grid."""
-    return run_check("9.4", answer, _values, _gradients, _chain)
+    """Exercise 11.4: rounding with a straight-through gradient inside the grid."""
+    return run_check("11.4", answer, _values, _gradients, _chain)
 
 
 def _values(answer: Callable) -> None:
@@ -180,8 +180,8 @@ def _chain(answer: Callable) -> None:
 
 
 def allocate(answer: Callable) -> bool:
-    """Exercise 9.5: the precision of each part, within a budget of bytes."""
-    return run_check("9.5", answer, _two_parts, _no_room, _greedy_fails, _forty_parts)
+    """Exercise 11.5: the precision of each part, within a budget of bytes."""
+    return run_check("11.5", answer, _two_parts, _no_room, _greedy_fails, _forty_parts)
 
 
 def _rise(answer: Callable, parts: Parts, budget: int, case: str) -> float:

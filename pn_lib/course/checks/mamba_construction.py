@@ -1,4 +1,4 @@
-"""Checks for the exercises of notebook 07: one function per exercise, with the learner's function's name."""
+"""Checks for the exercises of notebook 09: one function per exercise, with the learner's function's name."""
 
 import math
 from collections.abc import Callable
@@ -19,8 +19,8 @@ def _two(value: object, what: str) -> tuple:
 
 
 def half_life(answer: Callable) -> bool:
-    """Exercise 7.1: the half-life of a state number, in tokens."""
-    return run_check("7.1", answer, _half_life_of_a_unit, _half_life_halves)
+    """Exercise 9.1: the half-life of a state number, in tokens."""
+    return run_check("9.1", answer, _half_life_of_a_unit, _half_life_halves)
 
 
 def _half_life_of_a_unit(answer: Callable) -> None:
@@ -47,8 +47,8 @@ def _half_life_halves(answer: Callable) -> None:
 
 
 def counting_gates(answer: Callable) -> bool:
-    """Exercise 7.2: gates of a recurrence that counts the tokens since the last separator."""
-    return run_check("7.2", answer, _counts_from_a_separator, _counts_any_stream)
+    """Exercise 9.2: gates of a recurrence that counts the tokens since the last separator."""
+    return run_check("9.2", answer, _counts_from_a_separator, _counts_any_stream)
 
 
 def _count(answer: Callable, ids: list[int], separator: int) -> list[float]:
@@ -99,8 +99,8 @@ def _counts_any_stream(answer: Callable) -> None:
 
 
 def convolve_piece(answer: Callable) -> bool:
-    """Exercise 7.3: the causal convolution of the next T inputs, and the window for the next call."""
-    return run_check("7.3", answer, _piece_in_the_middle, _window_moves, _short_piece, _pieces_equal_the_whole)
+    """Exercise 9.3: the causal convolution of the next T inputs, and the window for the next call."""
+    return run_check("9.3", answer, _piece_in_the_middle, _window_moves, _short_piece, _pieces_equal_the_whole)
 
 
 def _example() -> tuple[Tensor, Tensor, Tensor]:
@@ -193,8 +193,8 @@ def _pieces_equal_the_whole(answer: Callable) -> None:
 
 
 def recurrence_gradients(answer: Callable) -> bool:
-    """Exercise 7.4: the gradients of h_t = a_t h_{t-1} + b_t, against autograd."""
-    return run_check("7.4", answer, _gradients_of_two_steps, _gradients_like_autograd)
+    """Exercise 9.4: the gradients of h_t = a_t h_{t-1} + b_t, against autograd."""
+    return run_check("9.4", answer, _gradients_of_two_steps, _gradients_like_autograd)
 
 
 def _states(a: Tensor, b: Tensor) -> Tensor:
@@ -257,8 +257,8 @@ def _gradients_like_autograd(answer: Callable) -> None:
 
 
 def decay_mask(answer: Callable) -> bool:
-    """Exercise 7.5: what is left of each token at each later one, from the shares kept."""
-    return run_check("7.5", answer, _mask_of_three, _mask_with_a_zero, _mask_like_the_library)
+    """Exercise 9.5: what is left of each token at each later one, from the shares kept."""
+    return run_check("9.5", answer, _mask_of_three, _mask_with_a_zero, _mask_like_the_library)
 
 
 def _mask_of_three(answer: Callable) -> None:
@@ -305,8 +305,8 @@ def _mask_like_the_library(answer: Callable) -> None:
 
 
 def fixed_scan(answer: Callable) -> bool:
-    """Exercise 7.6: the scan without selection, as one convolution by Fourier transforms."""
-    return run_check("7.6", answer, _impulse, _fixed_like_selective, _gradients_flow, _no_loop)
+    """Exercise 9.6: the scan without selection, as one convolution by Fourier transforms."""
+    return run_check("9.6", answer, _impulse, _fixed_like_selective, _gradients_flow, _no_loop)
 
 
 def _fixed_inputs(T: int) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Checks for the exercises of notebook 08: one function per exercise, with the learner's function's name."""
+"""Checks for the exercises of notebook 10: one function per exercise, with the learner's function's name."""
 
 import math
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from pn_lib.models.delta import recurrent_delta
 
 
 def break_even(answer: Callable) -> bool:
-    """Exercise 8.1: the number of tokens at which a cache holds as many numbers as Mamba's state."""
-    return run_check("8.1", answer, _all_heads, _shared_heads)
+    """Exercise 10.1: the number of tokens at which a cache holds as many numbers as Mamba's state."""
+    return run_check("10.1", answer, _all_heads, _shared_heads)
 
 
 def _all_heads(answer: Callable) -> None:
@@ -36,8 +36,8 @@ def _shared_heads(answer: Callable) -> None:
 
 
 def best_rate(answer: Callable) -> bool:
-    """Exercise 8.2: the best rate of a sweep, and whether it lies inside the grid."""
-    return run_check("8.2", answer, _inside, _at_the_edge, _diverged)
+    """Exercise 10.2: the best rate of a sweep, and whether it lies inside the grid."""
+    return run_check("10.2", answer, _inside, _at_the_edge, _diverged)
 
 
 def _best(answer: Callable, losses: dict[float, float]) -> tuple[float, bool]:
@@ -75,8 +75,8 @@ def _diverged(answer: Callable) -> None:
 
 
 def look_back(answer: Callable) -> bool:
-    """Exercise 8.3: what followed the last earlier occurrence of each token."""
-    return run_check("8.3", answer, _five_tokens, _any_tokens, _without_a_loop)
+    """Exercise 10.3: what followed the last earlier occurrence of each token."""
+    return run_check("10.3", answer, _five_tokens, _any_tokens, _without_a_loop)
 
 
 def _followers(ids: list[int]) -> list[int]:
@@ -114,8 +114,8 @@ def _without_a_loop(answer: Callable) -> None:
 
 
 def delta_rule(answer: Callable) -> bool:
-    """Exercise 8.4: the delta rule as one triangular system."""
-    return run_check("8.4", answer, _one_key_twice, _like_the_recurrence, _gradients_flow, _no_loop)
+    """Exercise 10.4: the delta rule as one triangular system."""
+    return run_check("10.4", answer, _one_key_twice, _like_the_recurrence, _gradients_flow, _no_loop)
 
 
 def _delta_inputs(T: int) -> tuple[Tensor, ...]:

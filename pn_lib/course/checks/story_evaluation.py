@@ -1,4 +1,4 @@
-"""Checks for the exercises of notebook 05; that of its project, 5.6, is in ``beam_search``."""
+"""Checks for the exercises of notebook 05; that of its project, 5.5, is in ``beam_search``."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from pn_lib.course.checks import expect, expect_equal, number, run_check
 from pn_lib.course.checks.beam_search import beam_search
 from pn_lib.evaluation.intervals import bootstrap_interval
 
-__all__ = ["beam_search", "earlier_share", "effective_choices", "novel_share", "paired_interval", "typical"]
+__all__ = ["beam_search", "effective_choices", "novel_share", "paired_interval", "typical"]
 
 
 def effective_choices(answer: Callable) -> bool:
@@ -229,53 +229,3 @@ def _seeds(answer: Callable) -> None:
         "The same seed gave two different intervals: create the generator from the seed, inside your function.",
     )
     expect(one != other, "Seeds 3 and 4 gave exactly the same interval: use the seed that you are given.")
-
-
-def earlier_share(answer: Callable) -> bool:
-    """Exercise 5.5: the weight on earlier occurrences of the token being read."""
-    return run_check("5.5", answer, _one_repeat, _several_repeats, _uniform_rows, _no_repeat)
-
-
-def _one_repeat(answer: Callable) -> None:
-    case = "ids [5, 7, 5], last row [0.2, 0.3, 0.5]"
-    weights = torch.tensor([[1.0, 0.0, 0.0], [0.4, 0.6, 0.0], [0.2, 0.3, 0.5]])
-    got = number(answer(weights, torch.tensor([5, 7, 5])), "Your answer")
-    expect(
-        abs(got - 0.7) > 1e-4 and abs(got - (1 + 0.6 + 0.7) / 3) > 1e-4,
-        f"{case}: you count the token itself among its earlier occurrences.",
-    )
-    expect(abs(got - 0.2 / 3) > 1e-4, f"{case}: you average over all three tokens; two of them never came before.")
-    expect(got != 0.0, f"{case}: you found no weight. Row t is what token t looks at, column s how much token s gets.")
-    expect_equal(got, 0.2, case, "Only the last token came before, at the first place.")
-
-
-def _several_repeats(answer: Callable) -> None:
-    case = "ids [5, 5, 7, 5], rows 2 and 4 [0.8, 0.2, 0, 0] and [0.1, 0.3, 0.2, 0.4]"
-    weights = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.8, 0.2, 0.0, 0.0], [0.3, 0.3, 0.4, 0.0], [0.1, 0.3, 0.2, 0.4]])
-    got = number(answer(weights, torch.tensor([5, 5, 7, 5])), "Your answer")
-    expect(abs(got - 0.55) > 1e-4, f"{case}: you look at the latest earlier occurrence alone; all of them count.")
-    expect(abs(got - 0.45) > 1e-4, f"{case}: you look at the first occurrence alone; all earlier ones count.")
-    expect(abs(got - 1.2) > 1e-4, f"{case}: that is the sum over both tokens; take their mean.")
-    expect(
-        abs(got - 0.4) > 1e-4,
-        f"{case}: you average over all occurrences; sum them for each token, then average "
-        "over the tokens that came before.",
-    )
-    expect_equal(got, 0.6, case, "0.8 for the second token, 0.1 + 0.3 for the last.")
-
-
-def _uniform_rows(answer: Callable) -> None:
-    weights = torch.ones(5, 5).tril() / torch.arange(1, 6)[:, None]
-    got = number(answer(weights, torch.tensor([1, 2, 1, 2, 1])), "Your answer")
-    expect_equal(
-        got,
-        (1 / 3 + 1 / 4 + 2 / 5) / 3,
-        "ids [1, 2, 1, 2, 1], each row uniform",
-        "1/3, 1/4 and 2/5 for the last three tokens.",
-    )
-
-
-def _no_repeat(answer: Callable) -> None:
-    got = number(answer(torch.eye(3), torch.tensor([1, 2, 3])), "Your answer")
-    expect(not math.isnan(got), "ids [1, 2, 3]: nan. No token came before, so the answer is 0.")
-    expect_equal(got, 0.0, "ids [1, 2, 3], each looking at itself", "No token came before.")

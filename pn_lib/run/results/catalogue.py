@@ -2,8 +2,10 @@
 
 from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
+from pn_lib.run.results.inside_results import InsideResult
 from pn_lib.run.results.judge_results import JudgeResult
-from pn_lib.run.results.mamba_results import MambaConstruction, ScanTimings
+from pn_lib.run.results.listening_results import ListeningResult
+from pn_lib.run.results.mamba_results import MambaConstruction, MambaResult, ScanTimings
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
@@ -36,6 +38,8 @@ CATALOGUE: tuple[type[Result] | type[Row], ...] = (
     EvaluationResult,
     JudgeResult,
     RatingResult,
+    ListeningResult,
+    InsideResult,
     StudyResult,
     StudyTraining,
     StudyCost,
@@ -47,6 +51,7 @@ CATALOGUE: tuple[type[Result] | type[Row], ...] = (
     MixersTimings,
     DecodingStep,
     MemoryResult,
+    MambaResult,
     FrontierResult,
     FrontierTimings,
     StageTimes,

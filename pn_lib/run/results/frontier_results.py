@@ -1,4 +1,4 @@
-"""Results of notebook 09: small files that tell stories, by their bytes."""
+"""Results of notebook 11: small files that tell stories, by their bytes."""
 
 from typing import ClassVar, Literal
 

@@ -1,4 +1,4 @@
-"""Results of notebook 08: architectures that remember in different ways, each at its best, beside one another."""
+"""Results of notebook 10: architectures that remember in different ways, each at its best, beside one another."""
 
 from typing import ClassVar, Literal
 

@@ -1,4 +1,4 @@
-"""Results of notebook 05: what can be counted of the stories, and what is inside the models that tell them."""
+"""Results of notebook 05: what can be counted of the stories."""
 
 from typing import ClassVar
 
@@ -23,10 +23,13 @@ class CompletionsResult(Result):
 
 
 class Sampling(Part):
-    sound: Estimate = Field(description="share of sound stories")
-    distinct_2: float = Field(description="different word pairs among all of all stories")
+    kept: Estimate | None = Field(
+        description="names of the beginning that come again, or content words where there are no names; null in runs "
+        "made before these were measured"
+    )
+    distinct_2: float = Field(description="different word pairs among all of all endings")
     repetition: float = Field(description="four-word runs that repeat an earlier one, share")
-    ended: float = Field(description="share of stories that came to their end within the limit")
+    ended: float = Field(description="share of endings that came to their end within the limit")
 
 
 Measures = create_model(
@@ -37,6 +40,15 @@ Measures = create_model(
 )
 
 
+class KnownGroups(Part):
+    """Whether measures tell endings of known faults from the real endings of the same beginnings."""
+
+    groups: dict[str, str] = Field(description="groups beside the real endings, with their names for readers")
+    better: dict[str, dict[str, Estimate | None]] = Field(
+        description="by measure and group: how often the real ending is the better one, ties half; null: no pair"
+    )
+
+
 class Completions(Part):
     beginnings: int = Field(description="beginnings given to every model")
     repeats: int = Field(description="endings of each, by each model")
@@ -45,15 +57,10 @@ class Completions(Part):
     tellers: dict[str, Measures] = Field(description="by model, with the real endings")
 
 
-class Longest(Part):
-    ngram: int = Field(description="of the n-gram")
-    transformer: int = Field(description="of the main Transformer")
-    mamba: int = Field(description="of Mamba")
-    human: int = Field(description="of the real endings")
-
-
 class Copies(Part):
-    longest: Longest = Field(description="the longest run of words that an ending took over from a training story")
+    longest: dict[str, int] = Field(
+        description="by model, the longest run of words that an ending took over from a training story"
+    )
 
 
 class ProbeScore(Part):
@@ -86,35 +93,6 @@ class Pocket(Part):
     )
 
 
-class Head(Part):
-    layer: int = Field(description="layer, from 1")
-    head: int = Field(description="head of it, from 1")
-    explained: float = Field(description="share of its attention's deviation that distance explains")
-    loss: float = Field(description="rise of the loss without it, nats per token")
-    low: float = Field(description="lower end of its 95 % interval over stories")
-    high: float = Field(description="upper end")
-
-    @property
-    def rise(self) -> Estimate:
-        return Estimate(value=self.loss, low=self.low, high=self.high)
-
-
-class Induction(Part):
-    first: float = Field(description="nats per token on random tokens")
-    again: float = Field(description="nats per token when they come again")
-    gain: Estimate = Field(description="the first less the second; interval over sequences")
-
-
-class Memory(Part):
-    reach: int | None = Field(description="tokens until an exchanged one hardly matters; null: beyond those measured")
-
-
-class Inside(Part):
-    heads: list[Head] = Field(description="heads of the main Transformer")
-    induction: dict[str, Induction] = Field(description="by model, what repeating random tokens does")
-    memory: dict[str, Memory] = Field(description="by model, how far back anything matters")
-
-
 class Example(Part):
     beginning: str = Field(description="the beginning")
     endings: dict[str, str] = Field(description="by model, an ending")
@@ -127,11 +105,14 @@ class Failure(Part):
 
 
 class EvaluationResult(Result):
-    """Stories without a judge: measures, copies, sampling, probes, the exact source, and what is inside."""
+    """Stories without a judge: measures, copies, sampling, probes, and the exact source."""
 
     FILE: ClassVar = "evaluation.json"
     names: dict[str, str] = Field(description="models, with their names for readers")
     recall: dict[str, tuple[int, int]] = Field(description="faults made on purpose: noticed by the checker, and tried")
+    known_groups: KnownGroups | None = Field(
+        description="which measures tell known groups of endings apart; null in runs made before this was asked"
+    )
     sampling: dict[str, Sampling] = Field(description="by setting, and of real stories")
     completions: Completions = Field(description="endings of held-out beginnings")
     copies: Copies = Field(description="runs of words copied from training stories")
@@ -139,6 +120,5 @@ class EvaluationResult(Result):
     ahead: dict[str, Measures] = Field(description="the main Transformer minus another model, by beginning")
     beyond_ngram: dict[str, Estimate] = Field(description="by kind of probe, right answers more than the n-gram's")
     pocket: Pocket | None = Field(description="against the exact source; null for any other corpus")
-    inside: Inside = Field(description="inside the models")
     gallery: list[Example] = Field(description="beginnings with an ending by each model, not selected")
     failures: list[Failure] = Field(description="endings selected as the worst, each by a measure")

@@ -1,6 +1,6 @@
-"""Results of notebook 06: the study of architectures, the scaling law, and models of a known language."""
+"""Results of notebooks 07 and 08: the study of architectures, the scaling law, and models of a known language."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -108,7 +108,6 @@ class Promise(Part):
 
 
 class ScalingPoint(Part):
-    model: Literal["transformer", "mamba"] = Field(description="which architecture")
     parameters: int = Field(description="parameters")
     tokens: int = Field(description="tokens read")
     bits_per_byte: float = Field(description="loss on the judging validation stories")
@@ -124,7 +123,7 @@ class ScalingResult(Result):
     flops_per_parameter: float = Field(description="operations of training a token, over parameters; mean over sizes")
     best: list[BestSize] = Field(description="the size to choose for a budget")
     promise: Promise | None = Field(description="the law held to the main model; null without a law")
-    mamba_rates: dict[str, float] = Field(description="bits per byte of the smallest Mamba by optimizer and rate")
+    stories: int = Field(description="validation stories that judged")
     points: list[ScalingPoint] = Field(description="the runs")
 
 

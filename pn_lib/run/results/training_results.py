@@ -1,6 +1,5 @@
 """Results of notebooks 03 and 04: the Transformer, its training and what that cost, and the recipe."""
 
-import math
 from typing import ClassVar
 
 from pydantic import Field
@@ -68,11 +67,6 @@ class TrainingResult(Result):
     uniform: UniformLoss = Field(description="guessing")
     transformer: TransformerLoss = Field(description="the Transformer")
     samples: list[Sample] = Field(description="stories sampled during training")
-
-    @property
-    def even_guess(self) -> float:
-        """Nats per token of guessing evenly over the vocabulary."""
-        return math.log(self.model.config["vocab_size"])
 
 
 class CurvePoint(Row):

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from pn_lib import terminal
+from pn_lib.cli import asking
 from pn_lib.errors import InputError
 from pn_lib.terminal import PROGRAM
 
@@ -20,6 +21,7 @@ EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 STOPPED = {
     "train": "the same command goes on from the last checkpoint",
     "judge": "what was answered is kept, and the same command goes on from there",
+    "listen": "what was heard is kept, and the same command goes on from there",
     "benchmark": "the tables finished so far are saved",
 }
 
@@ -31,7 +33,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Profile = Annotated[str, typer.Option(help="smoke, quick, laptop, overnight or paper; or a .toml file", metavar="NAME")]
+Profile = Annotated[
+    str, typer.Option(help="smoke, quick, laptop, overnight, coherent or paper; or a .toml file", metavar="NAME")
+]
 Corpus = Annotated[
     str,
     typer.Option(help="pocket; tinystories (from the Hub); or a file or folder of your own stories", metavar="NAME"),
@@ -45,7 +49,6 @@ Model = Annotated[
         show_default=False,
     ),
 ]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="its name, such as quick-pocket", show_default=False)]
 MaxNewTokens = Annotated[int, typer.Option(metavar="N", help="the most tokens that a story gets")]
 Seed = Annotated[int, typer.Option(metavar="N", help="another seed tells another story")]
 
@@ -207,7 +210,7 @@ def evaluate(
     train_stories: Annotated[int, typer.Option(metavar="N", help="training stories to look for copies in")] = 10_000,
     completions: Annotated[int, typer.Option(metavar="N", help="beginnings to finish")] = 60,
     repeats: Annotated[int, typer.Option(metavar="N", help="endings for each of them")] = 2,
-    max_new_tokens: MaxNewTokens = 250,
+    max_bytes: Annotated[int, typer.Option(metavar="N", help="the most bytes that an ending gets")] = 1000,
     temperature: Annotated[float, typer.Option(metavar="X", help="1 draws as the model says")] = 1.0,
     seed: Seed = 0,
     out: Annotated[
@@ -217,7 +220,7 @@ def evaluate(
     """Measure any saved model: likelihood, probes, its stories."""
     from pn_lib.run import evaluate_command
 
-    extent = evaluate_command.Extent(stories, train_stories, completions, repeats, max_new_tokens, temperature, seed)
+    extent = evaluate_command.Extent(stories, train_stories, completions, repeats, max_bytes, temperature, seed)
     print(evaluate_command.evaluate(model, corpus_argument(corpus), extent, out))
 
 
@@ -257,64 +260,15 @@ def export(
     print(export_model(model, folder, to, bits))
 
 
-@app.command()
-def judge(
-    name: RunName,
-    judges: Annotated[
-        list[str],
-        typer.Option("--judge", metavar="FILE", help="a judge's TOML file; may be repeated", show_default=False),
-    ],
-    stories: Annotated[int | None, typer.Option(metavar="N", help="only the first N beginnings, not all")] = None,
-    pairs: Annotated[int, typer.Option(metavar="N", help="compare every two tellers on N beginnings too")] = 0,
-    prompts: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="judge what models write from this YAML list of beginnings, or tinystories: 44"
-        ),
-    ] = None,
-    models: Annotated[
-        list[str] | None,
-        typer.Option("--model", metavar="MODEL", help="with --prompts: a model, as for generate; may be repeated"),
-    ] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="only say what it would cost")] = False,
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", help="start though the estimate is above max_cost, and stop there"),
-    ] = False,
-) -> None:
-    """Let large language models grade a run's stories.
-
-    Says what it will cost before it starts; what is answered is kept. A judge is a TOML file: name, base_url, model,
-    api_key_env, ...
-    """
-    from pn_lib.run.judge_command import judge_run
-
-    summary = judge_run(name, judges, stories, pairs, prompts, models or [], estimate, yes)
-    if summary is not None:
-        print(summary)
-
-
-@app.command()
-def rate(
-    name: RunName,
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="what raters sent back, as CSV")] = None,
-    pages: Annotated[int, typer.Option(metavar="N", help="of a new sheet; each takes about two minutes")] = 10,
-    seed: Annotated[int, typer.Option(metavar="N", help="another seed shows other endings")] = 0,
-) -> None:
-    """Let people grade a run's stories, blind.
-
-    Without files: makes the page to send to raters. With the files that they send back: their grades and agreement.
-    """
-    from pn_lib.run.rate_command import rate_run
-
-    print(rate_run(name, files or [], pages, seed))
+for asked in (asking.judge, asking.rate, asking.listen, asking.compare):
+    app.command()(asked)
 
 
 @app.command()
 def slice(
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="where the stories go", show_default=False)],
     hub: Annotated[
-        Path | None, typer.Option("--from", metavar="FOLDER", help="the Hub's files; else fetch 5 GB")
+        Path | None, typer.Option("--from", metavar="FOLDER", help="the Hub's files; else 3 GB are fetched")
     ] = None,
 ) -> None:
     """Gather the stories of the published runs from TinyStories.
