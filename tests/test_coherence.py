@@ -157,7 +157,8 @@ def test_a_finished_experiment_is_read_and_leaves_nothing_else(made, monkeypatch
     root, model = made
     monkeypatch.setenv("PN_ROOT", str(root))
     monkeypatch.setattr(coherence, "run_experiment", None)  # would fail if it were called
-    assert list(coherence.make([PLAN])) == [model] and coherence.known()[PLAN.name] == model
+    assert list(coherence.make([PLAN])) == [model] and coherence.known(told=6)[PLAN.name] == model
+    assert PLAN.name not in coherence.known(told=7)
     files = {path.name for path in (root / "results" / "coherence").iterdir()}
     assert files == {f"{PLAN.name}.json", "work"}
     assert [path.name for path in (root / "results" / "coherence" / "work").iterdir()] == ["tokens"]

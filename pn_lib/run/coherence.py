@@ -98,12 +98,11 @@ def finished(plan: Plan) -> CoherentModel | None:
     return None if path is None else CoherentModel.model_validate_json(path.read_text(encoding="utf-8"))
 
 
-def known() -> dict[str, CoherentModel]:
-    """All finished experiments, by the names of their files, whichever profile asked for them."""
-    return {
-        name: CoherentModel.model_validate_json(path.read_text(encoding="utf-8"))
-        for name, path in sorted(_files().items())
-    }
+def known(told: int) -> dict[str, CoherentModel]:
+    """All finished experiments, by the names of their files, whichever profile asked for them, but for those of which
+    fewer stories were ``told``."""
+    found = {name: CoherentModel.model_validate_json(path.read_text("utf-8")) for name, path in _files().items()}
+    return {name: model for name, model in sorted(found.items()) if model.told[0].stories >= told}
 
 
 def _files() -> dict[str, Path]:
