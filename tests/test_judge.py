@@ -392,9 +392,10 @@ CANARY_PATHS = [
 
 
 @pytest.mark.parametrize("behaviour", CANARY_PATHS)
-def test_no_way_to_fail_writes_the_key_down(run, tmp_path, capfd, caplog, behaviour):
+def test_no_way_to_fail_writes_the_key_down(run, tmp_path, capfd, caplog, behaviour, monkeypatch):
     """Not in what is printed, logged at any level, or left in any file; nor in the command line, which `ps` shows."""
     caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr("pn_lib.evaluation.judge_client.BODIES", 1)  # no pauses
     with JudgeServer(after=behaviour) as server:
         file = judge_file(tmp_path, server, tries=2, parallel=1)
         main(["judge", "smoke-pocket", "--judge", file, "--stories", "1"])

@@ -85,6 +85,15 @@ def write(folder: Path) -> None:
     write_json(folder / "expected.json", {name: read(folder / name) for name, read in READ.items()})
 
 
+def holds(found, expected) -> bool:
+    """Whether all that was expected is there; a newer version may say more."""
+    if isinstance(expected, dict):
+        return all(key in found and holds(found[key], part) for key, part in expected.items())
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(holds, found, expected))
+    return found == (pytest.approx(expected, abs=1e-5) if isinstance(expected, float) else expected)
+
+
 @pytest.mark.parametrize("name", READ)
 @pytest.mark.parametrize("version", sorted(VERSIONS.iterdir()), ids=lambda path: path.name)
 def test_what_a_version_wrote_is_read_or_refused(version, name):
@@ -94,8 +103,7 @@ def test_what_a_version_wrote_is_read_or_refused(version, name):
     except InputError as error:
         assert "\n" not in str(error)
     else:
-        close = pytest.approx(expected, abs=1e-5) if READ[name] is logits else expected
-        assert found == close
+        assert holds(found, expected)
 
 
 def test_this_version_reads_what_it_writes(tmp_path):
