@@ -115,7 +115,7 @@ def test_10_a_whole_mamba_with_more_bits_than_the_transformer_is_behind_by_what_
     assert "Mamba minus the Transformer, story by story: 0.00" in capsys.readouterr().out
 
 
-def test_11_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
+def test_11_more_bits_than_float32_is_a_rise():
     stories = SimpleNamespace(story_nats=BAD + GOOD, story_bytes=np.full(3, 100))
     made = {("mamba", "float32", "rounding"): GOOD_STORIES, ("mamba", "int4", "rounding"): stories,
             ("mamba", "int4", "compensation"): BAD_STORIES}  # fmt: skip

@@ -15,7 +15,7 @@ from pn_lib.run.sections import declared_values
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOKS = REPOSITORY / "notebooks"
 REFERENCE = REPOSITORY / "results" / "published" / "laptop-tinystories"  # beside which smaller runs are set
-REFERENCE_MODULE = f"{__package__}.reference"  # which reads it
+SHOWS_REFERENCE = f"{__package__}.reference"  # what a notebook that does so imports
 METADATA_KEY = "pocketnarrator"
 NAVIGATION_TAG = "navigation"
 PUBLISHED = "published"  # artifacts below it are the repository's, not the run's
@@ -102,7 +102,7 @@ def stage_key(stage: Stage, profile: Profile, corpus: str, results: Path, *, wit
         "data": None if stage.reads else corpus_state(corpus),
         "reads": {name: digest(path) for name in stage.reads if (path := _read_at(name, results)).exists()},
     }
-    if REFERENCE_MODULE in stage.imports and not is_as_large(profile.name):
+    if SHOWS_REFERENCE in stage.imports and not is_as_large(profile.name):
         parts["reference"] = {str(path): digest(REFERENCE / path) for path in _reference_files()}
     return make_key(parts)
 
