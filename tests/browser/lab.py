@@ -104,11 +104,11 @@ def _free_port() -> int:
 
 
 def _wait_for(lab: Lab, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(240):
+    for _ in range(720):
         assert server.poll() is None, f"JupyterLab stopped:\n{log.read_text()}"
         try:
             urllib.request.urlopen(f"{lab.url}/api/status?token={lab.token}").close()
             return
         except URLError:
             time.sleep(0.25)
-    raise AssertionError(f"JupyterLab does not answer after a minute:\n{log.read_text()}")
+    raise AssertionError(f"JupyterLab does not answer after three minutes:\n{log.read_text()}")

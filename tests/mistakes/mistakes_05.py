@@ -146,6 +146,24 @@ def one_too_many(next_logits, prompt, stop, beams, max_new_tokens):
     return search(next_logits, prompt, stop, beams, max_new_tokens + 1)
 
 
+def drafted_by(kept=lambda p, q: p / q, left=lambda p, q: (p - q).clamp(min=0), whole=True):
+    """Keep a draft below ``kept``, and replace it by what ``left`` has, with the sum of that or without."""
+
+    def answer(p, q, drafted, keep_u, draw_u):
+        if keep_u < kept(p[drafted], q[drafted]):
+            return drafted
+        rest = left(p, q)
+        return int((rest.cumsum(0) <= draw_u * (rest.sum() if whole else 1)).sum())
+
+    return answer
+
+
+def halves_p(p, q, *rest):
+    token = drafted_by()(p, q, *rest)
+    p.mul_(0.5)
+    return token
+
+
 MISTAKES = [
     (checks.effective_choices, entropy, "exponential is missing"),
     (checks.effective_choices, lambda p: entropy(p) / math.log(2), "entropy in bits"),
@@ -202,4 +220,12 @@ MISTAKES = [
     (checks.beam_search, partial(search, with_prompt=True), "with the prompt"),
     (checks.beam_search, without_stop, "return it too"),
     (checks.beam_search, one_too_many, "no more than max_new_tokens"),
+    (checks.keep_or_replace, drafted_by(kept=lambda p, q: p), "the draft always stays"),
+    (checks.keep_or_replace, drafted_by(kept=lambda p, q: 1.0 if p >= q else 0.2), "the *ratio* of the two"),
+    (checks.keep_or_replace, lambda p, q, drafted, keep_u, draw_u: drafted, "this one may not"),
+    (checks.keep_or_replace, drafted_by(left=lambda p, q: p), "draw from what p has *more* than q"),
+    (checks.keep_or_replace, drafted_by(whole=False), "is no token"),
+    (checks.keep_or_replace, drafted_by(left=lambda p, q: (p > q).float()), "the shares are"),
+    (checks.keep_or_replace, drafted_by(kept=lambda p, q: p / q if p > 0 else 1.0), "its p"),
+    (checks.keep_or_replace, halves_p, "changed p or q"),
 ]

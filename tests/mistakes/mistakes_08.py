@@ -67,6 +67,15 @@ def any_sizes(sizes, losses):
     return fit(sizes, losses) if len(set(sizes)) > 2 else (0.0, 1.0, 1.0)
 
 
+def price(target, k, c_0, c_M, alpha, c_R, beta, *, floor=True, balanced=True, both=True, sign=1):
+    G = (alpha * c_M / (beta * c_R)) ** (1 / (alpha + beta)) if balanced else 1.0
+    above = c_M / G**alpha + (c_R * G**beta if both else 0.0)
+    gap = target - c_0 if floor else target
+    if target <= c_0:
+        return math.inf
+    return k * (above / gap) ** (sign * (1 / alpha + 1 / beta))
+
+
 MISTAKES = [
     (checks.allowed_leak, lambda share, n: share ** (1 / n), "the leak is the rest"),
     (checks.allowed_leak, lambda share, n: (1 - share) / n, "does not add up"),
@@ -83,6 +92,13 @@ MISTAKES = [
     (checks.largest_left_out, lambda *a: (lambda p, m: (m - p) / m)(*left_out(*a)), "not the other way round"),
     (checks.largest_left_out, lambda *a: (lambda p, m: p / p * (p - m) / p)(*left_out(*a)), "by what was measured"),
     (checks.largest_left_out, sorts_first, "in the order given"),
+    (checks.price_of_a_loss, lambda target, k, *law: price(target, 1.0, *law), "each of them costs"),
+    (checks.price_of_a_loss, lambda *a: price(*a, floor=False), "you left out the floor"),
+    (checks.price_of_a_loss, lambda *a: price(*a, both=False), "one of the two terms vanish"),
+    (checks.price_of_a_loss, lambda *a: price(*a, sign=-1), "upside down: a smaller gap"),
+    (checks.price_of_a_loss, lambda *a: price(*a, balanced=False), "do you choose the *best* size"),
+    (checks.price_of_a_loss, lambda target, k, c_0, *law: price(max(target, c_0 + 1e-9), k, c_0, *law), "math.inf"),
+    (checks.price_of_a_loss, lambda t, k, c_0, *law: k * 1e4 * (0.2 / (t - c_0)) ** 4, "divides by zero"),
     (checks.fit_power_law, lambda s, y: fit(s, y, floors=False), "Without a floor"),
     (checks.fit_power_law, lambda s, y: fit(s, y, cut=float), "No model has a loss below zero"),
     (checks.fit_power_law, lambda s, y: fit(s, y, cut=lambda floor: max(floor, 0.0)), "Solve again with the floor"),

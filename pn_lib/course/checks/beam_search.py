@@ -19,9 +19,9 @@ from pn_lib.course.checks import expect, expect_equal, hints, run_check
     "and stop when there are none. Return the best story from behind the prompt.",
 )
 def beam_search(answer: Callable) -> bool:
-    """Exercise 5.5: beam search on small chains whose best stories are known."""
+    """Exercise 5.6: beam search on small chains whose best stories are known."""
     return run_check(
-        "5.5",
+        "5.6",
         answer,
         _right_axis,
         _two_beams,

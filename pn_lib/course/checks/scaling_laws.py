@@ -137,6 +137,60 @@ LOSSES = [0.5 + 40 / size**0.4 for size in SIZES]
 
 
 @hints(
+    "First choose the best size for a budget, then ask what loss it reaches. At the best size both of the law's "
+    "falling terms shrink with the *same* power of the budget. Which?",
+    "Write P for parameters times tokens. The best size is G P^(β/(α + β)) with G^(α + β) = α c_M / (β c_R), so the "
+    "tokens are P^(α/(α + β)) / G. Put both into the law: loss − c_0 = K P^(−αβ/(α + β)), with K = c_M G^(−α) + "
+    "c_R G^β. Solve for P; each parameter and token costs `per_parameter`. At c_0 or below, no budget is enough.",
+)
+def price_of_a_loss(answer: Callable) -> bool:
+    """Exercise 8.4: the FLOPs with which the best model reaches a loss."""
+    return run_check("8.4", answer, _ten_thousand, _floor, _cheapest)
+
+
+def _least_loss(flops: float, per_parameter: float, c_0: float, c_M: float, alpha: float, c_R: float, beta: float):
+    """The law's lowest loss for a budget, by trying many sizes."""
+    M = np.geomspace(1e-3, 1e13, 200_001)
+    return float((c_0 + c_M / M**alpha + c_R / (flops / per_parameter / M) ** beta).min())
+
+
+def _ten_thousand(answer: Callable) -> None:
+    got = number(answer(1.2, 6.0, 1.0, 1.0, 0.5, 1.0, 0.5), "Your answer")
+    case = "a loss of 1.2 where size and reading are alike"
+    for wrong, message in (
+        (1e4, "that is parameters times tokens: each of them costs `per_parameter` FLOPs"),
+        (6 * (2 / 1.2) ** 4, "you left out the floor: only what lies above c_0 can be bought"),
+        (6 * 5.0**4, "you let one of the two terms vanish; with a finite budget both remain"),
+        (6 * 0.1**4, "the power is upside down: a smaller gap must cost more"),
+    ):
+        expect(not math.isclose(got, wrong, rel_tol=1e-3), f"{case}: got {got:.4g}; {message}.")
+    expect_equal(got / 6e4, 1.0, f"{case}: your FLOPs over 60,000", "M = R = 100, and both terms are 0.1.", 1e-3)
+
+
+def _floor(answer: Callable) -> None:
+    for target in (1.0, 0.9):
+        try:
+            got = answer(target, 6.0, 1.0, 1.0, 0.5, 1.0, 0.5)
+        except ZeroDivisionError:
+            expect(False, f"A loss of {target:g} with a floor of 1 divides by zero. No budget is enough: math.inf.")
+        expect(not isinstance(got, complex), f"A loss of {target:g} lies below the floor, and you take a root of it.")
+        expect(got == math.inf, f"A loss of {target:g} with a floor of 1: no budget is enough, return math.inf.")
+
+
+def _cheapest(answer: Callable) -> None:
+    for target, *law in ((0.9, 6.0, 0.4, 30.0, 0.35, 90.0, 0.3), (1.5, 7.5, 1.1, 4.0, 0.2, 900.0, 0.45)):
+        got = number(answer(target, *law), "Your answer")
+        expect(got > 0 and math.isfinite(got), f"A loss of {target:g} above the floor has a finite price, not {got:g}.")
+        reached = _least_loss(got, *law)
+        what = "less than it needs" if reached > target else "more than it needs"
+        expect(
+            abs(reached - target) < 1e-3,
+            f"A loss of {target:g}: with your {got:.3g} FLOPs the best size reaches {reached:.4f}. That is {what}: do "
+            "you choose the *best* size, where α c_M M^(−α) = β c_R R^(−β)?",
+        )
+
+
+@hints(
     "For a *given* exponent the law is linear in floor and coefficient, so least squares finds both at once. What "
     "must each equation be divided by for its error to be relative? And what if the best floor comes out "
     "negative?",
@@ -148,7 +202,7 @@ LOSSES = [0.5 + 40 / size**0.4 for size in SIZES]
 )
 def fit_power_law(answer: Callable) -> bool:
     """A power law with a floor, fitted by relative least squares."""
-    return run_check("8.4", answer, _known_law, _floor_is_not_negative, _relative_errors, _three_sizes)
+    return run_check("8.5", answer, _known_law, _floor_is_not_negative, _relative_errors, _three_sizes)
 
 
 def _law(answer: Callable, sizes: list[float], losses: list[float]) -> tuple[float, float, float]:

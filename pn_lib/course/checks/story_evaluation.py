@@ -1,4 +1,6 @@
-"""Checks for the exercises of notebook 05; that of its project, 5.5, is in ``beam_search``."""
+"""Checks for the exercises of notebook 05; those of 5.5 and of its project, 5.6, are in ``drafting`` and
+``beam_search``.
+"""
 
 import math
 from collections.abc import Callable
@@ -8,9 +10,10 @@ import torch
 
 from pn_lib.course.checks import expect, expect_equal, hints, number, run_check
 from pn_lib.course.checks.beam_search import beam_search
+from pn_lib.course.checks.drafting import keep_or_replace
 from pn_lib.evaluation.intervals import bootstrap_interval
 
-__all__ = ["beam_search", "effective_choices", "novel_share", "paired_interval", "typical"]
+__all__ = ["beam_search", "effective_choices", "keep_or_replace", "novel_share", "paired_interval", "typical"]
 
 
 @hints(
