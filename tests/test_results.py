@@ -19,6 +19,7 @@ from pn_lib.run.results.mixers_results import DecodingStep
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
 from pn_lib.run.results.rating_results import RatingResult
 from pn_lib.run.results.result import Estimate, Result
+from pn_lib.run.results.sharing_results import SharingResult
 from pn_lib.run.results.stories_results import CompletionsResult
 from pn_lib.run.results.study_results import StudyResult
 from pn_lib.run.results.training_results import Construction, ConstructionResult
@@ -65,6 +66,21 @@ def test_every_published_file_is_read_and_written_again_to_the_byte(tmp_path, ru
     if kind is RunCard and "content" not in found.model_fields_set:
         pytest.skip("a run noted before the content of its corpus was")
     assert copy.read_bytes() == (PUBLISHED / run / kind.FILE).read_bytes()
+
+
+def test_the_study_of_sharing_is_of_equal_bytes_and_its_verdicts_follow_from_its_numbers(tmp_path):
+    found, copy = SharingResult.read(PUBLISHED / "reference"), tmp_path / SharingResult.FILE
+    found.write(copy)
+    assert copy.read_bytes() == (PUBLISHED / "reference" / SharingResult.FILE).read_bytes()
+    for first, *others in (found.sharing, found.teaching):
+        assert first.verdict is None and others
+        for way in others:
+            assert way.file_bytes == pytest.approx(first.file_bytes, rel=0.01)
+            assert (way.verdict == "left out") == (way.difference is None)
+            if way.difference:
+                assert way.difference.value == pytest.approx(way.bits_per_byte - first.bits_per_byte)
+                side = "ahead" if way.difference.value < 0 else "behind"
+                assert way.verdict == (side if way.p_holm <= 0.05 else "not told apart")
 
 
 def test_there_is_a_model_for_every_file_that_a_notebook_declares():
