@@ -17,6 +17,7 @@ from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.small_files import RUNS, small_files_table
 from pn_lib.course.speeds import speeds_table
 from pn_lib.course.voices import SHOWN_WORDS, first_sentences, one_line, voices
+from pn_lib.run.results.listening_results import ListeningResult
 from pn_lib.run.results.study_results import StudyResult
 from pn_lib.run.results.trust_results import FaultOutcomes
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
@@ -192,6 +193,17 @@ def test_the_table_of_files_is_of_those_that_are_there():
         assert told[: len(names)] == [[f"| `{run}/{name}`", stories, f"{sizes[name] / 1000:.0f}"] for name in names]
         told = told[len(names) :]
     assert not told and total < 6_000_000
+
+
+def test_what_a_listener_heard_is_the_published_file():
+    finding, heard = part(GUIDE["findings"], "finding"), ListeningResult.read(REFERENCE)
+    human, large, small, ngram = (f"{heard.tellers[who].worth.value:.2f}" for who in ("human", "300k", "100k", "ngram"))
+    assert f"by {human} bits per byte for the real ending, by {large} for that of the 300 kB file" in finding
+    assert f"by {small} for that of the 100 kB file, and by {ngram} for a 4-gram's ({heard.beginnings} be" in finding
+    worth = heard.known_groups.better["worth"]
+    shuffled, another = (per_cent(worth[group].model_dump()) for group in ("shuffled", "another"))
+    assert f"in {shuffled} of pairs the real ending" in finding
+    assert f"and in {another} more than another story" in finding
 
 
 def test_what_is_said_of_stories_is_the_published_runs():

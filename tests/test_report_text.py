@@ -167,9 +167,8 @@ def test_a_listener_is_reported_only_where_it_heard_this_runs_endings(example: E
     completions = example.write().results / "completions.json"
     example.jsons["listening"] = heard(sha256(completions))
     text = example.text()
-    assert (
-        "No general language model" not in text and "(an\\_ear\\.gguf, 135 million parameters) heard the first" in text
-    )
+    assert "No general language model" not in text
+    assert "(an\\_ear\\.gguf, 135 million parameters) heard the first" in text
     assert "| 4\\-gram | 1.500 [1.470, 1.530] | 0.030 [0.000, 0.060] | 90.0 % [87.0 %, 93.0 %] |" in text
     assert "| real stories | 0.700 [0.670, 0.730] | 0.250 [0.220, 0.280] | – |" in text
     example.jsons["completions"]["beginnings"] = ["Another day"]

@@ -87,7 +87,8 @@ def measures(found: EvaluationResult) -> str:
         return "this run was made before measures were tried on known faults."
     sharpest = []
     for fault, words in trial.groups.items():
-        shares = {key: row[fault].value for key, row in trial.better.items() if fault in GROUPS and row[fault]}
+        tried = {key: row[fault] for key, row in trial.better.items() if fault in GROUPS and row[fault]}
+        shares = {key: share.value for key, share in tried.items() if share.low > 0.5}  # the others do not notice it
         if shares:
             best = max(shares, key=lambda key: shares[key])
             sharpest.append(f"{words}, {best.replace('_', ' ')} ({shares[best]:.2f})")
