@@ -16,6 +16,7 @@ from pn_lib.run.results.data_results import DataResult, TokenizationResult
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.inside_results import InsideResult
 from pn_lib.run.results.judge_results import JudgeResult
+from pn_lib.run.results.listening_results import ListeningResult
 from pn_lib.run.results.mamba_results import MambaConstruction, MambaResult, ScanTimings
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
@@ -554,6 +555,22 @@ def rated(completions: str) -> dict:
         },
         agreement=alike,
         correlations={"words": alike, "grammar_faults": {key: spread(0.05, 0.1) for key in alike}},
+    )
+
+
+def heard(completions: str) -> dict:
+    """``listening.json``, which most runs do not have, of endings with this digest."""
+    tellers = {
+        "ngram": {"surprise": spread(1.5), "worth": spread(0.03)},
+        "human": {"surprise": spread(0.7), "worth": spread(0.25)},
+    }
+    return invented(
+        ListeningResult,
+        listener="an_ear.gguf",
+        parameters=135_000_000,
+        completions=completions,
+        tellers=tellers,
+        known_groups={"groups": {"ngram": "4-gram"}, "better": {"surprise": {"ngram": spread(0.9)}, "worth": {}}},
     )
 
 
