@@ -189,9 +189,10 @@ def test_a_run_makes_the_next_experiments_that_it_can_afford(made, monkeypatch):
 def test_experiments_are_published_beside_those_of_other_machines(made, tmp_path, monkeypatch):
     model = made[1]
     monkeypatch.setenv("PN_ROOT", str(tmp_path))
-    with pytest.raises(InputError, match="there is no experiment in"):
-        publish("coherence")
     write_json(tmp_path / "results" / "coherence" / f"{PLAN.name}.json", model.model_dump())
+    with pytest.raises(InputError, match="there is no experiment of 100 stories or more in"):
+        publish("coherence")
+    monkeypatch.setattr(coherence, "ENOUGH", 6)
     theirs = tmp_path / "results" / "published" / "coherence" / "another.json"
     write_json(theirs, {})
     assert publish("coherence") == [theirs.with_name(f"{PLAN.name}.json")] and theirs.exists()

@@ -382,7 +382,7 @@ def test_coherence_is_told_language_by_language(example: Example) -> None:
     assert "45.0 % [42.0 %, 48.0 %] is probability given to what is no story" in text and "at 2.2 excess bits" in text
     assert "210 000 [" in text and "more than 500 000 |" in text
     assert "| 4.0 % | 14.0 % |" in text  # facts broken near and far
-    assert "of 1600 stories told, 0 stood in training word for word" in text
+    assert "Of 1 600 stories told, 0 stood in training word for word" in text
 
 
 def test_a_run_older_than_the_study_of_coherence_says_nothing_of_it(example: Example) -> None:

@@ -34,6 +34,7 @@ from pn_lib.training.experiment import Experiment, run_experiment
 
 COHERENCE = "coherence"  # not a run, but published like one
 PUBLISHED = Path("results", "published", COHERENCE)
+ENOUGH = 100  # stories told, below which an experiment says too little to be published
 
 
 def make_of_profile(profile: str) -> None:
@@ -74,14 +75,16 @@ def affordable(plans: Sequence[Plan], tokens: int) -> list[Plan]:
 
 
 def publish_experiments() -> list[Path]:
-    """Copy the experiments of this machine beside the published ones.
+    """Copy the experiments of this machine beside the published ones, but for those of a small profile.
 
     Raises:
         InputError: there is none.
     """
-    made = sorted(folder().glob("*.json"))
+    made = [path for name in known(ENOUGH) if (path := folder() / f"{name}.json").exists()]
     if not made:
-        raise InputError(f"there is no experiment in {folder()}; python -m pn_lib coherence makes them")
+        raise InputError(
+            f"there is no experiment of {ENOUGH} stories or more in {folder()}; python -m pn_lib coherence makes them"
+        )
     target = output_root() / PUBLISHED
     target.mkdir(parents=True, exist_ok=True)
     return [Path(shutil.copyfile(path, target / path.name)) for path in made]
