@@ -25,9 +25,9 @@ def note_made(results: Path, stage: str, key: str, paths: Iterable[Path]) -> Non
     beside these files later is no damage.
     """
     files = {}
-    for path in (file for path in paths for file in (files_in(path) if path.is_dir() else [path])):
-        room, _, *inside = path.relative_to(results.parents[1]).parts
-        files["/".join([room, *inside])] = digest(path)
+    for file in (file for path in paths for file in (files_in(path) if path.is_dir() else [path])):
+        room, _, *inside = file.relative_to(results.parents[1]).parts
+        files["/".join([room, *inside])] = digest(file)
     keep(_record(results, stage), key, {"files": files})
     _by_hand(results, stage).unlink(missing_ok=True)
 
