@@ -34,7 +34,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Profile = Annotated[str, typer.Option(help="smoke, quick, laptop, overnight or paper; or a .toml file", metavar="NAME")]
+Profile = Annotated[
+    str, typer.Option(help="smoke, quick, laptop, overnight, coherent or paper; or a .toml file", metavar="NAME")
+]
 Corpus = Annotated[
     str,
     typer.Option(help="pocket; tinystories (from the Hub); or a file or folder of your own stories", metavar="NAME"),

@@ -11,7 +11,7 @@ from pn_lib.run.profile_models import check_models
 
 
 def test_the_profiles_load_and_grow():
-    assert profile_names() == ["smoke", "quick", "laptop", "overnight", "paper"]
+    assert profile_names() == ["smoke", "quick", "laptop", "overnight", "coherent", "paper"]
     profiles = [load_profile(name) for name in profile_names()]
     tokens = [profile.training.tokens for profile in profiles]
     assert tokens == sorted(tokens)
@@ -87,7 +87,9 @@ def test_settings_hold_defaults_too():
 
 
 def test_unknown_profile_names_the_known_ones():
-    with pytest.raises(InputError, match="profile 'huge'; choose one of smoke, quick, laptop, overnight, paper"):
+    with pytest.raises(
+        InputError, match="profile 'huge'; choose one of smoke, quick, laptop, overnight, coherent, paper"
+    ):
         load_profile("huge")
 
 

@@ -12,7 +12,7 @@ from pn_lib.cli import main
 from pn_lib.course.address import clone_command, repository_url
 from pn_lib.course.faults import TRUST, faults_table
 from pn_lib.course.pages import GUIDE_NAMES, GUIDES
-from pn_lib.course.small_files import small_files_table
+from pn_lib.course.small_files import RUNS, small_files_table
 from pn_lib.course.speeds import speeds_table
 from pn_lib.course.voices import SHOWN_WORDS, first_sentences, one_line, voices
 from pn_lib.run.results.study_results import StudyResult
@@ -166,11 +166,13 @@ def test_the_table_of_files_is_of_those_that_are_there():
     assert part(GUIDE["findings"], "files") == small_files_table(), "run python -m pn_lib refresh"
     assert f"on the {STORIES} stories of the test half" in GUIDE["findings"].split("## Files")[1]
     rows = small_files_table().splitlines()[2:]
-    sizes = {path.stem: path.stat().st_size for path in (REFERENCE / "models").glob("*.safetensors")}
-    names = sorted(sizes, key=sizes.get)
-    told = [row.split(" | ")[:2] for row in rows]
-    assert told == [[f"| `reference/{name}`", f"{sizes[name] / 1000:.0f}"] for name in names]
-    assert sum(sizes.values()) < 6_000_000
+    told, total = [row.split(" | ")[:3] for row in rows], 0
+    for run, stories in RUNS.items():
+        sizes = {path.stem: path.stat().st_size for path in (PUBLISHED.parent / run / "models").glob("*.safetensors")}
+        names, total = sorted(sizes, key=sizes.get), total + sum(sizes.values())
+        assert told[: len(names)] == [[f"| `{run}/{name}`", stories, f"{sizes[name] / 1000:.0f}"] for name in names]
+        told = told[len(names) :]
+    assert not told and total < 6_000_000
 
 
 def test_what_is_said_of_stories_is_the_published_runs():

@@ -130,6 +130,7 @@ PROFILES = {
     "quick": "a first complete run (the default)",
     "laptop": "the reference report, on TinyStories",
     "overnight": "the same, with small files that are trained for hours",
+    "coherent": "Pocket stories alone: a small file that learns to tell them",
     "paper": "TinyStories' own sizes, for one GPU or several",
 }
 

@@ -1,13 +1,17 @@
 """The table of published small files in the guides, made from what judged them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pn_lib.files import read_json
 from pn_lib.run.stages import REPOSITORY
 
-REFERENCE = REPOSITORY / "results" / "published" / "reference"
+PUBLISHED = REPOSITORY / "results" / "published"
+REFERENCE = PUBLISHED / "reference"
+RUNS = {"reference": "TinyStories", "coherent-pocket": "Pocket stories"}  # published files alone, and what they read
 HEADS = (
     "file",
+    "stories",
     "kB",
     "million weights",
     "bits a weight",
@@ -18,15 +22,20 @@ HEADS = (
 BITS = {"int8": "8", "int4": "4", "ternary": "1.6"}  # as they lie in the file
 
 
-def small_files_table(folder: Path = REFERENCE) -> str:
-    """The files that ``generate reference/NAME`` opens, from small to large, as Markdown."""
+def small_files_table() -> str:
+    """The files that ``generate RUN/NAME`` opens, from small to large for each kind of stories, as Markdown."""
+    rows = [row for run, stories in RUNS.items() for row in _rows(PUBLISHED / run, stories)]
+    return "\n".join([f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|", *rows])
+
+
+def _rows(folder: Path, stories: str) -> Iterator[str]:
     found, timed = (read_json(folder / room / "frontier.json")["models"] for room in ("", "timings"))
     minutes = {timing["name"]: timing["seconds"] / 60 for timing in timed}
-    lines = [f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"]
     for model in sorted(found, key=lambda model: model["file_bytes"]):
         loss = model["bits_per_byte"]
         cells = (
-            f"`reference/{model['name']}`",
+            f"`{folder.name}/{model['name']}`",
+            stories,
             f"{model['file_bytes'] / 1000:.0f}",
             f"{model['parameters'] / 1e6:.2f}",
             BITS[model["integers"]],
@@ -34,5 +43,4 @@ def small_files_table(folder: Path = REFERENCE) -> str:
             f"{minutes[model['name']]:.0f}",
             f"{loss['value']:.3f} [{loss['low']:.3f}, {loss['high']:.3f}]",
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        yield f"| {' | '.join(cells)} |"

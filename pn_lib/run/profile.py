@@ -302,7 +302,7 @@ class Profile:
 def profile_names() -> list[str]:
     """The profiles that come with the package, smallest first."""
     known = {p.name.removesuffix(".toml") for p in FOLDER.iterdir()} - {"defaults"}
-    order = ["smoke", "quick", "laptop", "overnight", "paper"]
+    order = ["smoke", "quick", "laptop", "overnight", "coherent", "paper"]
     return sorted(known, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
