@@ -96,9 +96,13 @@ def imports(source: str) -> set[str]:
 def digest(path: Path) -> str:
     """Hex digest of a file's or folder's bytes; a file that has not been touched since is not read again."""
     if path.is_dir():
-        inside = sorted(each for each in path.rglob("*") if each.is_file())
-        return make_key({each.relative_to(path).as_posix(): digest(each) for each in inside})
+        return make_key({each.relative_to(path).as_posix(): digest(each) for each in files_in(path)})
     return _sha256(path, path.stat().st_mtime_ns)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below a folder; not hidden ones, which a file manager or a killed process may have left."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
 def _file(name: str) -> Path | None:

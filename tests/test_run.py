@@ -94,9 +94,11 @@ def test_an_artifact_that_was_replaced_is_not_read(stages):
     story = run.results / "stories" / "train.parquet"
     write_text(story, "one")
     note_made(run.results, "01_a", "key", [story.parent])
-    assert run.path("stories/train.parquet") == story
+    write_text(story.parent / ".DS_Store", "left by a file manager")
+    write_text(story.parent / "notes.txt", "left by a reader")
+    assert run.path("stories/train.parquet") == story and run.path("stories") == story.parent
     write_text(story, "two")
-    with pytest.raises(InputError, match="stories is not what 01_a made"):
+    with pytest.raises(InputError, match=r"train\.parquet is not what 01_a made"):
         run.path("stories/train.parquet")
     note_by_hand(run.results, "01_a")
     assert run.path("stories/train.parquet") == story

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
-from pn_lib.key import digest, keep, kept
+from pn_lib.key import digest, files_in, keep, kept
 from pn_lib.run.stages import covers
 
 TIMINGS = "timings"  # what they hold differs each time
@@ -18,20 +18,22 @@ REPORT = "report"  # made like a stage
 
 
 def note_made(results: Path, stage: str, key: str, paths: Iterable[Path]) -> None:
-    """Keep that ``stage`` is done: its key, and the digests of what it made in the run's results, figures or report.
+    """Keep that ``stage`` is done: its key, and the digest of each file in ``paths``, which are files and folders of
+    the run's results, figures or report.
 
-    Names are without the run's, so that a copy of the run under another name is one of its own.
+    Names are without the run's, so that a copy of the run under another name is one of its own. What somebody puts
+    beside these files later is no damage.
     """
     files = {}
-    for path in paths:
-        room, _, *inside = path.relative_to(results.parents[1]).parts
-        files["/".join([room, *inside])] = digest(path)
+    for file in (file for path in paths for file in (files_in(path) if path.is_dir() else [path])):
+        room, _, *inside = file.relative_to(results.parents[1]).parts
+        files["/".join([room, *inside])] = digest(file)
     keep(_record(results, stage), key, {"files": files})
     _by_hand(results, stage).unlink(missing_ok=True)
 
 
 def made(results: Path, stage: str, key: str | None = None) -> dict[Path, str] | None:
-    """The digest of each artifact, as it was made under ``key`` (None: any); None if the stage is not done."""
+    """The digest of each file, as it was made under ``key`` (None: any); None if the stage is not done."""
     record = kept(_record(results, stage), key)
     if record is None:
         return None
@@ -53,7 +55,7 @@ def note_by_hand(results: Path, stage: str) -> None:
 
 
 def altered(results: Path, stage: str, known: dict[Path, str]) -> list[Path]:
-    """Which artifacts are missing, or not as they were made; of timings and figures made by hand only the missing."""
+    """Which files are missing, or not as they were made; of timings and figures made by hand only the missing."""
     by_hand = _by_hand(results, stage).exists()
     return [
         path
@@ -76,7 +78,7 @@ def check_made(results: Path, artifact: str) -> None:
     """
     for record in (results / "stages").glob("*.json"):
         known = made(results, record.stem) or {}
-        mine = {p: was for p, was in known.items() if covers(str(p), str(results / artifact))}
+        mine = {p: was for p, was in known.items() if covers(str(results / artifact), str(p))}
         if not _by_hand(results, record.stem).exists():
             _refuse(altered(results, record.stem, mine), record.stem)
 
