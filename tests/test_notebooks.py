@@ -15,8 +15,8 @@ from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, load_stages
 STAGES = load_stages()
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {
-    "04_transformer_training": (113, 500_000),  # the loop, a recipe found by measuring, and an appendix
-    "05_story_evaluation": (115, 700_000),  # a zoo, measured in many ways, and the exact source
+    "04_transformer_training": (116, 500_000),  # the loop, a recipe found by measuring, six exercises, an appendix
+    "05_story_evaluation": (118, 700_000),  # a zoo, measured in many ways, the exact source, six exercises
     "10_mixer_comparison": (128, 450_000),  # five mixers on every term, and a whole Mamba beside them
 }
 LONGER = {
