@@ -17,7 +17,7 @@ from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.small_files import RUNS, small_files_table
 from pn_lib.course.speeds import speeds_table
 from pn_lib.course.voices import SHOWN_WORDS, first_sentences, one_line, voices
-from pn_lib.run.results.listening_results import ListeningResult
+from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
 from pn_lib.run.results.study_results import StudyResult
 from pn_lib.run.results.trust_results import FaultOutcomes
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
@@ -193,6 +193,25 @@ def test_the_table_of_files_is_of_those_that_are_there():
         assert told[: len(names)] == [[f"| `{run}/{name}`", stories, f"{sizes[name] / 1000:.0f}"] for name in names]
         told = told[len(names) :]
     assert not told and total < 6_000_000
+
+
+def test_what_is_said_of_a_general_model_is_the_published_comparison():
+    finding, found = part(GUIDE["findings"], "finding"), GeneralResult.read(REFERENCE)
+    by_name = {model.name: model for model in found.models}
+    general, ours = by_name[found.general], by_name["reference/300k"]
+    one = ours.difference
+    assert one.low < 0 < one.high
+    for said in (
+        f"On {found.stories} stories of the test half, the {ours.file_bytes / 1000:.0f} kB file needs "
+        f"{ours.bits_per_byte.value:.3f} bits per byte",
+        f"a general model of {general.file_bytes / 1e6:.0f} MB, needs {general.bits_per_byte.value:.3f}",
+        f"the difference, {one.low:.3f} to {one.high:.3f}, includes zero",
+        f"pays {general.first_word:.1f} bits for a first word",
+        f"on the endings ({general.ending.value:.3f} versus {ours.ending.value:.3f})",
+        f"facts it answers {per_cent(general.probes['facts'].model_dump())}, the file "
+        f"{per_cent(ours.probes['facts'].model_dump())}",
+    ):
+        assert said in finding
 
 
 def test_what_a_listener_heard_is_the_published_file():
