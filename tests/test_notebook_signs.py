@@ -116,6 +116,14 @@ def test_10_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens
     assert "as its rival's bytes pay for: 19 beside B, all beside C. It was trained on 128" in found["memory_words"]
 
 
+def test_10_a_whole_mamba_with_more_bits_than_the_transformer_is_behind_by_what_is_above_zero(capsys):
+    scores, titles = {"transformer": GOOD_STORIES, "mamba": BAD_STORIES}, {"transformer": "T", "mamba": "M"}
+    model = SimpleNamespace(n_parameters=lambda: 7)
+    found = run_cells(10, "c10-w02", scores=scores, two=dict.fromkeys(scores, model), TITLES=titles)
+    assert found["behind"].low > 0
+    assert "Mamba minus the Transformer, story by story: 0.00" in capsys.readouterr().out
+
+
 def test_11_more_bits_than_float32_is_a_rise_and_few_stories_say_nothing():
     stories = SimpleNamespace(story_nats=BAD + GOOD, story_bytes=np.full(3, 100))
     made = {("mamba", "float32", "rounding"): GOOD_STORIES, ("mamba", "int4", "rounding"): stories,

@@ -16,10 +16,14 @@ STAGES = load_stages()
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {
     "04_transformer_training": (113, 500_000),  # the loop, a recipe found by measuring, and an appendix
-    "05_story_evaluation": (113, 700_000),  # a zoo, measured in many ways, and the exact source
+    "05_story_evaluation": (115, 700_000),  # a zoo, measured in many ways, and the exact source
     "10_mixer_comparison": (128, 450_000),  # five mixers on every term, and a whole Mamba beside them
 }
-LONGER = {"03_transformer_construction": 10, "04_transformer_training": 9}  # whole classes by hand, plots in calls
+LONGER = {
+    "03_transformer_construction": 10,  # whole classes by hand
+    "04_transformer_training": 9,  # plots in calls
+    "06_looking_inside": 11,  # what is seen is drawn
+}
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
 
 
