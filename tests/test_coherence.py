@@ -255,6 +255,7 @@ def test_thresholds_and_the_cheapest(study):
     cheapest = {(row.level, row.cost): row for row in result.least}
     assert cheapest[0.5, "parameters"].value == 1000 and cheapest[0.5, "tokens"].value == 200
     assert cheapest[0.5, "bytes"].integers == "int4" and cheapest[0.5, "bytes"].parameters == 1000
+    assert all(list(cell.slots.values()) == sorted(cell.slots.values(), reverse=True) for cell in result.cells)
     assert {row.cost for row in timings.least} == {"seconds"} and len(timings.made) == 12
     assert cheapest[0.5, "tokens"].valid.value == 0.5 and cheapest[0.5, "tokens"].valid.low > 0.4  # of 200 stories
 

@@ -1,6 +1,6 @@
 """What the experiments of the study of coherence say together: thresholds, the cheapest models, and the law."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +113,7 @@ def _cell(group: Group) -> Cell:
         cooler=group.valid(group.coolest),
         words=words,
         steady=steady_share(group.valid().value, words, first.story_words),
+        slots=dict(sum((Counter(t.slots) for t in told), Counter()).most_common()),
         recalled=[
             Recalled(back=same[0].back, repeated=sum(r.repeated for r in same), broken=sum(r.broken for r in same))
             for same in zip(*(t.recalled for t in told), strict=True)

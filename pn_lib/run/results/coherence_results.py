@@ -78,6 +78,7 @@ class Cell(Part):
     cooler: Estimate = Field(description="the same at the lowest temperature tried")
     words: float = Field(description="words before the first fault, at temperature 1, mean")
     steady: float = Field(description="the share that would be valid were each word wrong with one probability")
+    slots: dict[str, int] = Field(description="first faults by the fact that they break, the commonest first")
     recalled: list[Recalled] = Field(description="facts that had to be kept, at temperature 1")
 
 
