@@ -102,6 +102,16 @@ def test_help_comes_at_once():
     assert done.stdout.endswith("set()\n")
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_does_not_suffice_is_one_sentence(monkeypatch, capsys, error):
+    def stop(*_):
+        raise error
+
+    monkeypatch.setattr("pn_lib.course.site.build_site", stop)
+    assert main(["site"]) == 2
+    assert capsys.readouterr().err.startswith("error: the memory does not suffice; ")
+
+
 @pytest.mark.parametrize(
     ("command", "kept"), [("benchmark", "the tables finished so far"), ("site", "the last whole result")]
 )

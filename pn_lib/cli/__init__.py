@@ -44,12 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         logging.disable()  # nbclient's unfinished tasks would end with tracebacks
         return terminal.fail(f"stopped; {stopped}", EXIT_INTERRUPTED)
-    except MemoryError:
-        return terminal.fail(terminal.OUT_OF_MEMORY, EXIT_BAD_INPUT)
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
         from pn_lib.run.execution import StageError  # imported already, if it is one
 
-        if "can't allocate memory" in str(error):  # as torch says it
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # as torch says it
             return terminal.fail(terminal.OUT_OF_MEMORY, EXIT_BAD_INPUT)
         if not isinstance(error, StageError):
             raise
