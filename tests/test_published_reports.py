@@ -27,7 +27,8 @@ SAID = {
     "95",
     "95th",
     "90",
-    "99",  # per cent, of intervals, shares of text and right answers
+    "99",
+    "50",  # per cent, of intervals, shares of text and right answers
     "256",  # values of a byte
     "257",  # and the separator
     "3",  # per cent, within which budgets are met
