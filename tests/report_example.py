@@ -18,7 +18,7 @@ from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.inside_results import InsideResult
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.listening_results import ListeningResult
-from pn_lib.run.results.mamba_results import MambaConstruction, MambaResult, ScanTimings
+from pn_lib.run.results.mamba_results import MambaConstruction, ScanTimings
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import DecodingStep, MixersResult, MixersTimings
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
@@ -33,6 +33,7 @@ from pn_lib.run.results.training_results import (
     TrainingResult,
     TrainingTimings,
 )
+from pn_lib.run.results.whole_mamba_results import MambaResult
 from pn_lib.run.results.zoo_results import ZooResult
 from pn_lib.run.stages import REPOSITORY
 

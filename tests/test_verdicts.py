@@ -11,12 +11,12 @@ from test_notebooks import STAGES, read
 from pn_lib.course import verdicts
 from pn_lib.evaluation.enough import LEAST, TOO_SMALL, too_small
 from pn_lib.run.reference import beside, beside_column
-from pn_lib.run.results.mamba_results import MambaResult
 from pn_lib.run.results.memory_results import MemoryResult
 from pn_lib.run.results.mixers_results import MixersResult, MixersTimings
 from pn_lib.run.results.stories_results import EvaluationResult
 from pn_lib.run.results.study_results import LanguageResult, ScalingResult, StudyResult
 from pn_lib.run.results.training_results import RecipeResult, TrainingResult
+from pn_lib.run.results.whole_mamba_results import MambaResult
 from pn_lib.run.results.zoo_results import ZooResult
 from pn_lib.run.stages import REFERENCE
 
