@@ -6,8 +6,7 @@ from sources import Run, Traced
 from wording import exactly, order, side_of_zero
 
 from pn_lib.errors import InputError
-from pn_lib.evaluation.known_groups import GROUPS
-from pn_lib.evaluation.measures import MEASURES
+from pn_lib.evaluation.measures import GROUPS, MEASURES
 from pn_lib.files import sha256
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.listening_results import GeneralResult, ListeningResult

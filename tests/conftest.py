@@ -1,7 +1,9 @@
 """Fixtures: real data taken in place from where environment variables say (skipped, with the reason, when unset), and a
 small training for all who need one."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,13 @@ def _folder(variable: str) -> Path:
     path = Path(value)
     assert path.is_dir(), f"{variable} names {value}, which is no folder"
     return path
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command that is stopped in a test silences logging, for good: the process would end."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

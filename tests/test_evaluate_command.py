@@ -127,7 +127,7 @@ def test_a_published_model_on_real_stories(tmp_path, monkeypatch, capsys):
                 "100",
                 "--completions",
                 "3",
-                "--max-new-tokens",
+                "--max-bytes",
                 "60",
             ]
         )

@@ -109,8 +109,10 @@ def test_mamba_flops_are_what_pytorch_counts():
 
 
 @pytest.mark.parametrize("length", [1, 10, 70])
-def test_flops_of_stacks_are_what_pytorch_counts(length):
-    """Its counter sees neither the fused scan and convolution nor triangular systems; those are left out."""
+def test_flops_of_stacks_are_what_pytorch_counts(monkeypatch, length):
+    """Its counter sees neither the fused scan and convolution nor triangular systems; those are left out. Whether one
+    kernel does a whole Mamba-2 layer, of which it would see the projections alone, depends on the processor's lanes."""
+    monkeypatch.setattr("pn_lib.models.mamba2.can_fuse", lambda x: False)
     for config in STACKS[::5]:
         parts = flops_by_part(config, length)
         unseen = [parts.pop(name, 0) for name in ("scan", "convolution", "triangular system")]

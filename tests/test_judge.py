@@ -684,7 +684,7 @@ def test_bad_input_is_one_sentence(run, tmp_path, capsys):
     with JudgeServer(after="404") as server:
         file = judge_file(tmp_path, server)
         assert "there is no run none" in failure(capsys, "none", "--judge", file)
-        assert "absent.toml cannot be read" in failure(capsys, "smoke-pocket", "--judge", "absent.toml")
+        assert "absent.toml does not exist" in failure(capsys, "smoke-pocket", "--judge", "absent.toml")
         assert "two judges have one name" in failure(capsys, "smoke-pocket", "--judge", file, "--judge", file)
         assert "--stories must be" in failure(capsys, "smoke-pocket", "--judge", file, "--stories", "0")
         assert "go together" in failure(capsys, "smoke-pocket", "--judge", file, "--model", "x")

@@ -110,7 +110,7 @@ EDITS = {
     "a constant that decides a precision": ("pn_lib/hardware.py", statement, NUMBERS[1:], True),
     "how a figure is drawn": ("pn_lib/run/plotting.py", replaced("#[0-9a-f]{6}", "#123456"), NUMBERS, False),
     "a cleaning rule": ("pn_lib/data/cleaning.py", statement, ["01"], False),
-    "llama2.c's format": ("pn_lib/models/llama2c.py", statement, ["05", "06", "10", "11"], False),
+    "llama2.c's format": ("pn_lib/models/llama2c.py", statement, ["05", "06", "08", "10", "11"], False),
     "how an exercise is checked": ("pn_lib/course/checks/tokenizer_training.py", statement, ["02"], False),
     "words of the Pocket stories": (
         "pn_lib/data/pocket/words.toml",
@@ -123,7 +123,7 @@ EDITS = {
     "a package's __init__": (
         "pn_lib/evaluation/__init__.py",
         statement,
-        ["04", "05", "06", "07", "08", "10", "11"],
+        ["03", "04", "05", "06", "07", "08", "10", "11"],
         False,
     ),
     "a command": ("pn_lib/run/evaluate_command.py", statement, [], False),

@@ -22,7 +22,7 @@ from pn_lib.models.transformer import Transformer, TransformerConfig
 PROMPT = "Tim had a red ball. He lost the"
 TEXTS = ["Tim ran.", " Tim ran.", "  two  spaces", "\n\tline", "É ﬁ … “no” 👩‍👧", f"a{SEPARATOR} b", ""]
 BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False)
-SMALL = ["--stories", "12", "--train-stories", "40", "--completions", "2", "--repeats", "1", "--max-new-tokens", "8"]
+SMALL = ["--stories", "12", "--train-stories", "40", "--completions", "2", "--repeats", "1", "--max-bytes", "32"]
 
 
 def _template(single):

@@ -38,7 +38,12 @@ SAID = {
     "sec. 4.1",
     "notebook 03",
     "notebook 11",
-    "09",  # at the start of a sentence
+    "notebook 08",
+    "11",  # at the start of a sentence
+    "300",  # kB, a file's name
+    "100",  # characters, behind which a fact is far
+    "0",  # decimals
+    "memorisation_rouge2",  # a key
     "float16",
     "float32",
     "int4",

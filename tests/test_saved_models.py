@@ -70,7 +70,7 @@ def test_every_command_takes_it(published, capsys):
     assert capsys.readouterr().out.startswith("Tim had")
     assert main(["inspect", NAME]) == 0
     assert f"model {NAME}: Transformer" in capsys.readouterr().out
-    small = ["--stories", "12", "--train-stories", "60", "--completions", "4", "--max-new-tokens", "30"]
+    small = ["--stories", "12", "--train-stories", "60", "--completions", "4", "--max-bytes", "120"]
     assert main(["evaluate", NAME, *small]) == 0
     assert "bits per byte" in capsys.readouterr().out
 

@@ -58,7 +58,7 @@ def test_torchrun_trains_from_nothing_and_one_process_finds_it_done(profile, tmp
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     folder = tmp_path / "results" / "small-pocket" / "sizes" / "wide"
-    assert done.stdout.count("[1/9] 01_data_exploration: running") == 1  # the other process waited
+    assert done.stdout.count("[1/11] 01_data_exploration: running") == 1  # the other process waited
     assert read_json(folder / "training.json")["processes"] == 2
     weights = load_model(folder).state_dict()
     assert main(["train", "--profile", str(profile), "--size", "wide"]) == 0

@@ -7,7 +7,7 @@ throughout; more are worse.
 
 from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import verdict
-from pn_lib.evaluation.known_groups import GROUPS
+from pn_lib.evaluation.measures import GROUPS
 from pn_lib.evaluation.memory_tasks import standing
 from pn_lib.run.results.frontier_results import FrontierResult
 from pn_lib.run.results.memory_results import BesideParent, MemoryResult

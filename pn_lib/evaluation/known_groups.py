@@ -13,7 +13,7 @@ import pandas as pd
 
 from pn_lib.evaluation.completions import Ending, cut_at
 from pn_lib.evaluation.intervals import Interval, bootstrap_interval
-from pn_lib.evaluation.measures import LOWER_IS_BETTER
+from pn_lib.evaluation.measures import GROUPS, LOWER_IS_BETTER
 from pn_lib.evaluation.names import WORD
 
 SENTENCE = re.compile(r"\S.*?(?:[.!?]+[\"'”’]*(?=\s)|\Z)", re.DOTALL)
@@ -63,18 +63,6 @@ def looping(ending: str) -> str:
     """Its last sentence four times."""
     last = list(SENTENCE.finditer(ending))[-1:]
     return ending + "".join(" " + match[0] for match in last) * 3
-
-
-GROUPS = {
-    "shuffled": "sentences shuffled",
-    "renamed": "names exchanged",
-    "another": "another story's ending",
-    "negated": "facts negated",
-    "looping": "last sentence four times",
-    "cut": "last third missing",
-    "same": "one ending for all",
-    "copied": "a training story's ending",
-}
 
 
 def damage(

@@ -33,3 +33,15 @@ LOWER_IS_BETTER = frozenset(
         "surprise",
     }
 )
+
+# Real endings damaged on purpose, each in a way that a measure should notice (see `known_groups`)
+GROUPS = {
+    "shuffled": "sentences shuffled",
+    "renamed": "names exchanged",
+    "another": "another story's ending",
+    "negated": "facts negated",
+    "looping": "last sentence four times",
+    "cut": "last third missing",
+    "same": "one ending for all",
+    "copied": "a training story's ending",
+}
