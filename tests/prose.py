@@ -29,11 +29,11 @@ OFF = (
     # wrong more often than right about sound sentences
     "MissingPreposition", "MissingTo", "ToTwoToo", "QuantifierNumeralConflict", "PronounKnew", "CondenseAllThe",
     "AdjectiveDoubleDegree", "MoreBetter", "SingleBe", "AvoidAndAlso", "ModalBeAdjective", "ItsContraction",
-    "SufficeItToSay", "MultipleSequentialPronouns",
+    "SufficeItToSay", "MultipleSequentialPronouns", "NounVerbConfusion",
 )  # fmt: skip
 WORDS = [
     "autograd", "bpb", "conda", "convolve", "convolves", "dtype", "endoftext", "gradings", "invertible", "layernorm",
-    "likest", "nbgrader", "orthogonalizes", "outlier's", "papermill", "precisions", "quantile", "quantiles",
+    "likest", "nbgrader", "nostalgebraist", "orthogonalizes", "outlier's", "papermill", "precisions", "quantile", "quantiles",
     "rejective", "retellings", "safetensors", "softmax", "subpackages", "unturned",
 ]  # fmt: skip
 TERMS = {
