@@ -33,8 +33,8 @@ OFF = (
 )  # fmt: skip
 WORDS = [
     "autograd", "bpb", "conda", "convolve", "convolves", "dtype", "endoftext", "gradings", "invertible", "layernorm",
-    "likest", "nbgrader", "nostalgebraist", "orthogonalizes", "outlier's", "papermill", "precisions", "quantile", "quantiles",
-    "rejective", "retellings", "safetensors", "softmax", "subpackages", "unturned",
+    "likest", "nbgrader", "nostalgebraist", "orthogonalizes", "outlier's", "papermill", "precisions", "quantile",
+    "quantiles", "rejective", "retellings", "safetensors", "softmax", "subpackages", "unturned",
 ]  # fmt: skip
 TERMS = {
     r"\btrainings\b": "a training is not counted: say runs",
