@@ -66,6 +66,8 @@ def test_the_three_findings_are_the_published_runs():
     assert f"The {model['file_bytes'] / 1000:.0f} kB, tokenizer included" in finding
     assert f"{model['parameters'] / 1e6:.2f} million weights of 4 bits" in finding and model["integers"] == "int4"
     assert f"**{model['bits_per_byte']['value']:.3f} bits per byte**" in finding
+    larger, _ = small_file("1m")
+    assert f"{larger['file_bytes'] / 1000:.0f} kB reach **{larger['bits_per_byte']['value']:.3f}**" in finding
     small = published("mixers")["sizes"][0]
     behind = [pair["difference"]["value"] for pair in small["pairs"] if pair["verdict"] == "behind"]
     assert [pair["first"] for pair in small["pairs"][:4]] == ["transformer"] * 4 and len(behind) == 4
@@ -180,6 +182,16 @@ def test_the_smallest_file_is_the_published_one():
     assert f"**{loss['value']:.3f} bits per byte** on the {STORIES} stories of the test half" in finding
     assert f"(95 % interval {loss['low']:.3f} to {loss['high']:.3f})" in finding
     assert f"{loss['value'] - model['float32_bits_per_byte']:.3f} more than before" in finding
+    model, timing = small_file("1m")
+    loss = model["bits_per_byte"]
+    said = (
+        f"A file of {model['file_bytes'] / 1000:.0f} kB, {model['parameters'] / 1e6:.1f} million weights of 4 bits each"
+    )
+    assert (
+        f"{said}, trained for {model['tokens'] / 1e6:.0f} million tokens in {timing['seconds'] / 60:.0f} minutes"
+        in finding
+    )
+    assert f"reaches **{loss['value']:.3f}** ({loss['low']:.3f} to {loss['high']:.3f})" in finding
 
 
 def test_the_table_of_files_is_of_those_that_are_there():
