@@ -111,7 +111,7 @@ def test_every_number_of_the_report_is_a_committed_result(run):
     numbers = json.loads((REPORT / "published" / run / "numbers.json").read_text(encoding="utf-8"))
     assert numbers["run"] == run and len(numbers["numbers"]) > 300
     for row in numbers["numbers"]:
-        path = REPOSITORY / "results" / "published" / Path(row["file"]).relative_to("results")
+        path = REPOSITORY / "results" / "published" / row["file"].removeprefix("results/").removeprefix("published/")
         assert row["value"] in [float(value) for value in values_at(read(path), row["key"]) if value is not None], row
 
 
@@ -149,7 +149,7 @@ def test_a_changed_result_changes_the_text(run, root):
             path.write_text(changed, encoding="utf-8")
             return text_of(root, run)[0] != before
 
-        tried = values if file.endswith(HIGHEST_ALONE) else values[:1]
+        tried = values if file.endswith(HIGHEST_ALONE) else values[:5]  # some choose a sentence and stand in none
         assert any(changes(value) for value in tried), file
         path.write_text(whole, encoding="utf-8")
 
