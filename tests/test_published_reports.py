@@ -138,6 +138,8 @@ def test_a_changed_result_changes_the_text(run, root):
         numbers.setdefault(file, []).append(value)
     assert len(numbers) > 15
     for file, values in numbers.items():
+        if file.startswith("results/published/"):  # the repository's, beside every run of these stories
+            continue
         path = root / file
         whole = path.read_text(encoding="utf-8")
 
