@@ -113,7 +113,7 @@ class Leak(Part):
     architecture: str = Field(description="which; all: every one")
     dialect: Dialect = Field(description="which language")
     models: int = Field(description="models it was fitted to")
-    leak: Estimate = Field(description="share of the excess that is probability given to what is no story")
+    leak: Estimate = Field(description="share of the excess that is probability given to text that is not a story")
     half: float = Field(description="excess bits of a story at which half are valid, by the law")
 
 

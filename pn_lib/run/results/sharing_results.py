@@ -26,7 +26,7 @@ class Way(Part):
     )
     p_holm: float | None = Field(description="p of the difference, after Holm's correction; null with the difference")
     verdict: Literal["ahead", "behind", "not told apart", "one seed", "left out"] | None = Field(
-        description="of this way, at 5 % of p_holm; left out: not judged, after its short run; null of the first"
+        description="of this way, at 5 % of corrected p; left out: not judged, after its short run; null of the first"
     )
 
 
