@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from coherence import coherence
 from mixers import mixers
 from people import people
+from shipped import shipped
 from small import small
 from sources import Run, Traced
 from stories import heads, stories
@@ -53,6 +54,7 @@ def build_context(run: Run) -> dict[str, object]:
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
         "coherent": coherence(found["coherence"]),
+        "shipped": shipped(run, data.corpus.title),
         "small": small(found["frontier"], found["frontier_timings"]),
         "mamba_rate": min(found["mamba"].rates, key=lambda name: found["mamba"].rates[name]),
         "architecture_titles": TITLES,

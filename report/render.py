@@ -33,16 +33,15 @@ class Numbering:
         self.figures: dict[str, Figure] = {}
         self.numbers: dict[str, str] = {}
 
-    def figure(self, name: str, caption: str) -> str:
-        """Place figure ``name`` of the run."""
-        drawn = self.figures[name] = self.run.figure(name)
-        title = self._number(f"fig-{name}", "Figure")
-        scale = min(SCALE, TEXT_WIDTH / drawn.width, MOST_HEIGHT / drawn.height)
+    def figure(self, name: str, caption: str, drawn: Figure | None = None) -> str:
+        """Place figure ``name``: the run's, unless another is given."""
+        drawn = self.figures[name] = drawn or self.run.figure(name)
+        title, (wide, high) = self._number(f"fig-{name}", "Figure"), drawn.size
+        scale = min(SCALE, TEXT_WIDTH / wide, MOST_HEIGHT / high)
         alt = " ".join(drawn.alt.replace('"', "'").split())
-        width = f"{100 * scale * drawn.width / TEXT_WIDTH:.1f}%"
-        commit = drawn.commit[:7] + "+" * drawn.commit.endswith("+")
-        source = f"[[Cell in notebook {drawn.notebook[:2]}]({drawn.url}), commit `{commit}`]{{.source}}"
-        return f'![**{title}.** {caption} {source}](figures/{name}.svg){{#fig-{name} alt="{alt}" width={width}}}'
+        width = f"{100 * scale * wide / TEXT_WIDTH:.1f}%"
+        caption = f"**{title}.** {caption} [{drawn.source}]{{.source}}"
+        return f'![{caption}](figures/{name}.svg){{#fig-{name} alt="{alt}" width={width}}}'
 
     def table(self, name: str, caption: str, header: list[str], rows: list[list[str]], **options: object) -> str:
         """Place a table; ``options`` go to `wording.table`."""

@@ -1,7 +1,6 @@
 """What the report reads: a run's results and figures, each number noted with the file and key that it came from."""
 
 import json
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,22 +71,35 @@ class Traced:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: its SVG file, size in points, and what its sidecar says."""
+    """A drawn figure: its SVG file, what it shows in words, and the Markdown that says where it was drawn."""
 
     path: Path
-    width: float
-    height: float
     alt: str
-    notebook: str
-    commit: str  # that drew it; with + where files differed from it
-    cell: str | None  # id of the cell that drew it, where it is known
+    source: str
 
     @property
-    def url(self) -> str:
-        """The cell in the published repository, as it was when it drew the figure."""
-        commit = "HEAD" if self.commit == "none" else self.commit.rstrip("+")
-        place = f"#cell-id={self.cell}" if self.cell else ""
-        return f"{repository_url()}/blob/{commit}/{NOTEBOOKS.name}/{self.notebook}.ipynb{place}"
+    def size(self) -> tuple[float, float]:
+        """Width and height in points.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        try:
+            attributes = ElementTree.parse(self.path).getroot().attrib
+            return float(attributes["width"].removesuffix("pt")), float(attributes["height"].removesuffix("pt"))
+        except FileNotFoundError:
+            raise InputError(f"{self.path} does not exist; run the notebook that draws it again") from None
+        except (ElementTree.ParseError, KeyError, ValueError) as error:
+            raise InputError(f"{self.path} is damaged ({error}); run the notebook that draws it again") from None
+
+
+def cell_link(notebook: str, commit: str, cell: str | None) -> str:
+    """The cell that drew a figure in the published repository, as it was then; a commit ends in + where files differed
+    from it, and the cell's id may be unknown."""
+    place = f"#cell-id={cell}" if cell else ""
+    then = "HEAD" if commit == "none" else commit.rstrip("+")
+    url = f"{repository_url()}/blob/{then}/{NOTEBOOKS.name}/{notebook}.ipynb{place}"
+    return f"[Cell in notebook {notebook[:2]}]({url}), commit `{commit[:7]}{'+' * commit.endswith('+')}`"
 
 
 class Run:
@@ -110,14 +122,10 @@ class Run:
         path = self.figures / f"{name}.svg"
         sidecar = read_json(path.with_suffix(".json"))
         try:
-            drawn = [sidecar[key] for key in ("alt", "notebook", "commit", "cell")]
-            attributes = ElementTree.parse(path).getroot().attrib
-            width, height = (float(re.sub("pt$", "", attributes[side])) for side in ("width", "height"))
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist; run the notebook that draws it again") from None
-        except (ElementTree.ParseError, KeyError, ValueError) as error:
+            alt, notebook, commit, cell = (sidecar[key] for key in ("alt", "notebook", "commit", "cell"))
+        except KeyError as error:
             raise InputError(f"{path} is damaged ({error}); run the notebook that draws it again") from None
-        return Figure(path, width, height, *drawn)
+        return Figure(path, alt, cell_link(notebook, commit, cell))
 
     def numbers(self) -> str:
         """Every number that the report looked up, with its file and key, as JSON."""

@@ -9,9 +9,8 @@ from pn_lib.errors import InputError
 from pn_lib.evaluation.measures import GROUPS, MEASURES
 from pn_lib.files import sha256
 from pn_lib.run.results.judge_results import JudgeResult
-from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
+from pn_lib.run.results.listening_results import ListeningResult
 from pn_lib.run.results.stories_results import CompletionsResult
-from pn_lib.run.stages import REPOSITORY
 
 # Of completions.MEASURES, with the words of a table's head and whether it is a share, in per cent
 FORM = {
@@ -58,7 +57,6 @@ def stories(run: Run, data: Traced, evaluation: Traced, zoo: Traced) -> dict[str
         "broken": broken_facts(evaluation.pocket),
         "judges": judges(run),
         "heard": heard(run),
-        "general": general(run, data.corpus.title),
     }
 
 
@@ -90,15 +88,6 @@ def heard(run: Run) -> dict[str, object]:
     if found.completions != sha256(run.results / CompletionsResult.FILE):
         return {"state": "other"}
     return {"state": "heard", "result": found}
-
-
-def general(run: Run, corpus: str) -> Traced | None:
-    """The published comparison of small models with a general one, if it is of this corpus."""
-    folder = REPOSITORY / "results" / "published" / "reference"
-    if not (folder / GeneralResult.FILE).exists():
-        return None
-    found = Traced(GeneralResult.read(folder), f"results/published/reference/{GeneralResult.FILE}", "", run.used)
-    return found if found.corpus == corpus else None
 
 
 def heads(inside: Traced) -> dict[str, object]:

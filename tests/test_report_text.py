@@ -1,16 +1,18 @@
 """The report's text is true to its run: from made-up results it says what they say."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from report_example import Example, heard, judged, rated, spread
 
 from pn_lib.errors import InputError
-from pn_lib.files import sha256
+from pn_lib.files import read_json, sha256, write_json
 from pn_lib.run.results.result import Estimate
 
-import wording  # isort: skip  (report/ is on the path by report_example)
+import shipped  # isort: skip  (report/ is on the path by report_example)
+import wording  # isort: skip
 from wording import THIN, compare, exactly  # isort: skip
 
 
@@ -67,13 +69,13 @@ def test_architectures_are_ranked_by_the_verdicts_after_correction_alone(example
 
 
 def test_equal_decode_memory_is_said_in_tokens_of_the_cache(example: Example) -> None:
-    said = "may keep {} tokens (beside Mamba), 500 tokens (beside Hybrid). It was trained on 128"
+    said = "can keep {} tokens (beside Mamba), 500 tokens (beside Hybrid). It was trained on 128"
     assert said.format(36) in " ".join(example.text().split())
     example.jsons["mixers"]["equal_context"]["mamba"] = None  # carries more at every length
     assert said.format("all") in " ".join(example.text().split())
-    assert "tokens of context: 500 (Hybrid)." in example.text()
+    assert "saves memory even here: 500 (Hybrid)." in example.text()
     example.jsons["mixers"]["equal_context"]["hybrid"] = None
-    assert "Once trained, a rival carries" not in example.text()
+    assert "saves memory even here" not in example.text()
 
 
 def test_too_few_updates_rank_nothing(example: Example) -> None:
@@ -237,7 +239,7 @@ def test_study_variants_are_sorted_by_holms_verdicts(example: Example) -> None:
     assert "The loss is raised by position *none*." in text and "loss is lowered" not in text
     assert "cannot show**: position *learned* and norm *layernorm*." in text and "Hints, and" not in text
     assert "+0.080 [+0.075, +0.085] † |" in text and text.count("†") == 2  # and the legend
-    assert "Holm’s correction to raise the loss: 1; to lower it: 0." in text
+    assert "Holm’s correction, 1 of 3 single changes raises the loss (position *none*) and 0 lower it." in text
     assert "Of 3 changes to the architecture, 1 survives correction." in text
     assert "has a p of 0.250 at least, and with it nothing could" in text
     learned = example.jsons["study"]["axes"][0]["variants"][1]
@@ -272,17 +274,17 @@ def test_decoding_is_told_by_its_times(example: Example) -> None:
     text = example.text()
     assert "| Mamba | 1.00 | 1.0 | 0.31 | 512 on | 36 |" in text
     assert "| Transformer | 4.00 | 16.0 | 1.00 | – | – |" in text
-    assert "*Fast*: at 2 048 tokens of context, Mamba takes 0.31 of the Transformer’s time for a token." in text
+    assert "*Fast*: at 2 048 tokens of context, Mamba takes 0.31 of the Transformer’s time per token." in text
 
 
 def test_the_ladder_is_told_by_its_numbers(example: Example) -> None:
     text = example.text()
     assert "our recipe ends 0.400 bpb below that of 2017" in text
-    assert "The largest single gain is that of *Muon for matrices*, 0.300 bpb" in text
+    assert "The largest single gain comes from *Muon for matrices*, 0.300 bpb" in text
     assert "has widened: *batch grows*. Worse: *cosine to zero*. Not distinguishable from it: *average" in text
     assert "In equal seconds, measured once, the sign is the other for *batch grows*. The main model has none" in text
     assert "lowest after 4.0 epochs and rose from there by 0.60" in text and "had not risen again at the end" in text
-    assert "On the same stories the 4-gram has 0.500; of 3 rungs 0 end below it." in text
+    assert "On the same stories the 4-gram reaches 0.500; 0 of 3 rungs end below it." in text
     example.jsons["recipe"]["updates"] = 99
     text = example.text()
     assert "The ladder is too small to tell with 99 updates (we ask for 100)" in text
@@ -322,30 +324,32 @@ def test_the_law_is_held_to_its_promise(example: Example) -> None:
 
 def test_the_answers_follow_the_numbers(example: Example) -> None:
     text = example.text()
-    assert "The shortest training of" in text and "undercuts the 4-gram took 2 min 21 s, 1.50 million tokens" in text
+    assert "The shortest run of" in text and "beats the 4-gram took 2 min 21 s, with 1.50 million tokens" in text
     assert "| Transformer 0\\.2 M | 200 000 | 1.020 [1.010, 1.030] | 55.0 %" in text
-    assert "tokens of context: 36 (Mamba) and 500 (Hybrid). A story has 143 on average" in text
+    assert (
+        "A story has 143 tokens on average" in text and "saves memory even here: 36 (Mamba) and 500 (Hybrid)." in text
+    )
     assert "1 of 3 pairs can be told apart after correction. At 400 000" in text, (
         "the Transformer is ahead, not a rival"
     )
     for size in example.jsons["mixers"]["sizes"]:
         size["pairs"][0]["verdict"] = "behind"
     assert "after correction: Mamba is ahead of the Transformer. At 400 000" in example.text()
-    assert "loses some of those it tells of" in (text := example.text())
-    assert "it keeps 90.0 % [87.0 %, 93.0 %] of the names, more than the 30.0 %" in text
+    assert "loses some of a beginning’s names" in (text := example.text())
+    assert "it keeps 90.0 % [87.0 %, 93.0 %] of them, more than the 30.0 %" in text
     example.jsons["evaluation"]["ahead"]["human"]["names_kept"] = spread(0.0)
-    assert "loses some of those it tells of" not in example.text()
+    assert "loses some of a beginning’s names" not in example.text()
     example.jsons["training"]["ngram"]["bits_per_byte"] = 0.8
-    assert "undercuts the 4-gram took" not in example.text()
+    assert "beats the 4-gram took" not in example.text()
 
 
 def test_models_that_others_trained_are_told_apart_from_ours(example: Example) -> None:
-    assert "by others" not in example.text()
+    assert "others trained" not in example.text()
     models = example.jsons["zoo"]["models"]
     models["stories260K"] = models["transformer_48"] | {"label": "stories260K", "published": True}
     models["transformer_tiny"] = models["transformer_48"] | {"label": "TinyStories 1 M", "published": True}
     text = example.text()
-    assert "stories260K (200 000 parameters), by others and from far more text, is at 1.020" in text
+    assert "stories260K (200 000 parameters), which others trained on far more text, reaches 1.020" in text
     assert "stories260K [@karpathy2023llama2c] was trained by others" in text
     assert "TinyStories 1 M [@eldan2023tinystories] was trained by others" in text
     assert "TinyStories 1" not in text[text.index("# And still a story?") : text.index("# How cheap?")]  # of ours alone
@@ -360,8 +364,8 @@ def test_a_rung_that_made_things_worse_is_named(example: Example) -> None:
 def test_one_size_of_a_known_language_is_compared_with_nothing(example: Example) -> None:
     del example.jsons["language"]["sizes"][0]
     text = example.text()
-    assert "From the smallest to the largest" not in text
-    assert "The largest keeps to the language in 61.0 % [58.0 %, 64.0 %] of its stories" in text
+    assert "times the parameters of the smallest" not in text
+    assert "The largest stays inside the language in 61.0 % [58.0 %, 64.0 %] of its stories" in text
     assert "| 700 000 | 0.100 [0.090, 0.110] | 130.0" in text  # nothing is the best of one
 
 
@@ -379,7 +383,10 @@ def test_coherence_is_told_language_by_language(example: Example) -> None:
     assert "93.0 % [90.0 %, 96.0 %] of its stories are valid at temperature 1" in text
     assert "**One plot, at most 4 words a list.**" in text and "**The whole language.**" in text
     assert text.count("No model tells one story in ten") == 1  # of the whole language
-    assert "45.0 % [42.0 %, 48.0 %] is probability given to what is no story" in text and "at 2.2 excess bits" in text
+    assert (
+        "lose 45.0 % [42.0 %, 48.0 %] of their excess to texts that are not stories" in text
+        and "at 2.2 excess bits" in text
+    )
     assert "210 000 [" in text and "more than 500 000 |" in text
     assert "| 4.0 % | 14.0 % |" in text  # facts broken near and far
     assert "Of 1 600 stories told, 0 stood in training word for word" in text
@@ -392,7 +399,37 @@ def test_a_run_older_than_the_study_of_coherence_says_nothing_of_it(example: Exa
 
 
 def test_the_noise_of_a_seed_is_told_where_it_is_known(example: Example) -> None:
-    assert "over 10 seeds the smallest Transformer of" in example.text() and "scatters by 0.0081 bpb" in example.text()
+    assert (
+        "Over 10 seeds, the smallest Transformer of" in (text := example.text()) and "deviation of 0.0081 bpb" in text
+    )
+
+
+def test_the_files_of_the_repository_are_shown_in_a_run_of_their_corpus_alone(
+    example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "reference"
+    shutil.copytree(shipped.FOLDER, folder)
+    monkeypatch.setattr(shipped, "FOLDER", folder)
+    general = read_json(folder / "general.json")
+    assert "Files trained for hours" not in example.text()
+    example.jsons["data"]["corpus"]["title"] = general["corpus"]
+    for model in general["models"]:
+        if model["difference"]:
+            model |= {"bits_per_byte": spread(0.9), "difference": spread(0.1)}
+    small, large = (next(m for m in general["models"] if m["name"] == f"reference/{name}") for name in ("100k", "300k"))
+    small |= {"bits_per_byte": spread(0.8), "file_bytes": 77_000}
+    large |= {"difference": spread(-0.2), "file_bytes": 333_000}
+    write_json(folder / "general.json", general)
+    text = example.text()
+    assert "a file of 77 kB, tokenizer included, predicts stories better than a 4-gram" in text
+    assert "and one of 333 kB better than SmolLM2-135M-Instruct" in text.replace("\\-", "-")
+    assert "the difference is −0.200 [−0.230, −0.170]. This is a match at home." in text and "A stranger’s ear" in text
+    large |= {"difference": spread(0.0)}  # zero lies inside
+    write_json(folder / "general.json", general)
+    text = example.text()
+    assert "None is shown to predict them better than" in text and "match at home" not in text
+    (folder / "general.json").unlink()
+    assert "Files trained for hours" not in example.text()
 
 
 def test_energy_is_told_where_the_machine_tells_it(example: Example) -> None:

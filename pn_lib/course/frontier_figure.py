@@ -18,11 +18,15 @@ LOSSES = (0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.6)
 SIDES = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, -1), (-1, 1), (0, 1), (0, -1))  # right and up of a point
 
 
+def frontier_words() -> str:
+    """The picture in words, for whoever cannot see it."""
+    points = "; ".join(f"{_name(one)}: {_loss(one):.2f}" for one in _models())
+    return f"Bits per byte of held-out stories against the bytes of the model, tokenizer included: {points}"
+
+
 def frontier_markdown() -> str:
     """The picture with its words, as the README shows it."""
-    words = "; ".join(f"{_name(one)}: {_loss(one):.2f}" for one in _models())
-    path = PICTURE.relative_to(REPOSITORY).as_posix()
-    return f"![Bits per byte of held-out stories against the bytes of the model, tokenizer included: {words}]({path})"
+    return f"![{frontier_words()}]({PICTURE.relative_to(REPOSITORY).as_posix()})"
 
 
 def frontier_picture() -> str:

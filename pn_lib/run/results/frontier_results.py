@@ -96,12 +96,17 @@ class CountedModel(Part):
     bits_per_byte: Estimate = Field(description="loss on the test half; interval over stories")
 
 
-class FrontierResult(Result):
-    """The frontier: bytes of a file against bits per byte."""
+class SmallFiles(Result):
+    """Models trained to be small: all that is published of those that were trained alone, without the rest of a run."""
 
     FILE: ClassVar = "frontier.json"
     stories: int = Field(description="stories of the test half, which judged")
     models: list[PackedModel] = Field(description="models trained to be small, as the profile lists them")
+
+
+class FrontierResult(SmallFiles):
+    """The frontier: bytes of a file against bits per byte."""
+
     rounded: list[RoundedModel] = Field(description="the large models by precision")
     ngram: CountedModel = Field(description="the n-gram of notebook 04")
     taught: list[TaughtModel] | None = Field(None, description="models with a teacher; null in runs older than these")
@@ -136,11 +141,16 @@ class RoundedTiming(Part):
     decoding: float = Field(description="tokens a second of one story")
 
 
-class FrontierTimings(Result):
-    """What the models of the frontier cost on this machine."""
+class SmallFilesTimings(Result):
+    """What the models trained to be small cost on the machine that trained them."""
 
     FILE: ClassVar = "timings/frontier.json"
     models: list[PackedTiming] = Field(description="models trained to be small")
+
+
+class FrontierTimings(SmallFilesTimings):
+    """What the models of the frontier cost on this machine."""
+
     rounded: list[RoundedTiming] = Field(description="the large models by precision, rounded")
     taught: list[TaughtTiming] | None = Field(None, description="models with a teacher; null in runs older than these")
     vocabulary: list[VocabularyTiming] | None = Field(None, description="models of the study of vocabularies")

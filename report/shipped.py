@@ -1,0 +1,42 @@
+"""The files that come with the repository: small models trained for hours, where they have read this run's corpus."""
+
+from sources import Figure, Run, Traced
+from wording import order, side_of_zero
+
+from pn_lib.course.frontier_figure import PICTURE, frontier_words
+from pn_lib.run.results.frontier_results import SmallFiles, SmallFilesTimings
+from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
+from pn_lib.run.stages import REPOSITORY
+
+FOLDER = REPOSITORY / "results" / "published" / "reference"
+
+
+def shipped(run: Run, corpus: str) -> dict[str, object] | None:
+    """Each file with its cost and its place beside the general model, from small to large; the smallest that beats the
+    n-gram, and the smallest that beats the general model (None: none is shown to); None for another corpus, or where
+    nothing was compared."""
+    if not (FOLDER / GeneralResult.FILE).exists() or GeneralResult.read(FOLDER).corpus != corpus:
+        return None
+    kinds = (SmallFiles, SmallFilesTimings, GeneralResult, ListeningResult)
+    files, timings, general, heard = (_read(run, kind) for kind in kinds)
+    seconds = {row.name: row.seconds for row in timings.models}
+    beside = {row.name: row for row in general.models}
+    ngram = next(row for row in general.models if "gram" in row.name)
+    rows = [(model, seconds[model.name], beside.get(f"{FOLDER.name}/{model.name}")) for model in files.models]
+    compared = [one for *_, one in rows if one is not None]
+    return {
+        "rows": rows,
+        "stories": files.stories,
+        "general": general,
+        "stranger": beside[general.general],
+        "heard": heard,
+        "names": heard.known_groups.groups,
+        "ngram": ngram,
+        "below_ngram": next((one for one in compared if order(one.bits_per_byte, ngram.bits_per_byte) < 0), None),
+        "below_general": next((one for one in compared if side_of_zero(one.difference) < 0), None),
+        "picture": Figure(PICTURE, frontier_words(), "Drawn by `python -m pn_lib refresh`"),
+    }
+
+
+def _read(run: Run, kind: type) -> Traced:
+    return Traced(kind.read(FOLDER), f"results/published/{FOLDER.name}/{kind.FILE}", "", run.used)
