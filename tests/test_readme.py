@@ -91,7 +91,8 @@ def test_the_frontier_is_of_the_published_files():
 
 def test_one_beginning_goes_on_as_its_author_and_the_models_wrote_it():
     assert part(README, "voices") == voices(), "run python -m pn_lib refresh"
-    beginning, *_, whole, _main, _warm, _cool = part(README, "voices").splitlines()
+    beginning, _, _, _, whole, *ours = part(README, "voices").splitlines()
+    assert len(ours) == 1 + len(json.loads((REFERENCE / "frontier.json").read_text())["models"])
     [example] = [e for e in published("evaluation")["gallery"] if beginning == f"> {one_line(e['beginning'])} …"]
     [shown] = re.findall(r"\| …(.+?) … \|", whole)
     assert one_line(example["endings"]["human"]).startswith(shown) and len(shown.split()) >= SHOWN_WORDS
