@@ -22,6 +22,7 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     seconds = {row.name: row.seconds for row in timings.models}
     beside = {row.name: row for row in general.models}
     ngram = next(row for row in general.models if "gram" in row.name)
+    ours = [who for who in heard.tellers if who.startswith(f"{FOLDER.name}/")]
     rows = [(model, seconds[model.name], beside.get(f"{FOLDER.name}/{model.name}")) for model in files.models]
     compared = [one for *_, one in rows if one is not None]
     return {
@@ -30,7 +31,7 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
         "general": general,
         "stranger": beside[general.general],
         "heard": heard,
-        "names": heard.known_groups.groups,
+        "fluent": min(ours, key=lambda who: heard.tellers[who].surprise.value),
         "ngram": ngram,
         "below_ngram": next((one for one in compared if order(one.bits_per_byte, ngram.bits_per_byte) < 0), None),
         "below_general": next((one for one in compared if side_of_zero(one.difference) < 0), None),

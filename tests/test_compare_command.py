@@ -17,8 +17,9 @@ from pn_lib.evaluation import probes
 from pn_lib.models.likelihood import text_likelihood
 from pn_lib.models.loading import open_model
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.run import compare_command
-from pn_lib.run.results.listening_results import GeneralResult
+from pn_lib.run import compare_command, listen_command
+from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
+from pn_lib.run.results.stories_results import CompletionsResult
 
 FILE = """corpus = "{root}/corpus"
 stories = 6
@@ -83,6 +84,27 @@ def test_all_models_are_scored_on_the_same_stories(root, capsys):
     bits = (with_end.story_nats.sum() - np.sum(ends)) / np.log(2) / with_end.bytes
     assert ours.bits_per_byte.value == pytest.approx(bits, rel=0.01)  # a last window may begin elsewhere
     assert ours.ending.value > 0 and 0 < ours.first_word < 60
+
+
+def test_the_small_models_write_endings_that_the_general_one_hears(root, monkeypatch, capsys):
+    folder, validation = root
+    monkeypatch.setattr(compare_command, "MAX_BYTES", 40)
+    monkeypatch.setattr(listen_command, "MAX_BYTES", 40)
+    with (folder / "mine.toml").open("a") as file:
+        file.write("\n[endings]\nbeginnings = 2\ntemperature = 0.5\n")
+    assert main(["compare", str(folder / "mine.toml")]) == 0
+    results = folder / "results" / "mine"
+    told = CompletionsResult.read(results)
+    test = [story for story, mask in zip(validation, halves(validation).test, strict=True) if mask][:2]
+    assert list(told.tellers) == ["human", "ours", "3-gram"] and told.temperature == 0.5
+    real = told.tellers["human"]
+    assert [b + ending[0].text for b, ending in zip(told.beginnings, real, strict=True)] == test
+    assert main(["listen", "mine", "--ear", str(folder / "ear")]) == 0
+    heard = ListeningResult.read(results)
+    assert heard.beginnings == 2 and set(heard.tellers) == set(told.tellers)
+    monkeypatch.setattr(listen_command, "MAX_BYTES", 4_000)
+    assert main(["listen", "mine", "--ear", str(folder / "ear")]) == 2
+    assert "does not fit in the listener's 96; name one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -129,9 +129,18 @@ def hear(listener: Listener, tokenizer: Coder, beginning: str, endings: Sequence
     only by what was read before them: a separator and the beginning, or a separator. The end of the text is not
     scored, as a general model never learned where our stories end. A beginning too long for the context loses its
     first tokens.
+
+    Raises:
+        InputError: the context has no room for an ending.
     """
     tokens = [tokenizer.encode(text) for text in endings]
-    room = listener.max_length - max(map(len, tokens), default=0)
+    longest = max(map(len, tokens), default=0)
+    room = listener.max_length - longest
+    if room < 1:
+        raise InputError(
+            f"an ending of {longest} tokens does not fit in the listener's {listener.max_length}; "
+            "name one with a longer context"
+        )
     start = [tokenizer.separator_id]
     given, alone = (
         _bits(listener, prefix[-room:], tokens) for prefix in ([*start, *tokenizer.encode(beginning)], start)

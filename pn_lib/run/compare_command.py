@@ -2,7 +2,8 @@
 
 A TOML file names the corpus and the models (``Comparison``). What is scored are whole stories of the test half, every
 token given all before it, and their real endings given the beginnings. A model that learned our stories also learned
-where they end, and a general one did not, so the end is scored for none.
+where they end, and a general one did not, so the end is scored for none. Asked to, the small models also write endings,
+which ``python -m pn_lib listen`` then lets the general one hear.
 """
 
 import math
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import PositiveFloat, PositiveInt
 
 from pn_lib.config import config_class, parse_config
 from pn_lib.data.cleaning import clean
@@ -22,7 +24,7 @@ from pn_lib.data.halves import halves
 from pn_lib.data.stories import iterate
 from pn_lib.data.tokenizer import Coder, train_tokenizer
 from pn_lib.errors import InputError
-from pn_lib.evaluation.completions import cut_beginning
+from pn_lib.evaluation.completions import complete, cut_beginning
 from pn_lib.evaluation.ear import ear_path, open_ear
 from pn_lib.evaluation.intervals import bits_per_byte_interval
 from pn_lib.evaluation.probes import KINDS, accuracy, load_probes, score_probes
@@ -32,8 +34,10 @@ from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import check_lossless
 from pn_lib.models.ngram import NGram, NGramConfig
 from pn_lib.models.packed_tokenizer import pack_tokenizer
+from pn_lib.run.listen_command import MAX_BYTES, REAL
 from pn_lib.run.results.listening_results import ComparedModel, GeneralResult
 from pn_lib.run.results.result import Estimate
+from pn_lib.run.results.stories_results import CompletionsResult
 from pn_lib.run.saved_models import PACKED, model_source
 
 
@@ -51,12 +55,23 @@ class Compared:
 
 
 @config_class
+class Endings:
+    """For how many test stories, the first of those scored, each model but the general one writes an ending, and how
+    boldly."""
+
+    beginnings: PositiveInt
+    temperature: PositiveFloat
+
+
+@config_class
 class Comparison:
-    """The corpus, the number of test stories (None: all), and the models, one of them general."""
+    """The corpus, the number of test stories (None: all), and the models, one of them general; the endings to write
+    (None: none)."""
 
     corpus: str
     models: tuple[Compared, ...]
     stories: int | None = None
+    endings: Endings | None = None
 
     def __post_init__(self) -> None:
         if sum(model.general for model in self.models) != 1 or len(self.models) < 2:
@@ -64,7 +79,8 @@ class Comparison:
 
 
 def compare(file: str, root: Path) -> str:
-    """The table as text; its numbers go to ``results/<name of the file>/general.json`` below ``root``.
+    """The table as text; its numbers go to ``results/<name of the file>/general.json`` below ``root``, and endings to
+    ``completions.json`` there.
 
     Raises:
         InputError: the file is missing or wrong, a model cannot be opened, or its tokenizer changes a story.
@@ -77,6 +93,9 @@ def compare(file: str, root: Path) -> str:
     training, validation = (list(iterate(clean(part)[0])) for part in (corpus.train, corpus.validation))
     stories = [story for story, test in zip(validation, halves(validation).test, strict=True) if test]
     stories = stories[: settings.stories]
+    results = root / "results" / Path(file).stem
+    if settings.endings:
+        _write_endings(settings, training, stories).write(results / CompletionsResult.FILE)
     scored = {model.name: _score(model, training, stories) for model in settings.models}
     general = next(model.name for model in settings.models if model.general)
     result = GeneralResult(
@@ -85,8 +104,21 @@ def compare(file: str, root: Path) -> str:
         general=general,
         models=[_compared(model, scored[model.name], scored[general], stories) for model in settings.models],
     )
-    result.write(root / "results" / Path(file).stem / GeneralResult.FILE)
+    result.write(results / GeneralResult.FILE)
     return _text(result)
+
+
+def _write_endings(settings: Comparison, training: Sequence[str], stories: Sequence[str]) -> CompletionsResult:
+    wanted = settings.endings
+    cuts = [cut_beginning(story) for story in stories[: wanted.beginnings]]
+    beginnings = [beginning for beginning, _ in cuts]
+    tellers = {REAL: [[{"text": ending, "ended": True}] for _, ending in cuts]}
+    for settled in settings.models:
+        if not settled.general:
+            model, tokenizer, _ = _open(settled, training)
+            endings = complete(model, tokenizer, beginnings, max_bytes=MAX_BYTES, temperature=wanted.temperature)
+            tellers[settled.name] = [[ending._asdict() for ending in each] for each in endings]
+    return CompletionsResult(beginnings=beginnings, temperature=wanted.temperature, tellers=tellers)
 
 
 def _score(settings: Compared, training: Sequence[str], stories: Sequence[str]) -> dict:
