@@ -72,7 +72,7 @@ def test_07_a_variant_with_more_bits_than_the_baseline_raises_the_loss():
                    for seed, value in enumerate(values)] for name, values in runs.items()}  # fmt: skip
     variants = [("norm", name, None) for name in runs]
     found = run_cells(
-        7, "c06-062", "c06-064", "c06-066", "c06-068", "c06-x06", variants=variants,
+        7, "c06-062", "c06-066", "c06-068", "c06-x06", variants=variants,
         base_runs=pd.DataFrame(rows["base"]), results={("norm", name): rows[name] for name in runs if name != "base"},
         judge_variants=judge_variants, study=SimpleNamespace(seeds=3), run=RUN,
     )  # fmt: skip

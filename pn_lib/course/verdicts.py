@@ -155,7 +155,7 @@ def study(found: StudyResult) -> str:
         return ", ".join(f"{axis} *{name}* ({rows[axis, name]:+.3f})" for axis, name in keys) or "none"
 
     if few:
-        return f"which of {len(judged)} choices matter is {few}."
+        return f"the run is {few}, so which of {len(judged)} choices matter stays open."
     decided = sum(each.verdict in ("raises the loss", "lowers the loss") for each in judged.values())
     return (
         f"{_runs(found.baseline.updates, found.baseline.seeds)}: **{decided} of {len(judged)} choices matter**, after "

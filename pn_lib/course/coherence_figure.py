@@ -1,0 +1,87 @@
+"""The figure of notebook 08 that puts every model of the study of coherence in its place."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pn_lib.run.plotting import COLOURS, MODEL_COLOURS
+from pn_lib.run.results.coherence_results import Cell, CoherenceResult, Dialect
+from pn_lib.run.results.mixers_results import TITLES
+
+SHIFT = 1.06  # factor of tokens from one architecture to the next, so that marks at one place do not hide another
+MARKS = "os^Dv"  # one a language
+
+
+def coherence_threshold(found: CoherenceResult, story_words: float) -> Figure:
+    """Left: words before the first fault against tokens; right: the share of valid stories against the excess."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.0, 4.4))
+    looks = _Looks(found.cells)
+    lines: dict[tuple, list[Cell]] = {}
+    for cell in found.cells:
+        lines.setdefault((str(cell.dialect), cell.architecture, looks.size(cell)), []).append(cell)
+    for cells in lines.values():
+        tokens = [cell.tokens / 1e6 * looks.shift(cell) for cell in cells]
+        left.plot(tokens, [cell.words for cell in cells], clip_on=False, **looks.of(cells[0]))
+    left.axhline(story_words, color=COLOURS["black"], linestyle=":", linewidth=1)
+    left.annotate("a whole story", (0, story_words), (4, 4), xycoords=("axes fraction", "data"), fontsize=9,
+                  textcoords="offset points")  # fmt: skip
+    left.set(xscale="log", yscale="symlog", ylim=(0, 2 * story_words), xlabel="tokens read (millions)",
+             ylabel="words before the first fault")  # fmt: skip
+    left.yaxis.set_major_formatter("{x:g}")
+    _shares(right, found, looks)
+    for axes in (left, right):
+        axes.xaxis.set_major_formatter("{x:g}")
+    figure.legend(handles=looks.legend(), loc="outside lower center", ncols=4, fontsize=9)
+    return figure
+
+
+def _shares(axes: Axes, found: CoherenceResult, looks: "_Looks") -> None:
+    """The share of valid stories of each model, with the bound and the laws fitted to all models of a language."""
+    bits = np.geomspace(0.1, max(10, *(1.3 * cell.excess_bits for cell in found.cells)), 200)
+    axes.plot(bits, 2.0**-bits, "--", color=COLOURS["black"], linewidth=1)
+    for row in found.leaks:
+        if row.architecture == "all":
+            axes.plot(bits, 2.0 ** (-row.leak.value * bits), ":", color=COLOURS["grey"], linewidth=1)
+    for cell in found.cells:
+        look = looks.of(cell)
+        axes.vlines(cell.excess_bits, cell.valid.low, cell.valid.high, color=look["color"], linewidth=1)
+        axes.plot(cell.excess_bits, cell.valid.value, clip_on=False, **look)
+    axes.set(xscale="log", ylim=(0, 1), xlabel="excess (bits a story)", ylabel="share of valid stories")
+
+
+class _Looks:
+    """A color for each architecture, a mark for each language, and larger marks for larger models."""
+
+    def __init__(self, cells: list[Cell]):
+        self.names = list(dict.fromkeys(cell.architecture for cell in cells))
+        languages = dict.fromkeys(_title(cell.dialect) for cell in cells)
+        self.marks = dict(zip(languages, MARKS, strict=False))
+        self.points = dict(zip(sorted({self.size(cell) for cell in cells}), range(4, 99, 3), strict=False))
+
+    def size(self, cell: Cell) -> int:
+        """Parameters in thousands, by fives: architectures do not meet a size to the last parameter."""
+        return 5 * round(cell.parameters / 5e3)
+
+    def shift(self, cell: Cell) -> float:
+        return SHIFT ** (self.names.index(cell.architecture) - (len(self.names) - 1) / 2)
+
+    def of(self, cell: Cell) -> dict:
+        return {"marker": self.marks[_title(cell.dialect)], "markersize": self.points[self.size(cell)], "linewidth": 1,
+                "color": MODEL_COLOURS[cell.architecture], "markerfacecolor": "none"}  # fmt: skip
+
+    def legend(self) -> list[Line2D]:
+        grey = {"color": COLOURS["grey"], "linestyle": "", "markerfacecolor": "none"}
+        first = next(iter(self.marks.values()))
+        return [
+            *(Line2D([], [], color=MODEL_COLOURS[name], label=TITLES[name]) for name in self.names),
+            *(Line2D([], [], marker=first, markersize=points, label=f"{size:,} K parameters", **grey)
+              for size, points in self.points.items()),
+            *(Line2D([], [], marker=mark, label=title, **grey) for title, mark in self.marks.items()),
+            Line2D([], [], color=COLOURS["black"], linestyle="--", linewidth=1, label="bound"),
+        ]  # fmt: skip
+
+
+def _title(dialect: Dialect) -> str:
+    return f"plots: {dialect.plots or 'all'}, words: {dialect.words or 'all'}"
