@@ -20,6 +20,7 @@ from pn_lib.course.drawings.attending import (
     draw_weights,
 )
 from pn_lib.course.drawings.boxes import PALE, shade, spell
+from pn_lib.course.drawings.machine import APART, draw_lanes, draw_roofline
 from pn_lib.course.drawings.merging import (
     draw_merge,
     draw_merges,
@@ -474,3 +475,30 @@ def parts_of(shown: list) -> tuple:
     [box] = shown
     controls, message, image = box.children
     return controls.children, message, image
+
+
+def test_each_register_holds_neighboring_channels_at_one_token():
+    axes = axes_of(draw_lanes(T=5, E=6, W=3))
+    cells = [box for box in boxes_of(axes) if box.get_height() == 1]
+    assert len(cells) == 6 * 5 and sum(bool(box.get_hatch()) for box in cells) == 6
+    frames = [box for box in boxes_of(axes) if box.get_height() == 3]
+    assert len(frames) == 2 and len({frame.get_x() for frame in frames}) == 1
+    texts = [text.get_text() for text in axes.texts]
+    assert {"channel 1", "channel 6", "register 2:"} <= {*texts} and "channel 7" not in texts
+    for wrong in ((5, 6, 4), (5, 6, 0), (2, 6, 3)):
+        with pytest.raises(InputError, match="whole registers"):
+            draw_lanes(*wrong)
+
+
+def test_a_roofline_rises_to_the_peak_and_names_stand_apart():
+    points = {"slow": (0.5, 1.0), "equal": (0.5, 1.01), "elsewhere": (8.0, 1.02), "fast": (8.0, 70.0)}
+    axes = axes_of(draw_roofline(20.0, 100.0, points))
+    (x, y), *dots = [line.get_data() for line in axes.lines]
+    assert (x[1], y[1]) == (5.0, 100.0) and y[2] == 100.0 and y[0] == 20.0 * x[0]
+    assert sorted((*dot[0], *dot[1]) for dot in dots) == sorted(points.values())
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts if text.get_text() in points}
+    assert heights == {"slow": 1.0, "equal": APART, "elsewhere": 1.02, "fast": 70.0}
+    assert "slow at 1 with 0.5" in axes.figure.get_label()
+    for wrong in ({}, {"still": (1.0, 0.0)}):
+        with pytest.raises(InputError, match="a program, and numbers above 0"):
+            draw_roofline(20.0, 100.0, wrong)

@@ -21,7 +21,8 @@ EXERCISES = [
     for exercise in sheet.exercises
 ]
 MISTAKES = {
-    sheet.notebook: importlib.import_module(f"mistakes.mistakes_{sheet.notebook[:2]}").MISTAKES for sheet in SHEETS
+    sheet.notebook: importlib.import_module(f"mistakes.mistakes_{sheet.notebook[:2].lower()}").MISTAKES
+    for sheet in SHEETS
 }
 
 
@@ -45,12 +46,13 @@ def passages(text: str, length: int = 20) -> set[str]:
 
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.notebook)
 def test_a_notebook_has_four_exercises_or_more_from_minutes_to_a_project(sheet):
-    assert len(sheet.exercises) >= 4
+    number, appendix = sheet.notebook.split("_")[0].lstrip("0"), sheet.notebook.startswith("A")
     assert [exercise.number for exercise in sheet.exercises] == [
-        f"{int(sheet.notebook[:2])}.{i + 1}" for i in range(len(sheet.exercises))
+        f"{number}.{i + 1}" for i in range(len(sheet.exercises))
     ]
     minutes = [exercise.minutes for exercise in sheet.exercises]
-    assert min(minutes) <= 5 and max(minutes) >= 60
+    assert min(minutes) <= 5
+    assert appendix or (len(minutes) >= 4 and max(minutes) >= 60)  # an appendix is read for itself
 
 
 @pytest.mark.parametrize(("sheet", "exercise"), EXERCISES)

@@ -10,9 +10,11 @@ import nbformat
 import pytest
 
 from pn_lib.course.address import first_cell
+from pn_lib.course.exercises import lesson_paths
 from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, PUBLISHED, REPOSITORY, covers, load_stages
 
 STAGES = load_stages()
+LESSONS = lesson_paths()  # and appendices
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {
     "04_transformer_training": (116, 500_000),  # the loop, a recipe found by measuring, and an appendix
@@ -42,6 +44,13 @@ def test_there_are_eleven_notebooks():
     assert [stage.name[:2] for stage in STAGES] == [f"{i:02}" for i in range(1, 12)]
 
 
+def test_an_appendix_belongs_to_no_run_and_comes_last():
+    [appendix] = [path for path in LESSONS if path not in {stage.path for stage in STAGES}]
+    assert LESSONS[-1] == appendix and appendix.stem == "A1_a_kernel_on_a_cpu"
+    source = "\n".join(cell.source for cell in read(appendix).cells[3:])
+    assert "open_run" not in source and "PN_PROFILE" not in source
+
+
 def test_each_artifact_is_made_once_and_before_it_is_read():
     made: set[str] = set()
     for stage in STAGES:
@@ -52,49 +61,49 @@ def test_each_artifact_is_made_once_and_before_it_is_read():
         made |= set(stage.writes)
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 class TestNotebook:
-    def test_nbval_compares_at_least_six_stored_outputs(self, stage):
-        checked = [c for c in read(stage.path).cells if "nbval-check-output" in tags(c)]
+    def test_nbval_compares_at_least_six_stored_outputs(self, path):
+        checked = [c for c in read(path).cells if "nbval-check-output" in tags(c)]
         assert sum(bool(c.outputs) for c in checked) >= 6
         assert all(c.outputs for c in checked), "a cell is tagged to be compared but has no stored output"
 
-    def test_stored_outputs_hold_no_error_and_no_path_of_a_machine(self, stage):
-        text = stage.path.read_text(encoding="utf-8")
-        outputs = [o for c in read(stage.path).cells if c.cell_type == "code" for o in c.outputs]
+    def test_stored_outputs_hold_no_error_and_no_path_of_a_machine(self, path):
+        text = path.read_text(encoding="utf-8")
+        outputs = [o for c in read(path).cells if c.cell_type == "code" for o in c.outputs]
         assert not [o for o in outputs if o.output_type == "error"]
         assert not re.search(r"/(home|root|work|Users|tmp)/\w", text)
 
-    def test_every_stored_picture_has_words_for_those_who_cannot_see_it(self, stage):
-        outputs = [o for c in read(stage.path).cells if c.cell_type == "code" for o in c.outputs]
+    def test_every_stored_picture_has_words_for_those_who_cannot_see_it(self, path):
+        outputs = [o for c in read(path).cells if c.cell_type == "code" for o in c.outputs]
         pictures = [o for o in outputs if "image/png" in o.get("data", {})]
         assert pictures
         for output in pictures:
             words = output.metadata["image/png"]["alt"]
             assert len(words) > 20 and output.data["text/plain"] == words
 
-    def test_the_first_cell_of_code_fetches_the_course_or_says_what_is_missing(self, stage):
-        assert read(stage.path).cells[2].source == first_cell(), "run python -m pn_lib refresh"
+    def test_the_first_cell_of_code_fetches_the_course_or_says_what_is_missing(self, path):
+        assert read(path).cells[2].source == first_cell(), "run python -m pn_lib refresh"
 
-    def test_size_and_rhythm(self, stage):
-        cells_read = [c for c in read(stage.path).cells if "drawing" not in tags(c)]
+    def test_size_and_rhythm(self, path):
+        cells_read = [c for c in read(path).cells if "drawing" not in tags(c)]
         code = [c for c in cells_read if c.cell_type == "code"]
         lines = sorted(len(c.source.splitlines()) for c in code)
-        cells, size = LARGER.get(stage.name, (120, 400_000))
+        cells, size = LARGER.get(path.stem, (120, 400_000))
         assert 40 <= len(cells_read) <= cells
-        assert lines[len(lines) // 2] <= LONGER.get(stage.name, 8), "code cells should be short: one idea a cell"
+        assert lines[len(lines) // 2] <= LONGER.get(path.stem, 8), "code cells should be short: one idea a cell"
         assert sum(n > 25 for n in lines) <= 2
-        assert stage.path.stat().st_size < size
+        assert path.stat().st_size < size
 
-    def test_a_drawing_is_a_collapsed_call_and_nothing_more(self, stage):
-        for cell in (c for c in read(stage.path).cells if "drawing" in tags(c)):
+    def test_a_drawing_is_a_collapsed_call_and_nothing_more(self, path):
+        for cell in (c for c in read(path).cells if "drawing" in tags(c)):
             assert cell.metadata["jupyter"]["source_hidden"]
             lines = cell.source.splitlines()
             assert lines[0].startswith("from pn_lib.course.drawings.") and len(lines) <= 6
             assert any(line.startswith("draw_") for line in lines) and "save" not in cell.source
 
-    def test_title_links_and_headings(self, stage):
-        cells = read(stage.path).cells
+    def test_title_links_and_headings(self, path):
+        cells = read(path).cells
         assert [i for i, c in enumerate(cells) if NAVIGATION_TAG in tags(c)] == [0, 2, len(cells) - 1]
         headings = [
             line
@@ -106,14 +115,15 @@ class TestNotebook:
         levels = [len(line.split()[0]) for line in headings]
         assert levels[0] == 1 and levels.count(1) == 1
         assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-        sections = [match[1] for line in headings if (match := re.match(r"## (\d+\.\d+) ", line))]
-        assert sections == [f"{int(stage.name[:2])}.{i + 1}" for i in range(len(sections))] and len(sections) >= 5
-        unnumbered = [line for line in headings if re.match(r"## (?!\d+\.)", line)]
+        number = path.stem.split("_")[0].lstrip("0")
+        sections = [match[1] for line in headings if (match := re.match(r"## (A?\d+\.\d+) ", line))]
+        assert sections == [f"{number}.{i + 1}" for i in range(len(sections))] and len(sections) >= 5
+        unnumbered = [line for line in headings if re.match(r"## (?!A?\d+\.)", line)]
         assert unnumbered[:3] == ["## What we found", "## Exercises", "## Further reading"]
         assert all(line.startswith("## Appendix: ") for line in unnumbered[3:])
         prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
         for link in LINK.findall(re.sub(r"`[^`]*`", "", prose)):
-            assert (stage.path.parent / link).exists(), f"link to {link} leads nowhere"
+            assert (path.parent / link).exists(), f"link to {link} leads nowhere"
 
 
 PLAIN = [line for line in first_cell().splitlines() if not line.lstrip().startswith(("!", "%"))]  # magics left out
@@ -148,10 +158,10 @@ def test_the_first_cell_fetches_the_course_on_colab_alone():
 
 
 def test_each_notebook_has_solutions_to_its_exercises():
-    assert [path.name for path in SOLUTIONS] == [stage.path.name for stage in STAGES]
+    assert [path.name for path in SOLUTIONS] == [path.name for path in LESSONS]
 
 
 def test_the_readme_names_every_notebook():
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    for stage in STAGES:
-        assert f"notebooks/{stage.path.name}" in readme
+    for path in LESSONS:
+        assert f"notebooks/{path.name}" in readme

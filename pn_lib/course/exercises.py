@@ -14,10 +14,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.errors import InputError
-from pn_lib.run.stages import load_stages
+from pn_lib.run.stages import NOTEBOOKS, load_stages
 
-HEADING = re.compile(r"#+ Exercise (\d+\.\d+): (.+?)(?: \((\d+) minutes?, (\d+) points?\))?\s*$")
-TITLE = re.compile(r"# (\d+\. .+)")
+HEADING = re.compile(r"#+ Exercise (A?\d+\.\d+): (.+?)(?: \((\d+) minutes?, (\d+) points?\))?\s*$")
+TITLE = re.compile(r"# (A?\d+\. .+)")
 CALL = re.compile(r"checks\.(\w+)\((\w+)\)")
 UNSOLVED = "    raise NotImplementedError"
 
@@ -51,6 +51,11 @@ class ExerciseSheet:
     exercises: tuple[Exercise, ...]
 
 
+def lesson_paths() -> list[Path]:
+    """The notebooks of the course: the stages of a run, then the appendices, which belong to no run."""
+    return [*(stage.path for stage in load_stages()), *sorted(NOTEBOOKS.glob("A[0-9]_*.ipynb"))]
+
+
 def load_sheet(lesson: Path) -> ExerciseSheet:
     """The exercises of a notebook of the course.
 
@@ -81,7 +86,7 @@ def _title(notebook: NotebookNode, name: str) -> str:
 
 def load_sheets() -> list[ExerciseSheet]:
     """All exercises of the course, in order."""
-    return [load_sheet(stage.path) for stage in load_stages()]
+    return [load_sheet(path) for path in lesson_paths()]
 
 
 def new_notebook(cells: list[NotebookNode], **metadata) -> NotebookNode:

@@ -10,7 +10,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from pn_lib.course.address import first_cell
-from pn_lib.course.exercises import Exercise, load_sheet, new_notebook
+from pn_lib.course.exercises import Exercise, lesson_paths, load_sheet, new_notebook
 from pn_lib.errors import InputError
 from pn_lib.run.stages import METADATA_KEY, NAVIGATION_TAG, NOTEBOOKS, load_stages, maker
 from pn_lib.run.times import SHOWN, notebook_seconds, total_seconds
@@ -21,12 +21,12 @@ GUIDES = "guides"
 GUIDE_NAMES = ("running", "models", "stories", "judge", "teaching", "cluster", "speed", "findings", "trust", "house")
 GLOSSARY_SOURCE = Path(__file__).with_name("glossary.toml")
 WORDS_A_MINUTE, LINES_A_MINUTE = 120, 12  # of prose and of code, read to be understood
-SECTION = re.compile(r"## (\d+\.\d+ .+)")
+SECTION = re.compile(r"## (A?\d+\.\d+ .+)")
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One numbered notebook, as the pages around it show it."""
+    """One notebook of the course, as the pages around it show it."""
 
     path: Path
     title: str  # "3. Building a Transformer"
@@ -51,12 +51,12 @@ class Lesson:
 
 
 def load_lessons() -> list[Lesson]:
-    """The lessons in order.
+    """The lessons in order, then the appendices.
 
     Raises:
         InputError: one has no title, no question in bold below it, or no word in its metadata on what is built.
     """
-    return [_lesson(stage.path) for stage in load_stages()]
+    return [_lesson(path) for path in lesson_paths()]
 
 
 def _lesson(path: Path) -> Lesson:
@@ -113,8 +113,9 @@ CONTENTS_TITLE = """# PocketNarrator
 
 Eleven notebooks build the answer from nothing. Each asks one question, builds what it needs, checks it, measures, and \
 ends with exercises that give feedback at once. They assume Python, a first course in machine learning, and some \
-linear algebra. Work through them in order; the [glossary](glossary.ipynb) lists every symbol and term, and \
-[what a run leaves](results.ipynb) every number that a run saves."""
+linear algebra. Work through them in order; an appendix, on what makes a kernel fast, follows notebook 09. The \
+[glossary](glossary.ipynb) lists every symbol and term, and [what a run leaves](results.ipynb) every number that a run \
+saves."""
 
 # The contents' one cell of code: the page as such needs none, so the site leaves it out
 WHERE_YOU_ARE = """# Where are you? Click here and press Shift+Enter, now and whenever you come back: this checks that
@@ -156,13 +157,13 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
     """The notebook ``contents.ipynb``."""
     needed = _needed()
     rows = "\n".join(
-        f"| {lesson.link} | {lesson.question} | {', '.join(sorted(needed[lesson.path.name[:2]]))} | "
+        f"| {lesson.link} | {lesson.question} | {', '.join(sorted(needed.get(lesson.path.name[:2], ())))} | "
         f"{hours(lesson.reading_minutes)} | {len(lesson.exercises)}, {hours(lesson.exercise_minutes)}, "
         f"{lesson.points} points |"
         for lesson in lessons
     )
     table = (
-        f"## The eleven lessons\n\n| | question | uses results of | to read | exercises |\n|---|---|---|---|---|\n"
+        f"## The lessons\n\n| | question | uses results of | to read | exercises |\n|---|---|---|---|---|\n"
         f"{rows}\n\nReading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top "
         "of each notebook says how long it takes to run, as measured."
     )
@@ -219,8 +220,7 @@ def glossary_page(lessons: list[Lesson]) -> NotebookNode:
         "glossary",
         [
             f"[Contents]({CONTENTS})",
-            "# Glossary\n\n"
-            "What the letters and words mean, the same in all eleven notebooks, and where each first comes.",
+            "# Glossary\n\nWhat the letters and words mean, the same in all notebooks, and where each first comes.",
             f"## Symbols\n\n| symbol | name | meaning | from |\n|---|---|---|---|\n{symbols}",
             f"## Terms\n\n| term | meaning | from |\n|---|---|---|\n{terms}",
         ],

@@ -17,11 +17,13 @@ from pn_lib.course.speeds import speeds_table
 from pn_lib.course.voices import voices
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
+from pn_lib.run.execution import execute
 from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, REPOSITORY, output_root
 from pn_lib.run.times import long_cells
 
 DEFAULT = "quick"  # the profile of a notebook that is opened
 STORED_RUN = "quick-pocket"  # the run whose outputs the committed notebooks show
+APPENDIX = "A"  # how the name of a notebook begins that belongs to no run, and so is executed here
 # The generated parts of other pages: each stands between two marks of its name
 PARTS = {
     REPOSITORY / "README.md": ("voices", "frontier", "clone", "map"),
@@ -33,9 +35,9 @@ PARTS = {
 
 
 def refresh_notebooks() -> list[Path]:
-    """Rewrite the numbered notebooks and the pages around them in place; doing it twice changes nothing more.
+    """Rewrite the lessons and the pages around them in place; doing it twice changes nothing more.
 
-    Returns the paths written.
+    An appendix that has changed is executed first. Returns the paths written.
 
     Raises:
         InputError: the run ``quick-pocket`` has not executed a notebook as it now stands.
@@ -125,15 +127,30 @@ def _marked(path: Path, names: tuple[str, ...], lessons: list[Lesson]) -> str:
 
 def _take_outputs(notebook: NotebookNode, path: Path) -> None:
     executed = output_root() / "results" / STORED_RUN / "notebooks" / path.name
+    asked = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and NAVIGATION_TAG not in cell.metadata.get("tags", [])
+    ]
+    if path.name.startswith(APPENDIX) and not _has_run(asked, executed):
+        execute(path, executed, {}, executed.parents[1] / "work" / path.stem, path.stem)
     if not executed.exists():
         raise InputError(f"{executed} does not exist; run python -m pn_lib run (profile quick, corpus pocket) first")
-    cells = {cell.id: cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"}
-    for cell in notebook.cells:
-        if cell.cell_type != "code" or NAVIGATION_TAG in cell.metadata.get("tags", []):
-            continue
+    cells = _code_cells(executed)
+    for cell in asked:
         if cell.id not in cells or cells[cell.id].source != cell.source:
             raise InputError(f"{NOTEBOOKS.name}/{path.name} has changed since the run {STORED_RUN}; run it again first")
         if cells[cell.id].execution_count is None:
             raise InputError(f"the run {STORED_RUN} did not execute {path.name} to its end; run it again first")
         cell.outputs = cells[cell.id].outputs
         cell.execution_count = cells[cell.id].execution_count
+
+
+def _code_cells(path: Path) -> dict[str, NotebookNode]:
+    return {cell.id: cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"}
+
+
+def _has_run(asked: list[NotebookNode], executed: Path) -> bool:
+    """Whether these cells have been executed as they now stand."""
+    cells = _code_cells(executed) if executed.exists() else {}
+    return all(cell.id in cells and cells[cell.id].source == cell.source for cell in asked)

@@ -29,7 +29,7 @@ def whats_next() -> Markdown:
     lines = [
         f"- {DONE if ready else NEXT if number == done.index(False) else LATER} {lesson.link}"
         f"{'' if ready else _takes(lesson, profile)}"
-        for number, (lesson, ready) in enumerate(zip(load_lessons(), done, strict=True))
+        for number, (lesson, ready) in enumerate(zip(load_lessons(), done, strict=False))  # appendices belong to no run
     ]
     end = "" if False in done else f"\n\nAll are done. This command builds the report: `{run_command(asked, corpus)}`"
     return Markdown(f"Run **{name}**: {sum(done)} of {len(done)} notebooks done.\n\n" + "\n".join(lines) + end)

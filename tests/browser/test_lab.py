@@ -11,11 +11,12 @@ import pytest
 from lab import Lab
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from pn_lib.course.exercises import lesson_paths
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 
 pytestmark = pytest.mark.browser
 
-LESSONS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+LESSONS = lesson_paths()
 OTHERS = [NOTEBOOKS / "contents.ipynb", NOTEBOOKS / "glossary.ipynb", *sorted(NOTEBOOKS.glob("solutions/*.ipynb"))]
 SHOTS = REPOSITORY / "build" / "lab-test"  # a screenshot of each notebook, in both themes
 TALLEST = 16_000  # pixels that Chromium draws at once
