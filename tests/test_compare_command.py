@@ -123,4 +123,4 @@ def test_mistakes_in_the_file_are_one_sentence(root, capsys, old, new, said):
     assert main(["compare", str(folder / "mine.toml")]) == 2
     assert said in capsys.readouterr().err
     assert main(["compare", str(folder / "nothing.toml")]) == 2
-    assert "is no TOML file that can be read" in capsys.readouterr().err
+    assert "cannot be read as TOML" in capsys.readouterr().err

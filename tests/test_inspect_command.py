@@ -36,7 +36,7 @@ def test_a_corpus(tmp_path):
         "5 of these are held back, chosen by hash",
         "keeps 43; drops 1 (not text), 1 (duplicate)",
         "left out: notes.xyz (no stories by its name)",
-        "a.jsonl, row 21 is no text but float",
+        "a.jsonl, row 21 is not text but float",
         "    | Tale 1: One day",
     ):
         assert words in said

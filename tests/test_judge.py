@@ -685,7 +685,7 @@ def test_bad_input_is_one_sentence(run, tmp_path, capsys):
         file = judge_file(tmp_path, server)
         assert "there is no run none" in failure(capsys, "none", "--judge", file)
         assert "absent.toml does not exist" in failure(capsys, "smoke-pocket", "--judge", "absent.toml")
-        assert "two judges have one name" in failure(capsys, "smoke-pocket", "--judge", file, "--judge", file)
+        assert "two judges have the same name" in failure(capsys, "smoke-pocket", "--judge", file, "--judge", file)
         assert "--stories must be" in failure(capsys, "smoke-pocket", "--judge", file, "--stories", "0")
         assert "go together" in failure(capsys, "smoke-pocket", "--judge", file, "--model", "x")
         assert "check model, 'm'" in failure(capsys, "smoke-pocket", "--judge", file)
@@ -736,7 +736,7 @@ def test_beginnings_as_people_write_them(tmp_path):
     assert read_prompts(str(plain)) == ["Pim said: wait", "Oda"]
     assert read_prompts(str(listed)) == ['Pim said: "Wait"', "no", "42"]
     listed.write_text("- Oda\n- The gate: stuck\n")
-    with pytest.raises(InputError, match=r"beginning 2 is no text .*quotes"):
+    with pytest.raises(InputError, match=r"beginning 2 is not text .*quotes"):
         read_prompts(str(listed))
 
 

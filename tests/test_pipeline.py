@@ -328,7 +328,7 @@ def test_a_notebook_without_declaration_or_parameters_is_named(tmp_path):
         load_stages(tmp_path)
     del notebook.metadata["pocketnarrator"]
     nbformat.write(notebook, path)
-    with pytest.raises(InputError, match=r"01_first\.ipynb is no notebook of this course"):
+    with pytest.raises(InputError, match=r"01_first\.ipynb is not a notebook of this course"):
         load_stages(tmp_path)
     with pytest.raises(InputError, match="no notebooks in"):
         load_stages(tmp_path / "nowhere")

@@ -118,7 +118,7 @@ def test_a_profile_of_ones_own(tmp_path):
             "[coherence] transformer: a dialect has 1 to 9 plots",
         ),
         ("[coherence]\nsizes = [900]", "[coherence] transformer: no transformer"),
-        ("[memory]\narchitectures = ['rnn']", "memory: architectures names 'rnn', of which models has no settings"),
+        ("[memory]\narchitectures = ['rnn']", "memory: architectures names 'rnn', for which models has no settings"),
         (
             "[memory.models.mamba3]\nmodel = {}\nlearning_rate = 0.1\nmatrix_learning_rate = 0.1",
             "memory: architectures",

@@ -243,7 +243,9 @@ def test_what_a_listener_heard_is_the_published_file():
 def test_what_is_said_of_stories_is_the_published_runs():
     finding = part(GUIDE["findings"], "finding")
     told = published("evaluation")["completions"]["tellers"]
-    words = "of the names in a beginning, {} come back, versus {} in a 4-gram's endings and {} in the real ones"
+    words = (
+        "{} of a beginning's names come back in our Transformer's endings, versus {} in a 4-gram's and {} in the real"
+    )
     kept = (per_cent(told[who]["names_kept"]) for who in ("transformer", "ngram", "human"))
     assert words.format(*kept) in finding
     language = published("language")["sizes"]

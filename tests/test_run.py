@@ -78,7 +78,7 @@ def test_only_declared_artifacts_are_given_and_missing_ones_name_their_maker(sta
     assert run.name == "smoke-pocket"
     with pytest.raises(InputError, match=r"run notebook 01_a first, .* --profile smoke --corpus pocket$"):
         run.path("stories/train.parquet")
-    with pytest.raises(InputError, match="declares neither"):
+    with pytest.raises(InputError, match="does not declare"):
         run.path("data.json")
     run.save(Measured(x=1))
     assert run.read(Measured) == Measured(x=1)
@@ -167,7 +167,9 @@ def test_only_declared_sections_of_the_profile_are_given(stages):
 def test_a_declared_section_that_no_profile_has_is_named(stages, monkeypatch):
     wrong = [replace(stage, profile=("data.colour",)) for stage in stages]
     monkeypatch.setattr(run_module, "load_stages", lambda: wrong)
-    with pytest.raises(InputError, match=r"01_a declares to read 'data\.colour' of the profile, which has no 'colour'"):
+    with pytest.raises(
+        InputError, match=r"01_a declares that it reads 'data\.colour' of the profile, which has no 'colour'"
+    ):
         open_run("smoke", "pocket", "01_a")
 
 

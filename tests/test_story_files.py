@@ -324,7 +324,7 @@ def test_bad_rows_are_counted_and_shown(tmp_path):
     file = open_stories(tmp_path / "a.jsonl")
     assert list(file.stories()) == FLAT + [None] * 6 + FLAT * 10
     assert sum(file.bad.values()) == 6 and len(file.examples) == 3
-    assert file.examples[1] == "a.jsonl, row 26 is no text but float"
+    assert file.examples[1] == "a.jsonl, row 26 is not text but float"
     pq.write_table(pa.table({"text": pa.array([b"caf\xe9", b"tea"]).view(pa.string())}), tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == [None, "tea"]
 

@@ -43,7 +43,8 @@ def train(
     profile: Profile = "quick",
     corpus: Corpus = "pocket",
     size: Annotated[
-        str | None, typer.Option(metavar="NAME", help="a named size of the profile, such as paper's 8M, not its own")
+        str | None,
+        typer.Option(metavar="NAME", help="a named size of the profile, such as paper's 8M, instead of its own"),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="only say what it would take, after two steps of each size")
@@ -89,7 +90,7 @@ def generate(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Tell a story with any saved model."""
+    """Generate a story with any saved model."""
     from pn_lib.models import generation
     from pn_lib.models.loading import open_model
     from pn_lib.models.lossless import warn_of_changes
@@ -121,8 +122,8 @@ def evaluate(
     stories: Annotated[int, typer.Option(metavar="N", help="validation stories to score")] = 300,
     train_stories: Annotated[int, typer.Option(metavar="N", help="training stories to look for copies in")] = 10_000,
     completions: Annotated[int, typer.Option(metavar="N", help="beginnings to finish")] = 60,
-    repeats: Annotated[int, typer.Option(metavar="N", help="endings for each of them")] = 2,
-    max_bytes: Annotated[int, typer.Option(metavar="N", help="the most bytes that an ending gets")] = 1000,
+    repeats: Annotated[int, typer.Option(metavar="N", help="endings for each beginning")] = 2,
+    max_bytes: Annotated[int, typer.Option(metavar="N", help="at most this many bytes per ending")] = 1000,
     temperature: Annotated[float, typer.Option(metavar="X", help="1 draws as the model says")] = 1.0,
     seed: Seed = 0,
     out: Annotated[

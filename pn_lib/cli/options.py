@@ -10,7 +10,7 @@ from pn_lib.terminal import PROGRAM
 
 app = typer.Typer(
     help="PocketNarrator: small language models that tell stories. Begin with run.",
-    epilog=f"{PROGRAM} COMMAND --help says more of each.",
+    epilog=f"{PROGRAM} COMMAND --help says more about each.",
     add_completion=False,
     rich_markup_mode=None,  # plain text everywhere
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -33,8 +33,8 @@ Model = Annotated[
     ),
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="its name, such as quick-pocket", show_default=False)]
-MaxNewTokens = Annotated[int, typer.Option(metavar="N", help="the most tokens that a story gets")]
-Seed = Annotated[int, typer.Option(metavar="N", help="another seed tells another story")]
+MaxNewTokens = Annotated[int, typer.Option(metavar="N", help="at most this many tokens per story")]
+Seed = Annotated[int, typer.Option(metavar="N", help="another seed gives another story")]
 
 
 def corpus_argument(corpus: str) -> str:

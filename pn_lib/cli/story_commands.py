@@ -16,12 +16,10 @@ def judge(
         typer.Option("--judge", metavar="FILE", help="a judge's TOML file; may be repeated", show_default=False),
     ],
     stories: Annotated[int | None, typer.Option(metavar="N", help="only the first N beginnings, not all")] = None,
-    pairs: Annotated[int, typer.Option(metavar="N", help="compare every two tellers on N beginnings too")] = 0,
+    pairs: Annotated[int, typer.Option(metavar="N", help="compare every two models on N beginnings too")] = 0,
     prompts: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE", help="judge what models write from this YAML list of beginnings, or tinystories: 44"
-        ),
+        typer.Option(metavar="FILE", help="judge models' endings to this YAML list of beginnings, or tinystories: 44"),
     ] = None,
     models: Annotated[
         list[str] | None,
@@ -30,7 +28,7 @@ def judge(
     estimate: Annotated[bool, typer.Option("--estimate", help="only say what it would cost")] = False,
     yes: Annotated[
         bool,
-        typer.Option("--yes", help="start though the estimate is above max_cost, and stop there"),
+        typer.Option("--yes", help="start even if the estimate is above max_cost, and stop there"),
     ] = False,
 ) -> None:
     """Let large language models grade a run's stories.
@@ -127,7 +125,7 @@ def benchmark(
 
 @app.command()
 def coherence(profile: Profile = "overnight") -> None:
-    """Make a profile's experiments of coherence, one by one."""
+    """Run a profile's experiments on coherence, one by one."""
     from pn_lib.run.coherence import make_of_profile
 
     make_of_profile(profile)

@@ -61,7 +61,7 @@ def source_notebook(sheet: ExerciseSheet) -> NotebookNode:
             "title",
             f"# {sheet.title}: exercises\n\nFill in each function, run the cell below it, and read "
             "what it says. A check answers at once and as often as you like; if you are stuck, "
-            f"`checks.{sheet.exercises[0].name}.hint(1)` nudges and `hint(2)` nearly tells. "
+            f"`checks.{sheet.exercises[0].name}.hint(1)` nudges and `hint(2)` nearly gives it away. "
             "“This notebook” and the "
             f"sections named below are those of the lesson, `{sheet.notebook}`.",
         ),

@@ -56,7 +56,8 @@ def branches(found: RecipeResult) -> str:
         ", ".join(f"*{change}*" for change, said in judged.items() if said == word) or "none"
         for word in ("better", "worse")
     )
-    return f"of {len(found.branches)} changes, better: {better}; worse: {worse}. No correction widened the intervals."
+    said = f"of {len(found.branches)} changes, better: {better}; worse: {worse}."
+    return f"{said} The intervals are not corrected for the number of changes."
 
 
 def few_stories(found: RecipeResult) -> str:
@@ -184,7 +185,7 @@ def law(found: ScalingResult) -> str:
     if found.faults:
         return f"the law fails: {'; '.join(found.faults)}. So no size is advised from it."
     if not found.best:
-        return "the law passes its tests, but by it one term brings nothing, so no size is best."
+        return "the law passes its tests, but one of its terms brings nothing, so no size is best."
     best, sizes = found.best[-1], [row.parameters for row in found.points]
     where = "inside" if min(sizes) <= best.parameters <= max(sizes) else "outside"
     size, low, high = (f"{value / 1e3:,.0f}" for value in (best.parameters, best.low, best.high))

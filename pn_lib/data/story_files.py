@@ -78,7 +78,7 @@ class StoryFile:
                     if text is None
                     else "is not whole Unicode text"
                     if isinstance(text, str)
-                    else f"is no text but {type(text).__name__}"
+                    else f"is not text but {type(text).__name__}"
                 )
         if why is None:
             return text

@@ -109,7 +109,7 @@ def find_encoding(path: Path, head: bytes) -> tuple[str, str | None]:
         return encoding, f"{path.name} is {encoding.upper()} without a mark, read as such"
     if sum(map(head.count, map(bytes, zip(_CONTROL, strict=True)))) > _MANY_CONTROLS * len(head):
         what = "zero bytes" if 0 in head else "control characters"
-        raise InputError(f"{path} is no text file: it holds {what}; give the stories as UTF-8 text")
+        raise InputError(f"{path} is not a text file: it holds {what}; give the stories as UTF-8 text")
     if not _is_code_page(head):
         return "utf-8", None
     text = head.decode("cp1252", errors="replace")

@@ -88,7 +88,7 @@ def compare(file: str, root: Path) -> str:
     try:
         settings = parse_config(Comparison, tomllib.loads(Path(file).read_text(encoding="utf-8")), file)
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{file} is no TOML file that can be read ({error})") from None
+        raise InputError(f"{file} cannot be read as TOML ({error})") from None
     corpus = load_corpus(os.path.expandvars(settings.corpus), None, None, 0, root)
     training, validation = (list(iterate(clean(part)[0])) for part in (corpus.train, corpus.validation))
     stories = [story for story, test in zip(validation, halves(validation).test, strict=True) if test]

@@ -70,7 +70,7 @@ def beside_reference(run: str, root: Path, repository: Path) -> str | None:
     outside = [words for words, row in rows.items() if row[-1] == "outside"]
     verdict = (
         f"Outside: {'; '.join(outside)}. Expected after a change to the code; else a bug, or a machine that "
-        "calculates otherwise: please report it."
+        "calculates differently: please report it."
         if outside
         else "All within tolerance: this machine reproduces the published results."
     )

@@ -86,12 +86,12 @@ def check_prompt(prompt: str) -> str:
         InputError: it is empty, or holds the spelling of a control token.
     """
     if not prompt.strip():
-        raise InputError("the beginning is empty; leave it out to have a story from nothing, or give its first words")
+        raise InputError("the beginning is empty; leave it out to start from nothing, or give the story's first words")
     control = CONTROL.search(prompt)
     if control:
         raise InputError(
             f"the beginning holds {control[0]!r}, which looks like a control token; models of stories "
-            "read it as mere letters, so leave it out"
+            "read it as ordinary letters, so leave it out"
         )
     return prompt
 
@@ -280,11 +280,13 @@ def _likelihood_lines(result: dict) -> list[str]:
     row, lines, share = result["likelihood"], [], ""
     kept = row["lossless_stories"]
     if row["warning"]:
-        scored = "There are no bits per byte, as they would be of another text"
+        scored = "Bits per byte are left out, since they would measure another text"
         if row["value"] is not None:
             share = f" on {kept:,} of {row['stories']:,} stories"
-            scored = f"The bits per byte are those of the other {kept:,} and compare with no figure of all"
-        lines = [f"WARNING: {row['warning']}. {scored}; endings and probes are of texts so changed.", ""]
+            scored = (
+                f"The bits per byte are those of the other {kept:,} and cannot be compared with figures for all stories"
+            )
+        lines = [f"WARNING: {row['warning']}. {scored}; endings and probes use the changed texts.", ""]
     lines.append(f"bits per byte {_spell(row)}{share}")
     if result["model"]["space_before"]:
         lines.append(

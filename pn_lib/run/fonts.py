@@ -48,7 +48,7 @@ def without_font(characters: Iterable[str]) -> str | None:
         ", ".join(dict.fromkeys(_SCRIPTS.get(s, (s, f"Noto Sans {s}"))[i] for s in scripts)) for i in (0, 1)
     )
     return (
-        f"note: no font on this machine has {names} (such as {''.join(missing[:5])}), so that figures and PDF show "
+        f"note: no font on this machine has {names} (such as {''.join(missing[:5])}), so figures and PDF show "
         f"boxes; install {wanted} and run again"
     )
 

@@ -182,7 +182,7 @@ def _oddities(source: Source, parts: dict[str, _Part], cleaner: Cleaner) -> list
     if sum(lengths) / len(lengths) > LONG:
         lines.append("  warning: these are long for stories; does nothing else separate them?")
     if cleaner.dropped["duplicate"] > 0.1 * read:
-        lines.append(f"  warning: {cleaner.dropped['duplicate']:,} of {read:,} stories stand there more than once")
+        lines.append(f"  warning: {cleaner.dropped['duplicate']:,} of {read:,} stories occur more than once")
     if unspaced:
         lines.append("  note: a script without spaces; copies and leaks are found by characters, not words")
     return lines

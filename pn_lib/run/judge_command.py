@@ -98,7 +98,7 @@ def _check(
 ) -> None:
     names = [judge.name for judge in judges]
     if len(set(names)) < len(names):
-        raise InputError(f"two judges have one name among {', '.join(names)}; give each file another name")
+        raise InputError(f"two judges have the same name among {', '.join(names)}; give each file another name")
     if (stories is not None and stories < 1) or pairs < 0:
         raise InputError(f"--stories must be at least 1 and --pairs at least 0, not {stories} and {pairs}")
     if (prompts is None) != (not models):
@@ -111,7 +111,7 @@ def _alone(folder: Path) -> AcquireReturnProxy:
     try:
         return FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
-        raise InputError(f"another process is judging in {folder}; wait for its end") from None
+        raise InputError(f"another process is judging in {folder}; wait for it to end") from None
 
 
 def read_samples(path: Path, stories: int | None = None) -> list[Sample]:

@@ -37,12 +37,12 @@ def read_prompts(source: str) -> list[str]:
     except OSError as error:
         raise InputError(f"prompts file {path} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"prompts file {path} is no valid YAML: {one_line(error)}") from None
+        raise InputError(f"prompts file {path} is not valid YAML: {one_line(error)}") from None
     if not isinstance(prompts, list) or not prompts:
         raise InputError(f"prompts file {path} must be a YAML list of beginnings, or a .txt with one a line")
     for number, prompt in enumerate(prompts, 1):
         if not isinstance(prompt, str) or not prompt.strip():
-            raise InputError(f"prompts file {path}: beginning {number} is no text ({prompt!r}); put it in quotes")
+            raise InputError(f"prompts file {path}: beginning {number} is not text ({prompt!r}); put it in quotes")
     return prompts
 
 

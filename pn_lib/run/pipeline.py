@@ -163,7 +163,7 @@ class Pipeline:
         execute(stage.path, executed, parameters, self.results / "work", label)
         missing = [name for name in stage.writes if not (self.results / name).exists()]
         if missing:
-            raise StageError(f"{stage.name} ran to its end but did not write {', '.join(missing)}, as it declares")
+            raise StageError(f"{stage.name} ran to its end but did not write {', '.join(missing)}, which it declares")
         seconds = time.perf_counter() - started
         self.times.note(stage.name, seconds, [stage.name for stage in self.stages], finds_experiments)
         note_made(self.results, stage.name, key, self._files(stage.writes, self._figures_of(stage)))

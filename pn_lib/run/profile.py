@@ -188,7 +188,7 @@ class MemorySettings:
     def __post_init__(self) -> None:
         for name in self.architectures:
             if name not in self.models:
-                raise ValueError(f"architectures names {name!r}, of which models has no settings")
+                raise ValueError(f"architectures names {name!r}, for which models has no settings")
 
 
 @config_class
@@ -334,7 +334,7 @@ def _settings(path: Path) -> Options:
     where = f"profile {path.name}"
     settings = read_toml(path, "profile file")
     if "name" in settings:
-        raise InputError(f"{where}: unknown key 'name'; a profile is named by its file")
+        raise InputError(f"{where}: unknown key 'name'; a profile takes its name from its file")
     base = settings.pop("base", None)
     if base is None:
         return _inherit(settings, read_toml(FOLDER / "defaults.toml", "profile file"))

@@ -79,7 +79,7 @@ class Run:
         declared = next((d for d in self.stage.reads if covers(d, artifact)), None)
         if declared is None:
             raise InputError(
-                f"{self.stage.name} declares neither to read nor to write {artifact!r}; "
+                f"{self.stage.name} does not declare that it reads or writes {artifact!r}; "
                 "declare it in the notebook's metadata"
             )
         if not (self.results / declared).exists():

@@ -23,7 +23,7 @@ def _value(settings: dict[str, Any], path: str, notebook: str) -> Any:
     value: Any = settings
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
-            raise InputError(f"{notebook} declares to read {path!r} of the profile, which has no {key!r}")
+            raise InputError(f"{notebook} declares that it reads {path!r} of the profile, which has no {key!r}")
         value = value[key]
     return value
 

@@ -54,7 +54,7 @@ def _load_stage(path: Path, _modified: int) -> Stage:
         tagged = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # no JSON, or other JSON
         raise InputError(
-            f"{path} is no notebook of this course ({type(error).__name__}: {error}); "
+            f"{path} is not a notebook of this course ({type(error).__name__}: {error}); "
             f"its metadata must hold {METADATA_KEY}: {{reads, writes, profile}}"
         ) from None
     if len(tagged) != 1:

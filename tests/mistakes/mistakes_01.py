@@ -204,7 +204,7 @@ MISTAKES = [
     (checks.next_letter_entropy, joint, "entropy of the *pair*"),
     (checks.next_letter_entropy, lambda text: conditional(text, math.log), "in nats"),
     (checks.next_letter_entropy, lambda text: -conditional(text), "never negative"),
-    (checks.next_letter_entropy, lambda text: conditional(text, firsts=lambda text: text), "but 7 neighbors"),
+    (checks.next_letter_entropy, lambda text: conditional(text, firsts=lambda text: text), "but 7 pairs"),
     (checks.next_letter_entropy, given_the_letter_after, "given the one *after* it"),
     (checks.next_letter_entropy, of_single_letters, "of a letter on its own"),
     (checks.next_letter_entropy, lambda text: None, "returned None"),

@@ -224,7 +224,7 @@ MISTAKES = [
     (checks.keep_or_replace, drafted_by(kept=lambda p, q: 1.0 if p >= q else 0.2), "the *ratio* of the two"),
     (checks.keep_or_replace, lambda p, q, drafted, keep_u, draw_u: drafted, "this one may not"),
     (checks.keep_or_replace, drafted_by(left=lambda p, q: p), "draw from what p has *more* than q"),
-    (checks.keep_or_replace, drafted_by(whole=False), "is no token"),
+    (checks.keep_or_replace, drafted_by(whole=False), "is not a token"),
     (checks.keep_or_replace, drafted_by(left=lambda p, q: (p > q).float()), "the shares are"),
     (checks.keep_or_replace, drafted_by(kept=lambda p, q: p / q if p > 0 else 1.0), "its p"),
     (checks.keep_or_replace, halves_p, "changed p or q"),

@@ -121,7 +121,7 @@ MISTAKES = [
     (checks.paired_difference, lambda b, v: sum(v[s] - b[s] for s in b if s in v), "you returned their sum"),
     (checks.paired_difference, lambda b, v: mean([v.get(s, 0.0) - b[s] for s in b]), "You took 0 for the score"),
     (checks.paired_difference, lambda b, v: mean([v[s] - b[s] for s in b if s in v]), "you divide by zero"),
-    (checks.paired_difference, lambda b, v: mean([v[s] - b[s] for s in b if s in v] or [0.0]), "are no pair"),
+    (checks.paired_difference, lambda b, v: mean([v[s] - b[s] for s in b if s in v] or [0.0]), "are not a pair"),
     (checks.paired_difference, prints_only, "returned None"),
     (checks.paired_difference, lambda b, v: [v[s] - b[s] for s in b], "which is of type list"),
     (checks.mixture_width, lambda d, f: f // 2, "where is the router"),

@@ -89,7 +89,7 @@ MISTAKES = [
     (checks.best_size, lambda C, k, *law: math.sqrt(C / k), "your M over the best"),
     (checks.largest_left_out, lambda *a: (lambda p, m: p / m - 1)(*left_out(*a, others=False)), "leave it out"),
     (checks.largest_left_out, lambda fit, s, y: fit(s[:-1], y[:-1])(s[-1]) / y[-1] - 1, "the last one given"),
-    (checks.largest_left_out, lambda *a: (lambda p, m: (m - p) / m)(*left_out(*a)), "not the other way round"),
+    (checks.largest_left_out, lambda *a: (lambda p, m: (m - p) / m)(*left_out(*a)), "not the other way around"),
     (checks.largest_left_out, lambda *a: (lambda p, m: p / p * (p - m) / p)(*left_out(*a)), "by what was measured"),
     (checks.largest_left_out, sorts_first, "in the order given"),
     (checks.price_of_a_loss, lambda target, k, *law: price(target, 1.0, *law), "each of them costs"),

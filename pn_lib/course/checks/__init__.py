@@ -1,6 +1,7 @@
 """What an exercise cell calls: it answers at once, offline, says which case failed, and gives a hint, not the solution.
 
-Whoever is stuck can ask before failing: ``checks.NAME.hint(1)`` nudges, and ``checks.NAME.hint(2)`` nearly tells.
+Learners who are stuck can ask before failing: ``checks.NAME.hint(1)`` nudges, and ``checks.NAME.hint(2)`` nearly gives
+it away.
 Each notebook has one module (``pn_lib.course.checks.tokenizer_training`` for notebook 02); this one holds what they
 share.
 """
@@ -37,7 +38,8 @@ def run_check(exercise: str, answer: Callable, *cases: Callable[[Callable], None
             case(_returning(answer))
     except NotImplementedError:
         name = getattr(answer, "__name__", "NAME")
-        print(f"Exercise {exercise}: not attempted yet. Stuck? checks.{name}.hint(1) nudges, hint(2) nearly tells.")
+        stuck = f"Stuck? checks.{name}.hint(1) nudges, hint(2) nearly gives it away."
+        print(f"Exercise {exercise}: not attempted yet. {stuck}")
     except Wrong as wrong:
         print(f"Exercise {exercise}: not yet. {wrong}")
     except Exception as error:  # whatever a learner's code can raise
@@ -68,7 +70,7 @@ def hints(nudge: str, tell: str) -> Callable[[Callable], Callable]:
 def _print_hint(check: Callable, level: int) -> None:
     if level not in (1, 2):
         raise InputError(f"{check.__name__} has two hints, hint(1) and hint(2), so no hint({level!r})")
-    more = f" (checks.{check.__name__}.hint(2) nearly tells.)" if level == 1 else ""
+    more = f" (checks.{check.__name__}.hint(2) nearly gives it away.)" if level == 1 else ""
     print(f"Hint {level} of 2: {check.hints[level - 1]}{more}")
 
 

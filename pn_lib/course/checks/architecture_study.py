@@ -65,12 +65,12 @@ def _no_shared_seed(answer: Callable) -> None:
         return
     except ZeroDivisionError:
         expect(False, "Without a shared seed you divide by zero; raise a ValueError that says what is wrong.")
-    expect(False, f"Seeds 0 and 1 are no pair, but you returned {got!r}; raise a ValueError.")
+    expect(False, f"Seeds 0 and 1 are not a pair, but you returned {got!r}; raise a ValueError.")
 
 
 @hints(
     "Write down how many parameters both have, with a letter for the unknown width. What cancels?",
-    "At most as many means 6 D x + 2 D ≤ 3 D F, where x is the width and F the `d_ff`. Divide by D, solve for x, "
+    "“At most as many” means 6 D x + 2 D ≤ 3 D F, where x is the width and F the `d_ff`. Divide by D, solve for x, "
     "and round *down*: Python's // does that without floats.",
 )
 def mixture_width(answer: Callable) -> bool:
@@ -102,8 +102,8 @@ def _mixture(d_model: int, width: int) -> int:
 
 
 @hints(
-    "itertools.product can list all choices of n signs. Which of the means are as far from zero as the observed "
-    "one, on either side?",
+    "itertools.product can list all choices of n signs. Which of the means are at least as far from zero as the "
+    "observed one, on either side?",
     "For each choice of signs, sum sign times difference and take the absolute value; sums serve as well as "
     "means, since n is always the same. Count those that are at least the observed one's, and divide by 2^n. "
     "Floats: sums that should be equal may differ in the last digit, so allow for a tiny difference.",
@@ -148,7 +148,7 @@ def _negative_mean(answer: Callable) -> None:
         got != 1.0,
         "[-1, -2, -3]: expected 0.25, got 1.0. Does your comparison use the observed mean without its sign?",
     )
-    expect_equal(got, 0.25, "[-1, -2, -3]", "An improvement is as far from zero as a loss of the same size.")
+    expect_equal(got, 0.25, "[-1, -2, -3]", "A gain and a worsening of the same size are equally far from zero.")
     expect_equal(
         _p(answer, [4.0, -1.0, 2.0]),
         0.5,
@@ -244,7 +244,7 @@ def _no_comparison(answer: Callable) -> None:
     "When does one study find the effect?",
     "For n = 2, 3, and so on: draw the table around the effect, with the noise as its standard deviation; a row's "
     "standard error is its standard deviation (ddof=1) over the root of n. The study has found something if the "
-    "absolute mean is more than t_quantile of n − 1 and 1 − 0.05/comparisons times that error. Return the first n "
+    "absolute mean is more than t_quantile(n − 1, 1 − 0.05/comparisons) times that error. Return the first n "
     "at which the share of such rows is 0.8 or more. Make the generator once, with a fixed seed.",
 )
 def seeds_needed(answer: Callable) -> bool:

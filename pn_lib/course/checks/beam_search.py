@@ -16,7 +16,7 @@ from pn_lib.course.checks import expect, expect_equal, hints, run_check
     "In each round the candidates are the ended stories, unchanged, and each unfinished story with each of its "
     "likeliest next tokens (as many as there are beams), its sum plus the token's ln p (log_softmax of the "
     "logits). Keep the best `beams` by their sums. Ask next_logits once a round, for the unfinished stories only, "
-    "and stop when there are none. Return the best story from behind the prompt.",
+    "and stop when there are none. Return the best story without the prompt.",
 )
 def beam_search(answer: Callable) -> bool:
     """Exercise 5.6: beam search on small chains whose best stories are known."""

@@ -167,7 +167,7 @@ def _impossible(answer: Callable) -> None:
         got = _number(answer("ab", lambda context, letter: float(letter == "a")), case)
     except (ValueError, ZeroDivisionError):
         raise Wrong(f"{case}: your code raised an error: 0 has no logarithm. The surprise is math.inf.") from None
-    expect(got == math.inf, f"{case}: expected math.inf, got {got}. When the impossible happens, it is infinite.")
+    expect(got == math.inf, f"{case}: expected math.inf, got {got}. The surprise of the impossible is infinite.")
 
 
 def _empty(answer: Callable) -> None:
@@ -195,7 +195,7 @@ def _certain(answer: Callable) -> None:
     expect(
         not _is(got, math.log2(8 / 7)) and not _is(got, 7 / 8 * math.log2(8 / 7)),
         "'aaaaaaaa': expected 0, got "
-        f"{got:.4f}. There are 8 letters but 7 neighbors: nothing follows the last a, so do not count it.",
+        f"{got:.4f}. There are 8 letters but 7 pairs of neighbors: nothing follows the last a, so do not count it.",
     )
     expect_equal(got, 0.0, "'aaaaaaaa'", "Each letter follows surely from the one before it: no surprise, 0 bits.")
     got = _number(answer("abcabcabcabc"), "'abcabcabcabc'")
@@ -227,7 +227,7 @@ def _last_letter(answer: Callable) -> None:
         got,
         6 / 7,
         "'abacabad'",
-        "Its 7 neighbors ab ba ac ca ab ba ad have 1, 0, 2, 0, 1, 0, and 2 bits; the answer is their average.",
+        "Its 7 pairs ab ba ac ca ab ba ad have 1, 0, 2, 0, 1, 0, and 2 bits; the answer is their average.",
         tolerance=1e-6,
     )
     expect_equal(

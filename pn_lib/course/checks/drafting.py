@@ -26,7 +26,7 @@ def _token(answer: Callable, p: Tensor, q: Tensor, *rest: float) -> int:
     mine = p.clone(), q.clone()
     got = number(answer(*mine, *rest), "Your answer")
     expect(torch.equal(mine[0], p) and torch.equal(mine[1], q), "Your function changed p or q. Make new tensors.")
-    expect(got in range(len(p)), f"{got:g} is no token: with {len(p)} tokens they go from 0 to {len(p) - 1}.")
+    expect(got in range(len(p)), f"{got:g} is not a token: {len(p)} tokens go from 0 to {len(p) - 1}.")
     return int(got)
 
 
@@ -35,7 +35,10 @@ def _kept(answer: Callable) -> None:
     for token, why in ((0, "p is larger than q"), (1, "p equals q")):
         for keep_u in (0.1, 0.6, 0.95):
             got = _token(answer, p, q, token, keep_u, 0.3)
-            expect(got == token, f"At token {token} {why}, so the draft always stays; not so with keep_u {keep_u}.")
+            expect(
+                got == token,
+                f"At token {token} {why}, so the draft always stays; not yours at keep_u {keep_u}.",
+            )
 
 
 def _thrown_away(answer: Callable) -> None:
@@ -56,13 +59,13 @@ def _from_the_excess(answer: Callable) -> None:
     case = "p = (0.1, 0.5, 0.4), q = (0.6, 0.2, 0.2), the draft 0 is thrown away"
     draw = partial(_token, answer, p, q, 0, 0.9)
     expect(draw(0.05) != 0, f"{case}, and comes back: draw from what p has *more* than q, not from p.")
-    expect(draw(0.95) != 0, f"{case}, and comes back: no token may come of which q has too much already.")
+    expect(draw(0.95) != 0, f"{case}, and comes back: a token of which q already has too much must not come.")
     for draw_u, token in ((0.05, 1), (0.55, 1), (0.65, 2), (0.95, 2)):
         got = draw(draw_u)
         expect(
             got == token,
-            f"{case}: with draw_u {draw_u} expected {token}, got {got}. Missing are (0, 0.3, 0.2), so the shares are "
-            "0, 0.6, and 0.4.",
+            f"{case}: with draw_u {draw_u} expected {token}, got {got}. What is missing is (0, 0.3, 0.2), so the "
+            "shares are 0, 0.6, and 0.4.",
         )
 
 

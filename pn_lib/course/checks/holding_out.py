@@ -105,6 +105,6 @@ def _lasting_hash(answer: Callable) -> None:
         pending += [constant for constant in code.co_consts if hasattr(constant, "co_names")]
         expect(
             "hash" not in code.co_names,
-            "Python's own `hash` gives a text another number each time Python starts, "
+            "Python's own `hash` gives a text a different number each time Python starts, "
             "so tomorrow's split would differ. `hashlib` always gives the same one.",
         )

@@ -34,7 +34,7 @@ def _always_before(answer: Callable) -> None:
     weights = torch.eye(5).roll(1, 0)
     weights[0] = torch.eye(5)[0]
     got = number(answer(weights.clone()), "Your answer")
-    expect(got != 0.0, "A head that always looks one back gave 0. Row t, column t - 1: is it the other way round?")
+    expect(got != 0.0, "A head that always looks one back gave 0. Row t, column t - 1: is it the other way around?")
     expect_equal(got, 1.0, "a head that always looks one back", "All of its weight.")
 
 
@@ -168,7 +168,7 @@ def _nothing_done(answer: Callable) -> None:
     expect(not torch.equal(got, torch.tensor([[3.0, 6.0]])), f"{case}: subtract the score of the swapped run.")
     expect(
         not torch.equal(got, torch.tensor([[0.0, -3.0]])),
-        f"{case}: you subtracted the other way round, or broke the clean run instead of repairing the swapped one.",
+        f"{case}: you subtracted the other way around, or broke the clean run instead of repairing the swapped one.",
     )
     expect(not torch.equal(got, torch.tensor([[3.0, 3.0]])), f"{case}: put back one place alone, not all after it.")
     expect_equal(got, torch.tensor([[0.0, 3.0]]), case, "Only place 1 differs, by 3.")

@@ -63,7 +63,7 @@ def _many_bits(answer: Callable) -> None:
 def _zeros(answer: Callable) -> None:
     got = answer(torch.zeros(4), 4)
     expect(isinstance(got, Tensor), f"Return a tensor, not {type(got).__name__}.")
-    expect(not got.isnan().any(), "A row of zeros gives NaN: its scale is 0, and 0 / 0 is no number.")
+    expect(not got.isnan().any(), "A row of zeros gives NaN: its scale is 0, and 0 / 0 is not a number.")
     expect_equal(got, torch.zeros(4), "a row of zeros", "It stays zeros.")
 
 

@@ -91,7 +91,7 @@ def _counts_from_a_separator(answer: Callable) -> None:
     got = _count(answer, [0, 5, 6, 0, 7, 8, 9], 0)
     expect(got != [0, 1, 2, 2, 3, 4, 5], "The count goes on after the second separator: what should be kept there?")
     expect(got != [1, 2, 3, 1, 2, 3, 4], "You count the separator itself: what should be added there?")
-    expect(got != [1, 0, 0, 1, 0, 0, 0], "Your gates are the wrong way round: they count at separators only.")
+    expect(got != [1, 0, 0, 1, 0, 0, 0], "Your gates are the wrong way around: they count at separators only.")
     expect_equal(
         got,
         [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 3.0],
@@ -178,7 +178,9 @@ def _window_moves(answer: Callable) -> None:
     _, window = _two(answer(x[:, 3:8], x[:, :3], weight, bias), "the outputs and the new window")
     window = floats(window, (2, 3, 3), "The new window (B, K-1, E)")
     expect(not torch.equal(window, x[:, :3]), "The window did not move: the oldest leave, the newest come in.")
-    expect(not torch.equal(window, x[:, 5:8].flip(1)), "The new window has its newest input first; oldest first.")
+    expect(
+        not torch.equal(window, x[:, 5:8].flip(1)), "The new window has its newest input first; put the oldest first."
+    )
     expect(not torch.equal(window, x[:, 4:7]), "The new window stops one input too early: it lacks the newest.")
     expect_equal(window, x[:, 5:8], "the new window", "It holds the last K - 1 inputs, not outputs.")
 
@@ -217,9 +219,9 @@ def _pieces_equal_the_whole(answer: Callable) -> None:
 
 
 @hints(
-    "A state changes the loss directly, and through the next state. Express its total effect by the total effect "
-    "of the state after it: a recurrence that runs backward.",
-    "Call the total effect G. At the last token it is direct alone; before that, G_t = direct_t + a_{t+1} "
+    "A state changes the loss directly, and through the next state. Express its total effect in terms of the total "
+    "effect of the state after it: a recurrence that runs backward.",
+    "Call the total effect G. At the last token it is the direct effect alone; before that, G_t = direct_t + a_{t+1} "
     "G_{t+1}. Since b_t enters h_t as it is, its gradient is G_t. Since a_t enters it times h_{t−1}, its gradient "
     "is h_{t−1} G_t, where the state before the first token is 0.",
 )
@@ -303,7 +305,7 @@ def _mask_of_three(answer: Callable) -> None:
     a, case = torch.tensor([0.5, 0.25, 0.2]), "shares 0.5, 0.25, 0.2"
     got = floats(answer(a.clone()), (3, 3), "L (T, T)")
     expected = torch.tensor([[1.0, 0.0, 0.0], [0.25, 1.0, 0.0], [0.05, 0.2, 1.0]])
-    expect(not close(got, expected.T), f"{case}: your table is the wrong way round: a row is the token that reads.")
+    expect(not close(got, expected.T), f"{case}: your table is the wrong way around: a row is the token that reads.")
     expect(
         not close(got.tril(), expected) or close(got, expected),
         f"{case}: there is something above the diagonal: a token would read what comes later.",

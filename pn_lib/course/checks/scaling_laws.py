@@ -9,7 +9,7 @@ from pn_lib.course.checks import expect, expect_equal, hints, number, refuses, r
 
 
 @hints(
-    "Ask first for the opposite: with which probability is one word sound? And n words, one after another?",
+    "Ask first for the opposite: with what probability is one word sound? And n words, one after another?",
     "A word is sound with 1 − ε, a story of n words with (1 − ε) to the power n. Set that equal to the share, "
     "take the n-th root on both sides, and solve for ε.",
 )
@@ -69,7 +69,7 @@ def _lowest(answer: Callable) -> None:
         got, best = number(answer(*given), "Your answer"), _searched(*given)
         expect(got > 0, f"{case}: a size is above zero, not {got:.3g}.")
         tokens = flops / per / best
-        expect(abs(got / tokens - 1) > 1e-3, f"{case}: that is the number of tokens R; M is what is asked for.")
+        expect(abs(got / tokens - 1) > 1e-3, f"{case}: that is the number of tokens R; the exercise asks for M.")
         without = best * (alpha / beta) ** (-1 / (alpha + beta))
         expect(abs(got / without - 1) > 1e-3, f"{case}: the exponents come down as factors in the derivative.")
         upside_down = best * (c_M * alpha / c_R / beta) ** (-2 / (alpha + beta))
@@ -103,7 +103,7 @@ def _smallest_loss(answer: Callable) -> None:
     got = number(answer(lambda sizes, losses: lambda size: min(losses), [1, 4, 2], [3.0, 1.0, 2.0]), "Your answer")
     expect(got != 0.0, f"{case}: your fit has seen the largest size; leave it out.")
     expect(abs(got + 0.5) > 1e-6, f"{case}: you left out the last one given; the largest is 4.")
-    expect(abs(got + 1.0) > 1e-6, f"{case}: predicted minus measured, not the other way round.")
+    expect(abs(got + 1.0) > 1e-6, f"{case}: predicted minus measured, not the other way around.")
     expect(abs(got - 0.5) > 1e-6, f"{case}: divide by what was measured, not by what was predicted.")
     expect_equal(got, 1.0, case, "Predicted 2, measured 1.")
 
@@ -196,7 +196,7 @@ def _cheapest(answer: Callable) -> None:
     "negative?",
     "For each exponent, two columns: ones, and the sizes to the power −α; divide both by the losses, so that the "
     "target is 1 everywhere, and call np.linalg.lstsq. If a number comes out negative, the best allowed one has a "
-    "zero: so also fit each column alone, and keep the allowed fit of least squared error. Divide the sizes by "
+    "zero: so also fit each column alone, and keep the allowed fit with the least squared error. Divide the sizes by "
     "the first one before you take powers (the columns are then of similar size), and undo that in the "
     "coefficient.",
 )

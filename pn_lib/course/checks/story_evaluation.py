@@ -18,7 +18,7 @@ __all__ = ["beam_search", "effective_choices", "keep_or_replace", "novel_share",
 
 @hints(
     "0 · ln 0 counts as 0 here, but what does torch make of it? Take the impossible tokens out first.",
-    "Keep the entries above 0, sum p ln p over them, and turn the sign around: that is the entropy. e to that "
+    "Keep the entries above 0, sum p ln p over them, and flip the sign: that is the entropy. e to that "
     "power is the answer, as a float and not as a tensor.",
 )
 def effective_choices(answer: Callable) -> bool:
@@ -201,7 +201,7 @@ def _ends(got: object, case: str) -> tuple[float, float]:
 def _same_gap(answer: Callable) -> None:
     case = "ours [2, 3, 4], theirs [1, 2, 3]"
     low, high = _ends(answer(np.array([2.0, 3.0, 4.0]), np.array([1.0, 2.0, 3.0])), case)
-    expect(not high < 0, f"{case}: the sign is the wrong way round; take ours - theirs.")
+    expect(not high < 0, f"{case}: the sign is the wrong way around; take ours - theirs.")
     expect(
         high - low < 1e-9,
         f"{case}: every difference is 1, so every resample has the mean 1, but your interval is "

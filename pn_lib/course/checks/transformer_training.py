@@ -23,7 +23,7 @@ __all__ = [
 
 @hints(
     "How many FLOPs does one parameter cost for one token: forward, and backward?",
-    "Forward takes 2 and backward 4, so 6 for each parameter and token. The machine does peak times utilisation "
+    "Forward takes 2 and backward 4, so 6 for each parameter and token. The machine does `peak` times `utilisation` "
     "of them in a second. In the example that is 3.6e15 FLOPs at 5e11 a second; an hour has 3,600 seconds.",
 )
 def training_hours(answer: Callable) -> bool:
@@ -38,7 +38,7 @@ def _example_hours(answer: Callable) -> None:
         (7200.0, "Those are seconds; an hour has 3600 of them."),
         (120.0, "Those are minutes."),
         (1.0, "You divide by the machine's peak, but training uses only the share `utilisation` of it."),
-        (0.5, "The lower the utilisation, the longer it takes: does yours make the time shorter?"),
+        (0.5, "The lower `utilisation` is, the longer it takes: does yours make the time shorter?"),
         (2 / 3, "Two FLOPs per parameter and token cover the forward pass alone; there is a backward pass, too."),
         (4 / 3, "Four FLOPs per parameter and token cover the backward pass alone; the forward pass has its own."),
     ):
