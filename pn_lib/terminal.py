@@ -12,6 +12,7 @@ from typer import TyperException
 
 PROGRAM = "python -m pn_lib"
 OUT_OF_MEMORY = "the memory does not suffice; close other programs, or choose a smaller profile or model, and run again"
+LONGEST = 2000  # characters of an error
 # Of typography, what Unicode itself does not take apart into plainer letters
 PLAINER = {"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "−": "-", "×": "x", "·": "*"}
 
@@ -49,6 +50,11 @@ def fail(message: str, code: int) -> int:
     """Say what went wrong; returns the exit code."""
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def shortened(message: str) -> str:
+    """Without its middle, where it is longer than anything we say: a damaged file's word can be a megabyte."""
+    return message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} … {message[-LONGEST // 2 :]}"
 
 
 def system_message(error: OSError) -> str:

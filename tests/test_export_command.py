@@ -1,5 +1,7 @@
 """``python -m pn_lib export``: other programs' files from any model here, packed ones too."""
 
+import math
+
 import pytest
 import torch
 from training_example import STORIES
@@ -7,7 +9,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pn_lib.cli import main
 from pn_lib.data.tokenizer import train_tokenizer
+from pn_lib.models.generation import generate
 from pn_lib.models.grid import Grid
+from pn_lib.models.likelihood import text_likelihood
 from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 from pn_lib.models.loading import open_model
 from pn_lib.models.packed import save_packed
@@ -44,6 +48,24 @@ def test_transformers_opens_a_packed_model_with_the_same_logits(packed, tmp_path
     assert ids == tokenizer.encode(TEXT)
     with torch.no_grad():
         assert torch.allclose(theirs(torch.tensor([ids])).logits[0, -1], logits(model, ids), atol=1e-5)
+
+
+def test_transformers_finds_stories_as_likely_and_writes_the_same_tokens(packed, tmp_path):
+    model, tokenizer = packed
+    assert main(["export", NAME, str(tmp_path / "hf")]) == 0
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
+    ends, nats = [tokenizer.separator_id], 0.0
+    for story in STORIES:
+        ids = torch.tensor([[*ends, *tokenizer.encode(story), *ends]])
+        with torch.no_grad():
+            nats -= theirs(ids[:, :-1]).logits[0].log_softmax(-1).gather(1, ids[0, 1:, None]).double().sum().item()
+    bits = nats / math.log(2) / sum(len(story.encode()) for story in STORIES)
+    assert bits == pytest.approx(text_likelihood(model, tokenizer, STORIES).bits_per_byte, rel=1e-5)
+    for beginning in ("", *(story[:9] for story in STORIES[:5])):
+        ids = [*ends, *tokenizer.encode(beginning)]
+        [ours] = generate(model, [ids], 40, temperature=0, stop_id=tokenizer.separator_id)
+        told = theirs.generate(torch.tensor([ids]), max_new_tokens=40, do_sample=False)[0, len(ids) :].tolist()
+        assert told == ours.ids + ends * (ours.finish_reason == "stop")
 
 
 @pytest.mark.parametrize(("bits", "program", "atol"), [("32", "run", 1e-5), ("8", "runq", 2e-3)])

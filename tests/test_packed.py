@@ -1,8 +1,10 @@
 """A quantized model in one file: what was written comes back, everywhere, and what is damaged is one sentence."""
 
 import json
+import zlib
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +14,7 @@ from test_loading import CARD
 from training_example import STORIES
 from transformers import AutoModelForCausalLM
 
+from pn_lib.cli import main
 from pn_lib.data.tokenizer import Tokenizer, tokenizer_of, train_tokenizer
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
@@ -143,10 +146,21 @@ def test_a_tokenizer_of_llama2c(tokenizer, tmp_path):
         unpack_tokenizer(kind, data, 301, "here")
 
 
-@pytest.mark.parametrize("merges", [[(1, 400)], [(0, 1)], [(5, 6), (5, 6)]])
+DOUBLING = [(5, 5), *((257 + i, 257 + i) for i in range(99))]  # the last token would have 2^100 bytes
+
+
+@pytest.mark.parametrize("merges", [[(1, 400)], [(0, 1)], [(5, 6), (5, 6)], DOUBLING])
 def test_merges_that_nobody_learned(merges):
     with pytest.raises(InputError):
         tokenizer_of(merges)
+
+
+def test_a_number_far_beyond_the_others_is_refused_before_a_table_reaches_to_it(tokenizer):
+    table = json.loads(tokenizer.to_json())
+    table["model"]["vocab"]["zz"] = 10**9
+    data = zlib.compress(json.dumps(table).encode())
+    with pytest.raises(InputError, match="it numbers 301 tokens up to 1,000,000,000"):
+        unpack_tokenizer("json", data, 300, "here")
 
 
 # --- damaged and hostile files ------------------------------------------------------------------------------------
@@ -160,6 +174,17 @@ def configured(**values):
     return lambda tensors, header: header["config"].update(values)
 
 
+def merged(change):
+    """Other merges in the file's tokenizer."""
+
+    def write(tensors, header):
+        merges = np.frombuffer(zlib.decompress(tensors["tokenizer"].numpy().tobytes()), "<u2").reshape(-1, 2).tolist()
+        other = zlib.compress(np.array(change(merges), "<u2").tobytes())
+        tensors["tokenizer"] = torch.frombuffer(bytearray(other), dtype=torch.uint8)
+
+    return write
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -168,6 +193,7 @@ def configured(**values):
             "a scale is negative or not finite",
         ),
         (set_to("scales", lambda t: -t), "a scale is negative or not finite"),
+        (set_to("scales", lambda t: t * torch.inf), "a scale is negative or not finite"),
         (set_to("others", lambda t: t * torch.inf), "a weight is not finite"),
         (set_to("scales", lambda t: t[1:]), "scales has"),
         (set_to("integers", lambda t: t[1:].clone()), "integers has"),
@@ -176,6 +202,10 @@ def configured(**values):
         (set_to("others", lambda t: t[None]), "no list of torch.float16"),
         (set_to("tokenizer", lambda t: t[:-5].clone()), "the tokenizer in .* is damaged"),
         (set_to("tokenizer", lambda t: t + 1), "the tokenizer in .* is damaged"),
+        (merged(lambda merges: [*merges[:5], (600, 1), *merges[6:]]), "a merge joins tokens 600 and 1 when there are"),
+        (merged(lambda merges: [*merges[:5], (290, 1), *merges[6:]]), "a merge joins tokens 290 and 1 when there are"),
+        (merged(lambda merges: merges[:-1]), "the tokenizer in .* has 299 tokens, its model 300"),
+        (merged(lambda merges: []), "the tokenizer in .* has 257 tokens, its model 300"),
         (lambda tensors, header: tensors.pop("scales"), "scales"),
         (configured(d_model=10**15, n_heads=1), "d_model is 1,000,000,000,000,000"),
         (configured(n_layers=10**9), "n_layers is"),
@@ -202,6 +232,19 @@ def test_a_damaged_file_is_one_sentence(change, sentence, damaged):
 def test_a_damaged_header(text, damaged):
     with pytest.raises(InputError, match="the header of"):
         load_packed(damaged(text=text))
+
+
+def test_a_word_of_a_megabyte_is_not_said_whole(damaged, capsys):
+    assert main(["inspect", str(damaged(configured(activation="x" * 10**6)))]) == 2
+    error = capsys.readouterr().err
+    assert "activation must be 'swiglu'" in error and len(error) < 2200 and error.count("\n") == 1
+
+
+def test_scales_of_zero_are_weights_of_zero(damaged):
+    """A row that training has left at zero has one."""
+    model, _ = load_packed(damaged(set_to("scales", torch.zeros_like)))
+    assert not any(weight.any() for weight in matrices(model).values())
+    assert torch.equal(model(IDS), torch.zeros(1, 4, 300))
 
 
 def test_weights_without_their_config(damaged, tmp_path):

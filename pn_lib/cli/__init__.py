@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         return terminal.fail(terminal.usage_message(error), EXIT_BAD_INPUT)
     except InputError as error:
-        return terminal.fail(str(error), EXIT_BAD_INPUT)
+        return terminal.fail(terminal.shortened(str(error)), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         logging.disable()  # nbclient's unfinished tasks would end with tracebacks
         return terminal.fail(f"stopped; {stopped}", EXIT_INTERRUPTED)

@@ -21,6 +21,9 @@ from pn_lib.errors import InputError
 
 SEPARATOR = "<|endoftext|>"
 SMALLEST_VOCABULARY = 257  # 256 bytes and the separator
+# What no honest tokenizer exceeds, and a damaged one of a few bytes would take all memory for: bytes that all tokens of
+# merges spell (each merge may double the last), and numbers below the largest that no token has.
+SPELLED, GAPS = 1 << 24, 1 << 16
 
 
 class Coder(Protocol):
@@ -158,10 +161,15 @@ def read_backend(text: bytes, where: str) -> tokenizers.Tokenizer:
     Raises:
         InputError: it is damaged.
     """
+    again = "fetch it again, or train it again (notebook 02)"
     try:
-        return tokenizers.Tokenizer.from_buffer(text)
+        backend = tokenizers.Tokenizer.from_buffer(text)
     except Exception as error:  # tokenizers raises bare Exception
-        raise InputError(f"{where} is damaged ({error}); fetch it again, or train it again (notebook 02)") from error
+        raise InputError(f"{where} is damaged ({error}); {again}") from error
+    numbers = backend.get_vocab().values()
+    if max(numbers, default=0) - len(numbers) > GAPS:
+        raise InputError(f"{where} is damaged (it numbers {len(numbers):,} tokens up to {max(numbers):,}); {again}")
+    return backend
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -206,13 +214,17 @@ def tokenizer_of(merges: list[tuple[int, int]]) -> Tokenizer:
     in the order of their spelling, and each merge makes the next id.
 
     Raises:
-        InputError: a merge of tokens that are not there yet, or one that makes a token that is.
+        InputError: a merge of tokens that are not there yet, or one that makes a token that is; more text than any
+            vocabulary has.
     """
-    spelled = [SEPARATOR, *sorted(_BYTES)]
+    spelled, room = [SEPARATOR, *sorted(_BYTES)], SPELLED
     for left, right in merges:
         if not (0 < left < len(spelled) and 0 < right < len(spelled)):
             raise InputError(f"a merge joins tokens {left} and {right} when there are only {len(spelled)}")
         spelled.append(spelled[left] + spelled[right])
+        room -= len(spelled[-1])
+        if room < 0:
+            raise InputError(f"its tokens spell more than {SPELLED:,} bytes")
     numbers = {token: number for number, token in enumerate(spelled)}
     if len(numbers) < len(spelled):
         raise InputError("two merges make the same token")
