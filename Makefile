@@ -6,6 +6,8 @@
 # make assignment   the exercises as nbgrader assignments, in build/assignment
 # make mutants      does a test notice a mistake in pn_lib? SAMPLE=200 of them are tried, a minute each
 # make faults       is anything lost or silently wrong? SAMPLE=200 faults more: killed, no disk, no memory, damaged files
+# make numbers      how far do numbers move with other threads and other instructions? ten minutes
+# make large        a corpus of MEGABYTES=1000, a judge of TEXTS=10000, and the playground: what they take, and Ctrl-C
 # make fuzz         spoiled files for every reader, EXAMPLES=2000 for each
 # Choose with PROFILE=smoke|quick|laptop|overnight|paper and CORPUS=pocket|tinystories|path.
 # PYTHON names the interpreter of a new .venv; with an empty CONSTRAINT it takes the newest release of every package.
@@ -16,13 +18,15 @@ PYTHON ?= python3
 CONSTRAINT ?= --constraint requirements.lock
 SAMPLE ?= 200
 EXAMPLES ?= 2000
+MEGABYTES ?= 1000
+TEXTS ?= 10000
 
 # How OpenMP's threads wait, for kernels that import PyTorch before pn_lib: see pn_lib/process.py
 export GOMP_SPINCOUNT ?= 2000
 export KMP_BLOCKTIME ?= 1
 
 # A misspelled variable would be without effect.
-SETTINGS := PROFILE CORPUS PYTHON CONSTRAINT SAMPLE EXAMPLES UPGRADE BIN GOMP_SPINCOUNT KMP_BLOCKTIME
+SETTINGS := PROFILE CORPUS PYTHON CONSTRAINT SAMPLE EXAMPLES MEGABYTES TEXTS UPGRADE BIN GOMP_SPINCOUNT KMP_BLOCKTIME
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(SETTINGS),$(GIVEN))
 $(if $(UNKNOWN),$(error there is no variable $(UNKNOWN); known are $(SETTINGS)))
@@ -36,7 +40,7 @@ DEVELOP := .venv/ready-dev
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(CONSTRAINT) --editable
 NBVAL_ROOT := build/nbval
 
-.PHONY: report test lint unit-tests notebook-tests mutants faults fuzz lab lab-test site assignment lock
+.PHONY: report test lint unit-tests notebook-tests mutants faults numbers large fuzz lab lab-test site assignment lock
 
 report: $(READY)
 	@$(BIN)/python -m pn_lib run --profile "$(PROFILE)" --corpus "$(CORPUS)"
@@ -63,6 +67,12 @@ mutants: $(DEVELOP)
 
 faults: $(DEVELOP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults.py $(SAMPLE)
+
+numbers: $(DEVELOP)
+	$(BIN)/python tests/elsewhere.py
+
+large: $(DEVELOP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/large.py --megabytes $(MEGABYTES) --texts $(TEXTS)
 
 fuzz: $(DEVELOP)
 	OMP_NUM_THREADS=1 EXAMPLES=$(EXAMPLES) $(BIN)/pytest --timeout 36000 tests/test_fuzz.py

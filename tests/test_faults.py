@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import faults
 import pytest
@@ -70,6 +72,13 @@ def test_a_wrong_number_that_nobody_notices_is_found(careful, monkeypatch):
     monkeypatch.setitem(UNITS, f"sum {careful}", unit)
     outcome = faults.attempt(1, ("one bit flipped",), f"sum {careful}")
     assert (outcome.same, outcome.failed) == (careful, not careful)
+
+
+@pytest.mark.parametrize("row", [{"a": 1, "digest": "0" * 64}, {"digest": "0" * 64, "a": 1}])
+def test_what_an_older_version_wrote_is_whole(row):
+    bench = SimpleNamespace(rng=random.Random(0))
+    older = faults._damaged(bench, "of an older version", Path("log.jsonl"), json.dumps(row).encode())
+    assert json.loads(older) == {"a": 1}
 
 
 def test_outcomes_add_up():

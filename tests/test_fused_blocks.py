@@ -174,23 +174,23 @@ def test_threads_change_nothing():
 
 
 FIRST_KERNEL = """
-import torch
-torch.set_num_threads(1)
+import torch, pn_lib
+torch.set_num_threads({threads})
 from pn_lib.models.cpu import fused_blocks, fused_decoding
 if {decoding}:
-    fused_decoding.use_threads(1)
+    fused_decoding.use_threads({threads})
 else:
     fused_blocks.rms_norm(torch.randn(4, 64), torch.ones(64), 1e-5)
 print(torch.get_num_threads())
 """
 
 
-@pytest.mark.parametrize("decoding", [False, True])
-def test_the_first_kernel_of_a_process_leaves_pytorch_its_threads(decoding):
-    """Numba, told to have two of them, would give them to PyTorch too."""
-    command = [sys.executable, "-c", FIRST_KERNEL.format(decoding=decoding)]
+@pytest.mark.parametrize(("decoding", "threads"), [(False, 1), (True, 1), (True, 3)])
+def test_the_first_kernel_of_a_process_leaves_pytorch_its_threads(decoding, threads):
+    """Numba, told to have two of them, would give them to PyTorch too, and refuses to take three."""
+    command = [sys.executable, "-c", FIRST_KERNEL.format(decoding=decoding, threads=threads)]
     answer = subprocess.run(command, env=os.environ | {"NUMBA_NUM_THREADS": "2"}, capture_output=True, text=True)
-    assert answer.stdout.split() == ["1"], answer.stderr
+    assert answer.stdout.split() == [str(threads)], answer.stderr
 
 
 def test_where_kernels_may_stand_in():

@@ -11,15 +11,16 @@ import yaml
 from pn_lib import __version__
 from pn_lib.cli import app
 from pn_lib.course.address import citation, clone_command, repository_url
-from pn_lib.course.faults import TRUST, faults_table
 from pn_lib.course.frontier_figure import PICTURE, frontier_markdown
 from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.small_files import RUNS, small_files_table
 from pn_lib.course.speeds import speeds_table
+from pn_lib.course.trust import TRUST, faults_table, large_table, numbers_table
 from pn_lib.course.voices import SHOWN_WORDS, first_sentences, one_line, voices
+from pn_lib.run.comparison import TRAINED
 from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
 from pn_lib.run.results.study_results import StudyResult
-from pn_lib.run.results.trust_results import FaultOutcomes
+from pn_lib.run.results.trust_results import FaultOutcomes, LargeResult, NumbersResult
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 from pn_lib.run.times import SHOWN
 
@@ -267,6 +268,20 @@ def test_the_speeds_are_the_published_benchmarks():
 def test_no_fault_lost_anything():
     assert part(GUIDE["trust"], "faults") == faults_table(), "run python -m pn_lib refresh"
     assert not [row for row in FaultOutcomes.read(TRUST).rows if row.failed]
+
+
+def test_what_is_large_was_done_in_the_memory_that_is_promised():
+    assert part(GUIDE["trust"], "large") == large_table(), "run python -m pn_lib refresh"
+    [promised] = re.findall(r"less than (\d) GB of memory", GUIDE["trust"])
+    rows = LargeResult.read(TRUST).rows
+    assert rows and not [row for row in rows if row.failed or row.peak_megabytes > 1000 * int(promised)]
+
+
+def test_numbers_move_less_than_a_report_allows():
+    assert part(GUIDE["trust"], "numbers") == numbers_table(), "run python -m pn_lib refresh"
+    rows = NumbersResult.read(TRUST).rows
+    most = max(row.bits_per_byte or 0 for row in rows)
+    assert most < TRAINED < 2 * most and f"{TRAINED:g} bits per byte" in GUIDE["trust"]
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"{NOTEBOOKS.name}/{GUIDES}/{name}.md" for name in GUIDE)])

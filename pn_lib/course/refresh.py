@@ -8,12 +8,12 @@ from nbformat import NotebookNode
 
 from pn_lib.course import pages
 from pn_lib.course.address import binder_link, citation, clone_command, colab_link, first_cell
-from pn_lib.course.faults import faults_table
 from pn_lib.course.frontier_figure import PICTURE, frontier_markdown, frontier_picture
 from pn_lib.course.pages import CONTENTS, GLOSSARY, RESULTS, Lesson
 from pn_lib.course.results_page import results_page
 from pn_lib.course.small_files import small_files_table
 from pn_lib.course.speeds import speeds_table
+from pn_lib.course.trust import faults_table, large_table, numbers_table
 from pn_lib.course.voices import voices
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
@@ -30,7 +30,7 @@ PARTS = {
     NOTEBOOKS / pages.GUIDES / "running.md": ("times",),
     NOTEBOOKS / pages.GUIDES / "speed.md": ("speeds",),
     NOTEBOOKS / pages.GUIDES / "findings.md": ("files",),
-    NOTEBOOKS / pages.GUIDES / "trust.md": ("faults",),
+    NOTEBOOKS / pages.GUIDES / "trust.md": ("faults", "numbers", "large"),
 }
 
 
@@ -113,6 +113,8 @@ def _marked(path: Path, names: tuple[str, ...], lessons: list[Lesson]) -> str:
         "speeds": speeds_table,
         "files": small_files_table,
         "faults": faults_table,
+        "numbers": numbers_table,
+        "large": large_table,
     }
     text = path.read_text(encoding="utf-8")
     for name in names:

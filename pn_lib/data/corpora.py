@@ -23,13 +23,13 @@ from pn_lib.data.corpus_paths import (
     corpus_place,
 )
 from pn_lib.data.folders import find_files
+from pn_lib.data.hub import SILENCE, limit_waiting
 from pn_lib.data.stories import fingerprint, to_dataset
 from pn_lib.data.story_files import StoryFile, holds_single_stories, open_stories
 from pn_lib.errors import InputError, NoStoriesError
 from pn_lib.network import unreachable
 from pn_lib.progress import progress
 
-HUB_TIMEOUT = 10  # seconds
 VALIDATION_SEEDS = 1 << 32  # the Pocket stories of training and validation are drawn from seeds this far apart
 
 logging.getLogger("huggingface_hub.repocard").setLevel(logging.ERROR)  # a README.md without a header is no fault
@@ -214,8 +214,9 @@ def _read_hub(part: str, _stories: int | None) -> Iterator[str | None]:
 
 def _reach_hub() -> None:
     """One question, without the half minute of retries that ``datasets`` makes where there is no network."""
+    limit_waiting()
     try:
-        HfApi().dataset_info(TINYSTORIES, revision=TINYSTORIES_REVISION, timeout=HUB_TIMEOUT)
+        HfApi().dataset_info(TINYSTORIES, revision=TINYSTORIES_REVISION, timeout=SILENCE)
     except Exception as error:  # as above
         raise _no_hub(error) from error
 

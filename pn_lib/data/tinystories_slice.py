@@ -22,6 +22,7 @@ from huggingface_hub import HfApi, hf_hub_download
 
 from pn_lib.data.cleaning import mend
 from pn_lib.data.corpus_paths import PROMPTS_FILE, TINYSTORIES, TINYSTORIES_REVISION, Naming, ending
+from pn_lib.data.hub import limit_waiting
 from pn_lib.data.stories import fingerprint, to_dataset
 from pn_lib.data.story_files import open_stories
 from pn_lib.errors import InputError
@@ -140,6 +141,7 @@ def _hub() -> Place:
         except Exception as error:
             raise _no_hub(name, error) from None
 
+    limit_waiting()
     try:
         names = HfApi().list_repo_files(TINYSTORIES, **where)
     except Exception as error:  # huggingface_hub and httpx share no class of network error

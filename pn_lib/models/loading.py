@@ -11,17 +11,13 @@ from typing import Any
 
 import tokenizers
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import decoders, models, pre_tokenizers
 
 from pn_lib.config import parse_config
+from pn_lib.data.hub import limit_waiting
 from pn_lib.data.other_tokenizer import OtherTokenizer, find_separator
 from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer, is_byte_level, read_backend
 from pn_lib.errors import InputError
@@ -191,11 +187,12 @@ def _from_hub(name: str) -> Path:
     """The folder of a published model, fetched once and then read from the Hub's cache; ``owner/name@commit`` is the
     same for ever."""
     repository, _, revision = name.partition("@")
+    limit_waiting()
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES))
     except (RepositoryNotFoundError, HFValidationError):
         raise InputError(f"there is no model {name!r}, neither as a path nor on the Hugging Face Hub") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ImportError, ValueError) as error:  # the last 2: proxies
+    except Exception as error:  # huggingface_hub and its client share no class of network error
         raise InputError(
             f"there is no run or folder {name!r} here, and the Hugging Face Hub cannot be reached to look "
             f"for a model of that name{unreachable(error)}, or check the name"

@@ -11,9 +11,9 @@ from pn_lib.files import read_json
 from pn_lib.run.times import total_seconds
 
 EXACT, ROUNDING = 0.0, 1e-6
-# Bits per byte of a trained model: other processors add in another order, and training carries that on. One thread in
-# place of two changed no digit of quick's Transformer, float32 in place of bfloat16 moved it by 0.0007.
-TRAINED = 0.01
+# Bits per byte of a trained model: a little above the largest movement that `make numbers` found, which is that of
+# matrix products in bfloat16 (results/published/trust/numbers.json, the table in the guide to trust).
+TRAINED = 0.02
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 import torch
+from numba.np.ufunc.parallel import NUM_THREADS  # that Numba was loaded with, and allows
 from torch import Tensor
 
 from pn_lib.models.cpu.simd import WIDTH
@@ -22,7 +23,7 @@ def use_threads(most: int) -> None:
     each core: PyTorch's products, told to take one thread, would take them all.
     """
     pytorch = torch.get_num_threads()
-    numba.set_num_threads(min(most, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(most, numba.config.NUMBA_NUM_THREADS, NUM_THREADS))
     if torch.get_num_threads() != pytorch:
         torch.set_num_threads(pytorch)
 

@@ -36,3 +36,42 @@ class FaultOutcomes(Result):
             row = before.model_copy(update=counts)
         rows[row.fault, row.part] = row
         return type(self)(faults=self.faults + 1, rows=sorted(rows.values(), key=lambda each: (each.fault, each.part)))
+
+
+class LargeRow(Part):
+    part: str = Field(description="what was done")
+    amount: str = Field(description="how much of it")
+    seconds: float = Field(description="how long it took, beside other work")
+    peak_megabytes: float = Field(description="the most memory that the process held, in MB of 10^6 bytes")
+    failed: str | None = Field(description="what went wrong, if anything did")
+
+
+class LargeResult(Result):
+    """What is long or large, measured on one machine."""
+
+    FILE: ClassVar[str] = "large.json"
+
+    rows: list[LargeRow] = Field(description="what was tried")
+
+
+class NumbersRow(Part):
+    setting: str = Field(description="how the process computed")
+    file: str = Field(description="the result file whose numbers are compared")
+    numbers: int = Field(description="how many numbers it holds")
+    moved: float = Field(description="the largest movement of one of them, in units of its value with one thread")
+    where: str | None = Field(description="the keys to that number; null if none moved")
+    bits_per_byte: float | None = Field(
+        description="the largest movement of one in bits per byte; null if there is none"
+    )
+    texts: int = Field(description="how many texts it holds")
+    other_texts: int = Field(description="how many of them differ")
+
+
+class NumbersResult(Result):
+    """The numbers of a part of a run, computed in other ways, beside those of one thread."""
+
+    FILE: ClassVar[str] = "numbers.json"
+
+    cpu: str = Field(description="the processor")
+    instructions: str = Field(description="its instructions, as with one thread")
+    rows: list[NumbersRow] = Field(description="the movements, by setting and file")

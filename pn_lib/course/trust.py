@@ -1,0 +1,61 @@
+"""The tables of the guide to trust, made from the published outcomes of ``make faults``, ``numbers``, and ``large``."""
+
+from pathlib import Path
+
+from pn_lib.run.results.trust_results import FaultOutcomes, FaultRow, LargeResult, NumbersResult, NumbersRow
+from pn_lib.run.stages import REPOSITORY
+
+TRUST = REPOSITORY / "results" / "published" / "trust"
+
+
+def faults_table(folder: Path = TRUST) -> str:
+    """Outcomes by kind of fault, all parts of a run together, as Markdown."""
+    outcomes = FaultOutcomes.read(folder)
+    lines = ["| fault | times | same files, without a word | one sentence, then the same files | anything else |"]
+    lines.append("|---|--:|--:|--:|--:|")
+    for fault in sorted({row.fault for row in outcomes.rows}):
+        lines.append(_line(fault, [row for row in outcomes.rows if row.fault == fault]))
+    return "\n".join([*lines, _line("all", outcomes.rows)])
+
+
+def _line(name: str, rows: list[FaultRow]) -> str:
+    same, told, failed = (sum(getattr(row, key) for row in rows) for key in ("same", "told", "failed"))
+    return f"| {name} | {same + told + failed} | {same} | {told} | {failed} |"
+
+
+def numbers_table(folder: Path = TRUST) -> str:
+    """The largest relative movement of a number, by setting and result file, and that of a loss, as Markdown."""
+    found = NumbersResult.read(folder)
+    rows = {(row.setting, row.file): row for row in found.rows}
+    settings, files = (list(dict.fromkeys(keys)) for keys in zip(*rows, strict=True))
+    heads = [*(f"`{file}`" for file in files), "a loss, bits per byte"]
+    lines = [f"| {found.cpu} ({found.instructions}), beside one thread | {' | '.join(heads)} |"]
+    lines.append("|---|" + "--:|" * len(heads))
+    for setting in settings:
+        here = [rows[setting, file] for file in files]
+        loss = max(row.bits_per_byte or 0.0 for row in here)
+        lines.append(f"| {setting} | {' | '.join([*map(_moved, here), _short(loss)])} |")
+    return "\n".join(lines)
+
+
+def _moved(row: NumbersRow) -> str:
+    """Of numbers the largest relative movement, of a file of texts how many are others."""
+    if not row.numbers:
+        return f"{row.other_texts} of {row.texts}"
+    return _short(row.moved)
+
+
+def _short(movement: float) -> str:
+    return f"{movement:.2g}" if movement else "0"
+
+
+def large_table(folder: Path = TRUST) -> str:
+    """What is long or large, as Markdown."""
+    lines = [
+        "| what | how much | seconds, beside other work | most memory, MB | what went wrong |",
+        "|---|---|--:|--:|---|",
+    ]
+    for row in LargeResult.read(folder).rows:
+        measured = f"{row.seconds:,.0f} | {row.peak_megabytes:,.0f}"
+        lines.append(f"| {row.part} | {row.amount} | {measured} | {row.failed or 'nothing'} |")
+    return "\n".join(lines)
