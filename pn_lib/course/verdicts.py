@@ -42,7 +42,7 @@ def ladder(found: RecipeResult) -> str:
         f"counting has {found.ngram:.3f}, and {count} it. "
     )
     if few := too_small(updates=found.updates, seeds=found.seeds):
-        return f"{said}Which rungs help is {few}."
+        return f"{said}Which rungs help is an open question: the run is {few}."
     largest = max(found.gains, key=found.gains.__getitem__)
     return f"{said}The largest step was *{largest}* ({found.gains[largest]:.3f})."
 
@@ -50,14 +50,14 @@ def ladder(found: RecipeResult) -> str:
 def branches(found: RecipeResult) -> str:
     """Which other changes to the recipe helped."""
     if few := too_small(updates=found.updates, seeds=found.seeds):
-        return f"which of {len(found.branches)} changes help is {few}."
+        return f"which of {len(found.branches)} changes help is an open question: the run is {few}."
     judged = {row.change: verdict(row.low, row.high) for row in found.branches}
     better, worse = (
         ", ".join(f"*{change}*" for change, said in judged.items() if said == word) or "none"
         for word in ("better", "worse")
     )
     said = f"of {len(found.branches)} changes, better: {better}; worse: {worse}."
-    return f"{said} The intervals are not corrected for the number of changes."
+    return f"{said} With so many changes, an interval may miss zero by chance."
 
 
 def few_stories(found: RecipeResult) -> str:
@@ -77,7 +77,7 @@ def endings(found: EvaluationResult) -> str:
         return "these beginnings have no names that could come back."
     said = f"of a beginning's names {_share(own)} come back in the Transformer's endings"
     if few := too_small(stories=found.completions.beginnings):
-        return f"{said}; how that compares is {few}."
+        return f"{said}; how that compares is an open question: the run is {few}."
     said += f", {_clearly(found.ahead['human'].names_kept)} than in the real ones ({_share(human)}) and "
     return f"{said}{_clearly(found.ahead['ngram'].names_kept)} than in the 4-gram's ({_share(ngram)})."
 
@@ -107,14 +107,14 @@ def novelty(found: EvaluationResult) -> str:
     own, human = (found.completions.tellers[who].memorisation_rouge2 for who in ("transformer", "human"))
     said = f"{_share(own)} of an ending's word pairs are in the closest training story"
     if few := too_small(stories=found.completions.beginnings):
-        return f"{said}; how that compares is {few}."
+        return f"{said}; how that compares is an open question: the run is {few}."
     return f"{said}, {_clearly(found.ahead['human'].memorisation_rouge2)} than of a real one's ({_share(human)})."
 
 
 def sampling(found: EvaluationResult) -> str:
     """The setting that keeps most names."""
     if few := too_small(stories=found.completions.beginnings):
-        return f"which setting keeps most names is {few}."
+        return f"which setting keeps most names is an open question: the run is {few}."
     shares = {title: row.kept for title, row in found.sampling.items() if title != "real stories" and row.kept}
     if not shares:
         return "what each setting keeps of a beginning was not measured."
@@ -126,7 +126,7 @@ def knowledge(found: EvaluationResult) -> str:
     """Which kinds of probes the Transformer answers beyond guessing, and beyond the n-gram."""
     asked = found.probes["transformer"]
     if few := too_small(probes=min(row.n for row in asked.values())):
-        return f"which probes it answers is {few}."
+        return f"which probes it answers is an open question: the run is {few}."
     known = ", ".join(kind for kind, row in asked.items() if row.low > row.chance) or "none"
     ahead = ", ".join(kind for kind, gap in found.beyond_ngram.items() if gap.low > 0) or "none"
     return f"clearly above guessing: {known}. Clearly above the 4-gram: {ahead}. Asked: {', '.join(asked)}."
@@ -266,7 +266,7 @@ def memory(found: MemoryResult) -> str:
 def rounding(found: FrontierResult) -> str:
     """What fewer bits cost the two large models, and what compensation wins back."""
     if few := too_small(stories=found.stories):
-        return f"what it costs is {few}."
+        return f"what it costs is an open question: the run is {few}."
     costs, gains = (
         "; ".join(
             f"{row.model.capitalize()} in {row.precision} by {_change(getattr(row, key))}"
