@@ -67,8 +67,14 @@ def test_the_three_findings_are_the_published_runs():
     assert f"The {model['file_bytes'] / 1000:.0f} kB, tokenizer included" in finding
     assert f"{model['parameters'] / 1e6:.2f} million weights of 4 bits" in finding and model["integers"] == "int4"
     assert f"**{model['bits_per_byte']['value']:.3f} bits per byte**" in finding
-    larger, _ = small_file("1m")
-    assert f"{larger['file_bytes'] / 1000:.0f} kB reach **{larger['bits_per_byte']['value']:.3f}**" in finding
+    larger, _ = small_file("3m")
+    general = {row.name: row for row in GeneralResult.read(REFERENCE).models}
+    stranger = general["SmolLM2-135M-Instruct"]
+    assert general["reference/3m"].difference.high < 0
+    assert (
+        f"{larger['file_bytes'] / 1000:,.0f} kB reach **{larger['bits_per_byte']['value']:.3f}**, ahead of "
+        f"{stranger.name}, a general model of {stranger.file_bytes / 1e6:.0f} MB" in finding
+    )
     small = published("mixers")["sizes"][0]
     behind = [pair["difference"]["value"] for pair in small["pairs"] if pair["verdict"] == "behind"]
     assert [pair["first"] for pair in small["pairs"][:4]] == ["transformer"] * 4 and len(behind) == 4
@@ -184,16 +190,15 @@ def test_the_smallest_file_is_the_published_one():
     assert f"**{loss['value']:.3f} bits per byte** on the {STORIES} stories of the test half" in finding
     assert f"(95 % interval {loss['low']:.3f} to {loss['high']:.3f})" in finding
     assert f"{loss['value'] - model['float32_bits_per_byte']:.3f} more than before" in finding
-    model, timing = small_file("1m")
-    loss = model["bits_per_byte"]
-    said = (
-        f"A file of {model['file_bytes'] / 1000:.0f} kB, {model['parameters'] / 1e6:.1f} million weights of 4 bits each"
-    )
-    assert (
-        f"{said}, trained for {model['tokens'] / 1e6:.0f} million tokens in {timing['seconds'] / 60:.0f} minutes"
-        in finding
-    )
-    assert f"reaches **{loss['value']:.3f}** ({loss['low']:.3f} to {loss['high']:.3f})" in finding
+    for name in ("1m", "3m"):
+        model, timing = small_file(name)
+        loss = model["bits_per_byte"]
+        for said in (
+            f"of {model['file_bytes'] / 1000:,.0f} kB, {model['parameters'] / 1e6:.1f} million weights of 4 bits each, "
+            f"trained for {model['tokens'] / 1e6:.0f} million tokens in {timing['seconds'] / 60:.0f} minutes",
+            f"reaches **{loss['value']:.3f}** ({loss['low']:.3f} to {loss['high']:.3f})",
+        ):
+            assert said in finding
 
 
 def test_the_table_of_files_is_of_those_that_are_there():
@@ -212,11 +217,12 @@ def test_the_table_of_files_is_of_those_that_are_there():
 def test_what_is_said_of_a_general_model_is_the_published_comparison():
     finding, found = part(GUIDE["findings"], "finding"), GeneralResult.read(REFERENCE)
     by_name = {model.name: model for model in found.models}
-    general, ours, less = by_name[found.general], by_name["reference/1m"], by_name["reference/300k"]
-    ahead, even = ours.difference, less.difference
-    assert ahead.high < 0 and even.low < 0 < even.high
+    general, ours, less = by_name[found.general], by_name["reference/3m"], by_name["reference/300k"]
+    ahead, even, middle = ours.difference, less.difference, by_name["reference/1m"].difference
+    assert ahead.high < 0 and even.low < 0 < even.high and middle.high < 0
+    assert f"kB file is also ahead, by {-middle.value:.3f}" in finding
     for said in (
-        f"On {found.stories} stories of the test half, the {ours.file_bytes / 1000:.0f} kB file needs "
+        f"On {found.stories} stories of the test half, the {ours.file_bytes / 1000:,.0f} kB file needs "
         f"{ours.bits_per_byte.value:.3f} bits per byte",
         f"a general model of {general.file_bytes / 1e6:.0f} MB, which needs {general.bits_per_byte.value:.3f}",
         f"the difference is {ahead.value:.3f} ({ahead.low:.3f} to {ahead.high:.3f})",
@@ -224,7 +230,7 @@ def test_what_is_said_of_a_general_model_is_the_published_comparison():
         f"difference, {even.low:.3f} to {even.high:.3f}, includes zero",
         f"pays {general.first_word:.1f} bits for a first word",
         f"on the endings ({general.ending.value:.3f} versus {ours.ending.value:.3f})",
-        f"facts it answers {per_cent(general.probes['facts'].model_dump())}, the larger file "
+        f"facts it answers {per_cent(general.probes['facts'].model_dump())}, the largest file "
         f"{per_cent(ours.probes['facts'].model_dump())}",
     ):
         assert said in finding
