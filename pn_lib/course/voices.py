@@ -9,29 +9,27 @@ from pn_lib.run.saved_models import model_source
 from pn_lib.run.stages import REFERENCE, REPOSITORY
 
 TEMPERATURE = 0.5  # that of the README's command
-BOLD = 1.0
+FILES = ("3m", "300k", "100k")  # of the reference's
 SHOWN_WORDS = 30  # of each ending, to the end of a sentence
 
 
 def voices() -> str:
-    """The README's table: the reference run's shortest beginning, with each ending's first sentences: the real one,
-    those of the published files, and one of the largest at a higher temperature."""
+    """The README's table: the reference run's shortest beginning, with the first sentences of each ending: the real one
+    and those of published files."""
     example = min(read_json(REFERENCE / "evaluation.json")["gallery"], key=lambda example: len(example["beginning"]))
     files = read_json(REPOSITORY / "results" / "published" / "reference" / "frontier.json")["models"]
-    files = sorted(files, key=lambda file: -file["file_bytes"])
+    sizes = {file["name"]: file["file_bytes"] / 1000 for file in files}
     rows = {"the real story": example["endings"]["human"]}
-    for file, temperature in [*((file, TEMPERATURE) for file in files), (files[0], BOLD)]:
-        who = f"our file of {file['file_bytes'] / 1000:,.0f} kB, temperature {temperature:g}"
-        rows[who] = written(f"reference/{file['name']}", example["beginning"], temperature)
+    rows |= {f"our file of {sizes[name]:,.0f} kB": written(name, example["beginning"]) for name in FILES}
     lines = [f"| {who} | …{first_sentences(ending)} |" for who, ending in rows.items()]
     return "\n".join([f"> {one_line(example['beginning'])} …", "", "| | goes on |", "|---|---|", *lines])
 
 
-def written(name: str, beginning: str, temperature: float) -> str:
+def written(name: str, beginning: str) -> str:
     """What a published file writes after a beginning, seed 0."""
-    model, tokenizer = open_model(model_source(name))
+    model, tokenizer = open_model(model_source(f"reference/{name}"))
     ids = [tokenizer.separator_id, *tokenizer.encode(beginning)]
-    [ending] = generate(model, [ids], 300, temperature=temperature, stop_id=tokenizer.separator_id)
+    [ending] = generate(model, [ids], 300, temperature=TEMPERATURE, stop_id=tokenizer.separator_id)
     return tokenizer.decode(ending.ids)
 
 
