@@ -13,8 +13,9 @@ FOLDER = REPOSITORY / "results" / "published" / "reference"
 
 def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     """Each file with its cost and its place beside the general model, from small to large; the smallest that beats the
-    n-gram, and the smallest that beats the general model (None: none is shown to); None for another corpus, or where
-    nothing was compared."""
+    n-gram, and the smallest that beats the general model (None: none is shown to); the most ``fluent``, whose endings
+    surprise the general model least, and whether they are ``loose``: as plausible as real ones, less tied to
+    beginnings. None for another corpus, or where nothing was compared."""
     if not (FOLDER / GeneralResult.FILE).exists() or GeneralResult.read(FOLDER).corpus != corpus:
         return None
     kinds = (SmallFiles, SmallFilesTimings, GeneralResult, ListeningResult)
@@ -23,6 +24,8 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     beside = {row.name: row for row in general.models}
     ngram = next(row for row in general.models if "gram" in row.name)
     ours = [who for who in heard.tellers if who.startswith(f"{FOLDER.name}/")]
+    fluent = min(ours, key=lambda who: heard.tellers[who].surprise.value)
+    told, real = heard.tellers[fluent], heard.tellers.human
     rows = [(model, seconds[model.name], beside.get(f"{FOLDER.name}/{model.name}")) for model in files.models]
     compared = [one for *_, one in rows if one is not None]
     return {
@@ -31,7 +34,9 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
         "general": general,
         "stranger": beside[general.general],
         "heard": heard,
-        "fluent": min(ours, key=lambda who: heard.tellers[who].surprise.value),
+        "fluent": fluent,
+        "fluent_bytes": beside[fluent].file_bytes,
+        "loose": order(told.surprise, real.surprise) == 0 and order(told.worth, real.worth) < 0,
         "ngram": ngram,
         "below_ngram": next((one for one in compared if order(one.bits_per_byte, ngram.bits_per_byte) < 0), None),
         "below_general": next((one for one in compared if side_of_zero(one.difference) < 0), None),

@@ -80,9 +80,13 @@ def test_the_three_findings_are_the_published_runs():
     assert [pair["first"] for pair in small["pairs"][:4]] == ["transformer"] * 4 and len(behind) == 4
     assert f"With {told_size(small)}, each" in finding
     assert f"**{min(behind):.3f} to {max(behind):.3f} bits per byte** ({small['seeds']} seeds" in finding
-    told = published("evaluation")["completions"]["tellers"]
-    assert f"**{per_cent(told['transformer']['names_kept'])}** of a beginning's names come back" in finding
-    assert f"versus {per_cent(told['human']['names_kept'])} in the real ones" in finding
+    heard = ListeningResult.read(REFERENCE)
+    human, ours = heard.tellers["human"], heard.tellers["reference/3m"]
+    assert ours.surprise.low < human.surprise.value < ours.surprise.high and ours.worth.high < human.worth.low
+    assert f"{ours.surprise.value:.2f}" == f"{human.surprise.value:.2f}"
+    assert f"as plausible as the real ones ({ours.surprise.value:.2f} bits per byte for both)" in finding
+    assert f"**{ours.worth.value:.2f} bits per byte** on ours, versus {human.worth.value:.2f} on real ones" in finding
+    assert f"({heard.beginnings} beginnings, temperature {heard.temperature})" in finding
     answer = f"{model['file_bytes'] / 1000:.0f} kB, trained for {timing['seconds'] / 60:.0f} minutes on one CPU core"
     assert answer in README
 
@@ -238,13 +242,24 @@ def test_what_is_said_of_a_general_model_is_the_published_comparison():
 
 def test_what_a_listener_heard_is_the_published_file():
     finding, heard = part(GUIDE["findings"], "finding"), ListeningResult.read(REFERENCE)
-    human, large, small, ngram = (f"{heard.tellers[who].worth.value:.2f}" for who in ("human", "300k", "100k", "ngram"))
-    assert f"by {human} bits per byte for the real ending, by {large} for that of the 300 kB file" in finding
-    assert f"by {small} for that of the 100 kB file, and by {ngram} for a 4-gram's ({heard.beginnings} be" in finding
-    worth = heard.known_groups.better["worth"]
-    shuffled, another = (per_cent(worth[group].model_dump()) for group in ("shuffled", "another"))
-    assert f"in {shuffled} of pairs the real ending" in finding
-    assert f"and in {another} more than another story" in finding
+    surprise, worth = (
+        {who: f"{getattr(one, measure).value:.2f}" for who, one in heard.tellers.items()}
+        for measure in ("surprise", "worth")
+    )
+    known = heard.known_groups.better["worth"]
+    shuffled, another, looping = (per_cent(known[group].model_dump()) for group in ("shuffled", "another", "looping"))
+    assert heard.known_groups.better["surprise"]["looping"].value < 0.5 and known["looping"].low > 0.5
+    for said in (
+        f"endings of {heard.beginnings} beginnings of the test half, written at temperature {heard.temperature}",
+        f"cost it {surprise['reference/3m']} bits per byte, and the real ones {surprise['human']}",
+        f"saves it {worth['human']} bits per byte on the real endings, {worth['reference/3m']} on those of the 2,345",
+        f"{worth['reference/1m']} on those of the 969 kB file, {worth['reference/300k']} and {worth['reference/100k']}",
+        f"and {worth['4-gram']} on a 4-gram's",
+        f"in {shuffled} of pairs the real ending",
+        f"in {another} more than another story",
+        f"in {looping} more than one that repeats itself",
+    ):
+        assert said in finding
 
 
 def test_what_is_said_of_stories_is_the_published_runs():

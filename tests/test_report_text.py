@@ -430,6 +430,15 @@ def test_the_files_of_the_repository_are_shown_in_a_run_of_their_corpus_alone(
     assert "a file of 77 kB, tokenizer included, predicts stories better than a 4-gram" in text
     assert "and one of 333 kB better than SmolLM2-135M-Instruct" in text.replace("\\-", "-")
     assert "the difference is −0.200 [−0.230, −0.170]. This is a match at home." in text and "A stranger’s ear" in text
+    assert "Coherent*:\nin a small language" in text
+    for row in example.jsons["language"]["sizes"]:
+        row["valid"] = spread(0.0, 0.0)
+    assert "Fluency is cheap" in example.text() and "loosely tied" in example.text()
+    heard = read_json(folder / "listening.json")
+    for one in heard["tellers"].values():
+        one["worth"] = spread(0.2)
+    write_json(folder / "listening.json", heard)
+    assert "Fluency is cheap" not in example.text() and "loosely tied" not in example.text()
     large |= {"difference": spread(0.0)}  # zero lies inside
     write_json(folder / "general.json", general)
     text = example.text()

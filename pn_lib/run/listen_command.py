@@ -60,6 +60,7 @@ def listen(run: str, source: str | None, beginnings: int) -> Path:
         listener=path.name,
         parameters=listener.n_parameters(),
         completions=sha256(results / CompletionsResult.FILE),
+        temperature=told.temperature,
         beginnings=min(beginnings, len(told.beginnings)),
         max_bytes=MAX_BYTES,
         tellers={who: summarize(who, tables.get(who, ())) for who in told.tellers},

@@ -21,6 +21,7 @@ class ListeningResult(Result):
     listener: str = Field(description="the general model, by the name of its file or folder")
     parameters: int = Field(description="its parameters")
     completions: str = Field(description="SHA-256 of the completions that it heard")
+    temperature: float | None = Field(None, description="temperature at which the endings were written; null if older")
     beginnings: int = Field(description="beginnings whose first endings were heard")
     max_bytes: int = Field(description="bytes of an ending that were heard at most")
     tellers: dict[str, HeardTeller] = Field(description="by model, with the real endings")
