@@ -4,10 +4,11 @@ that misbehaves as told. A process asks it where HF_ENDPOINT names it when huggi
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from loopback import LoopbackServer
 
 COMMIT = "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"  # every revision is this one
 API = re.compile(r"/api/(datasets|models)/([\w.-]+/[\w.-]+)(?:/(revision|tree|paths-info)/([^/]+))?(?:/(.*))?")
@@ -24,37 +25,12 @@ MISCHIEF = (
 )
 
 
-class HubServer:
+class HubServer(LoopbackServer):
     """Serves ``folder``, whatever the repository's name. ``mischief`` is one of MISCHIEF, or None."""
 
     def __init__(self, folder: Path, mischief: str | None = None):
+        super().__init__()
         self.folder, self.mischief = folder, mischief
-        self._released = threading.Event()
-
-    def __enter__(self) -> "HubServer":
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do_GET(self):
-                server._answer(self)
-
-            do_HEAD = do_POST = do_GET
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        return self
-
-    def __exit__(self, *_):
-        self._released.set()
-        self._http.shutdown()
-        self._http.server_close()
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         handler.close_connection = True
@@ -62,7 +38,7 @@ class HubServer:
         path = unquote(urlsplit(handler.path).path)
         try:
             if self.mischief == "stalls":
-                self._released.wait(600)
+                self.released.wait(600)
             elif self.mischief == "answers with a page":
                 self._send(handler, b"<html>Please log in to this network</html>", kind="text/html")
             elif self.mischief != "refuses":
@@ -75,7 +51,7 @@ class HubServer:
             self._file(handler, file.read_bytes())
         elif match := API.fullmatch(path):
             if self.mischief == "stalls at the list" and match[3] == "tree":
-                self._released.wait(600)
+                self.released.wait(600)
             asked = re.findall(r"paths=([^&]+)", form)
             self._send(handler, json.dumps(self._about(match[2], match[3], match[5], map(unquote, asked))).encode())
         else:
@@ -122,7 +98,7 @@ class HubServer:
         handler.wfile.write(content[:length])
         handler.wfile.flush()
         if mischief == "stalls in the middle":
-            self._released.wait(600)
+            self.released.wait(600)
 
 
 def _digest(content: bytes) -> str:

@@ -5,7 +5,9 @@ import json
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from loopback import LoopbackServer
 
 GOOD = {"assessment": "Fine.", "grammar": 7, "creativity": 5, "consistency": 8, "plot": 6, "age_group": "B"}
 _TEXT = json.dumps(GOOD)
@@ -67,7 +69,7 @@ def grades_for(message: str) -> dict:
     return {**GOOD, **grades, "age_group": "ABCDEF"[digits[9] % 6]}
 
 
-class JudgeServer:
+class JudgeServer(LoopbackServer):
     """Request number n (from 0) is treated as ``behaviours[n]`` says, every later one as ``after``.
 
     Behaviours: "good"; a key of ``LOOSE_REPLIES`` (the text, not this request's grades) or ``BAD_REPLIES``; "refusal",
@@ -77,35 +79,17 @@ class JudgeServer:
     """
 
     def __init__(self, *behaviours: str, after: str = "good", delay: float = 0.0, reply=grades_for):
+        super().__init__()
         self.behaviours, self.after, self.delay, self.reply = list(behaviours), after, delay, reply
         self.requests: list[dict] = []  # bodies, with "key" and "at" beside
         self.good: Counter = Counter()  # texts, by how often a good reply went out whole
         self._lock = threading.Lock()
-        self._released = threading.Event()
         self.most_at_once = self._now = 0
 
     def __enter__(self) -> "JudgeServer":
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do_POST(self):
-                server._answer(self)
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        super().__enter__()
+        self.url += "/v1"
         return self
-
-    def __exit__(self, *_):
-        self._released.set()
-        self._http.shutdown()
-        self._http.server_close()
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
@@ -134,7 +118,7 @@ class JudgeServer:
         key, message = body["key"], body["messages"][1]["content"]
         if behaviour in ("drop", "hang"):
             if behaviour == "hang":
-                self._released.wait(20)
+                self.released.wait(20)
             handler.close_connection = True
             handler.connection.close()
         elif behaviour[:3].isdigit():

@@ -432,7 +432,7 @@ def test_the_files_of_the_repository_are_shown_in_a_run_of_their_corpus_alone(
     text = example.text()
     assert "a file of 77 kB, tokenizer included, predicts stories better than a 4\\-gram" in text
     assert "and one of 333 kB better than SmolLM2-135M-Instruct" in text.replace("\\-", "-")
-    assert "the difference is −0.200 [−0.230, −0.170]. This is a match at home." in text and "A stranger’s ear" in text
+    assert "the difference is −0.200 [−0.230, −0.170]. Ours play at home here." in text and "A stranger’s ear" in text
     assert "*Coherent*: in a small language" in text
     for row in example.jsons["language"]["sizes"]:
         row["valid"] = spread(0.0, 0.0)
@@ -445,7 +445,7 @@ def test_the_files_of_the_repository_are_shown_in_a_run_of_their_corpus_alone(
     large |= {"difference": spread(0.0)}  # zero lies inside
     write_json(folder / "general.json", general)
     text = example.text()
-    assert "None is shown to predict them better than" in text and "match at home" not in text
+    assert "None is shown to predict them better than" in text and "play at home" not in text
     (folder / "general.json").unlink()
     assert "Files trained for hours" not in example.text()
 

@@ -93,10 +93,14 @@ def compare(file: str, root: Path) -> str:
     training, validation = (list(iterate(clean(part)[0])) for part in (corpus.train, corpus.validation))
     stories = [story for story, test in zip(validation, halves(validation).test, strict=True) if test]
     stories = stories[: settings.stories]
-    results = root / "results" / Path(file).stem
+    results, scored, tellers = root / "results" / Path(file).stem, {}, {}
+    for model in settings.models:
+        opened = _open(model, training)
+        scored[model.name] = _score(*opened, stories)
+        if settings.endings and not model.general:
+            tellers[model.name] = _endings(*opened[:2], stories, settings.endings)
     if settings.endings:
-        _write_endings(settings, training, stories).write(results / CompletionsResult.FILE)
-    scored = {model.name: _score(model, training, stories) for model in settings.models}
+        _completions(tellers, stories, settings.endings).write(results / CompletionsResult.FILE)
     general = next(model.name for model in settings.models if model.general)
     result = GeneralResult(
         corpus=corpus.card.title,
@@ -108,22 +112,21 @@ def compare(file: str, root: Path) -> str:
     return _text(result)
 
 
-def _write_endings(settings: Comparison, training: Sequence[str], stories: Sequence[str]) -> CompletionsResult:
-    wanted = settings.endings
-    cuts = [cut_beginning(story) for story in stories[: wanted.beginnings]]
-    beginnings = [beginning for beginning, _ in cuts]
-    tellers = {REAL: [[{"text": ending, "ended": True}] for _, ending in cuts]}
-    for settled in settings.models:
-        if not settled.general:
-            model, tokenizer, _ = _open(settled, training)
-            endings = complete(model, tokenizer, beginnings, max_bytes=MAX_BYTES, temperature=wanted.temperature)
-            tellers[settled.name] = [[ending._asdict() for ending in each] for each in endings]
-    return CompletionsResult(beginnings=beginnings, temperature=wanted.temperature, tellers=tellers)
+def _endings(model: LanguageModel, tokenizer: Coder, stories: Sequence[str], wanted: Endings) -> list[list[dict]]:
+    beginnings = [cut_beginning(story)[0] for story in stories[: wanted.beginnings]]
+    endings = complete(model, tokenizer, beginnings, max_bytes=MAX_BYTES, temperature=wanted.temperature)
+    return [[ending._asdict() for ending in each] for each in endings]
 
 
-def _score(settings: Compared, training: Sequence[str], stories: Sequence[str]) -> dict:
-    """What one model says of the stories: nats, in an array each, and its probes; and how large it is."""
-    model, tokenizer, size = _open(settings, training)
+def _completions(tellers: dict[str, list], stories: Sequence[str], wanted: Endings) -> CompletionsResult:
+    """The models' endings beside the real ones."""
+    beginnings, real = zip(*map(cut_beginning, stories[: wanted.beginnings]), strict=True)
+    tellers = {REAL: [[{"text": ending, "ended": True}] for ending in real], **tellers}
+    return CompletionsResult(beginnings=list(beginnings), temperature=wanted.temperature, tellers=tellers)
+
+
+def _score(model: LanguageModel, tokenizer: Coder, size: int, stories: Sequence[str]) -> dict:
+    """What a model of so many bytes says of the stories: nats, in an array each, and its probes; and its sizes."""
     check_lossless(tokenizer, stories)
     cuts = [cut_beginning(story) for story in stories]
     start = [tokenizer.separator_id]
