@@ -14,6 +14,7 @@ from pn_lib.course.results_page import results_page
 from pn_lib.course.small_files import small_files_table
 from pn_lib.course.speeds import speeds_table
 from pn_lib.course.trust import faults_table, large_table, numbers_table
+from pn_lib.course.vocabularies import vocabulary_finding
 from pn_lib.course.voices import voices
 from pn_lib.errors import InputError
 from pn_lib.files import write_text
@@ -29,7 +30,7 @@ PARTS = {
     REPOSITORY / "README.md": ("voices", "frontier", "clone", "map"),
     NOTEBOOKS / pages.GUIDES / "running.md": ("times",),
     NOTEBOOKS / pages.GUIDES / "speed.md": ("speeds",),
-    NOTEBOOKS / pages.GUIDES / "findings.md": ("files",),
+    NOTEBOOKS / pages.GUIDES / "findings.md": ("vocabulary", "files"),
     NOTEBOOKS / pages.GUIDES / "trust.md": ("faults", "numbers", "large"),
 }
 
@@ -112,6 +113,7 @@ def _marked(path: Path, names: tuple[str, ...], lessons: list[Lesson]) -> str:
         "times": pages.profiles_table,
         "speeds": speeds_table,
         "files": small_files_table,
+        "vocabulary": vocabulary_finding,
         "faults": faults_table,
         "numbers": numbers_table,
         "large": large_table,
