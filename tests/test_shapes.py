@@ -31,6 +31,12 @@ def test_every_shape_spends_the_budget_and_no_depth_comes_twice(name, budget):
         assert name != "hybrid" or set(config.layers) == {"M", "A"}
 
 
+@pytest.mark.parametrize("pattern", ["DDA", "SA", "AF"])
+def test_a_hybrid_without_mamba2_spends_its_budget_too(pattern):
+    found = shapes("hybrid", 300, 16, {"pattern": pattern}, 100_000, in_layers)
+    assert all(abs(parameter_count(c).in_layers / 100_000 - 1) <= TOLERANCE for c in found)
+
+
 def test_parameters_in_layers_do_not_depend_on_the_vocabulary():
     few, many = (shapes("mamba", V, 16, OPTIONS["mamba"], 50_000, in_layers) for V in (300, 4000))
     assert [c.d_model for c in few] == [c.d_model for c in many]

@@ -33,8 +33,8 @@ SLACK = {
     MambaConfig: ("d_state", 1),
     Mamba2Config: ("d_state", 4),
     DeltaNetConfig: ("head_dim", 1),
-    HybridConfig: ("d_state", 4),
 }
+HYBRID_SLACK = {"M": ("d_state", 4), "S": ("scan_state", 1), "D": ("delta_dim", 1)}  # of its first layer that has any
 
 
 def in_layers(count: ParameterCount) -> int:
@@ -114,11 +114,20 @@ def shapes(
 
 def _filled(config: NeuralConfig, budget: int, size: Callable[[NeuralConfig], int]) -> NeuralConfig:
     """The config with as much of its ``SLACK`` as comes nearest to the budget, half to twice the usual."""
-    field, step = SLACK[type(config)]
+    field, step = _slack(config)
+    if field is None:
+        return config
     usual = config.ff_width if isinstance(config, TransformerConfig) else getattr(config, field)
     price = size(replace(config, **{field: usual + step})) - size(config)
     wanted = usual + step * round((budget - size(config)) / price)
     return replace(config, **{field: min(max(wanted, usual // 2), 2 * usual)})
+
+
+def _slack(config: NeuralConfig) -> tuple[str | None, int]:
+    """The field that makes up for the rest of a budget, and its step; None: there is none."""
+    if isinstance(config, HybridConfig):
+        return next((HYBRID_SLACK[letter] for letter in config.layers if letter in HYBRID_SLACK), (None, 0))
+    return SLACK[type(config)]
 
 
 def aspect(config: NeuralConfig) -> float:
