@@ -113,8 +113,9 @@ def test_the_envelope_names_the_vocabulary_that_wins_and_its_rival_in_no_more_by
     assert (first.vocab_size, first.from_bytes, first.rival, first.verdict) == (257, 20_000, None, None)
     assert (second.vocab_size, second.from_bytes, second.name, second.rival) == (512, 30_000, "d", "c")
     assert second.difference.value == pytest.approx(-0.2, abs=0.01) and second.verdict == "ahead"
-    words = in_words(SimpleNamespace(envelope=[first, second]))
-    assert words == "257 from 20 kB on; 512 from 30 kB on (its best, of 50 kB, ahead of 257)"
+    assert in_words(SimpleNamespace(envelope=[first, second])) == "257 from 20 kB on; 512 from 30 kB on"
+    tie = second.model_copy(update={"verdict": "not told apart"})
+    assert in_words(SimpleNamespace(envelope=[first, tie])).endswith("512 from 30 kB on (not told apart from 257)")
 
 
 @pytest.mark.parametrize(

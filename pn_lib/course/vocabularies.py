@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pn_lib.course.small_files import PUBLISHED
 from pn_lib.evaluation.enough import LEAST
@@ -58,17 +59,22 @@ def draw_vocabularies(study: VocabularyStudy) -> Figure:
                     label=f"V = {size:,}, {'tied' if tied else 'two tables'}",
                 )
     ax.set(xscale="log", xlabel="file, tokenizer included (kilobytes)", ylabel="bits per byte")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.legend(fontsize=8, ncols=2)
     return fig
 
 
 def vocabularies_in_words(study: VocabularyStudy) -> str:
     """Which vocabulary has the lowest loss from how many bytes on, and whether that is a ranking."""
-    ranked = "Ranked" if any(part.verdict for part in study.envelope) else "Not ranked"
-    return (
-        f"each model after {study.text_bytes / 1000:,.0f} kB of text: {in_words(study)}. {ranked}: that takes "
-        f"{LEAST['stories']} test stories, another vocabulary in no more bytes, and a second seed of the smallest size."
+    rule = (
+        "A lead counts beyond what the test stories and the seeds of the smallest size leave open."
+        if any(part.verdict for part in study.envelope)
+        else f"Not ranked: that takes {LEAST['stories']} test stories, another vocabulary in no more bytes, and a second "
+        "seed of the smallest size."
     )
+    return f"each model after {study.text_bytes / 1000:,.0f} kB of text: {in_words(study)}. {rule}"
 
 
 def vocabulary_finding() -> str:
@@ -85,8 +91,9 @@ def vocabulary_finding() -> str:
         f"- **The vocabulary.** Small Transformers of 4 bits a weight each read {found.study.text_bytes / 1e6:.1f} MB "
         f"of TinyStories. Of their files, tokenizer included, those of lowest loss have a vocabulary of "
         f"{in_words(found.study)}. Of the weights in the best file of each, {shares} are token tables; its training "
-        f"took {flops}, or {took} of one core ({found.machine}). One seed each; a lead counts beyond what "
-        f"{found.stories} test stories and the seeds of the smallest size leave open{finished}."
+        f"took {flops}, or {took} of one core ({found.machine}). Longer training may favor another vocabulary. One "
+        f"seed each; a lead counts beyond what {found.stories} test stories and the seeds of the smallest size leave "
+        f"open{finished}."
     )
 
 

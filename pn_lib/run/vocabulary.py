@@ -170,10 +170,9 @@ def _verdict(gap: Interval | None, spread: float | None, stories: int) -> Litera
 
 
 def in_words(study: VocabularyStudy) -> str:
-    """The envelope as a list: from how many kilobytes on which vocabulary, and whether it is ahead of the others."""
+    """The envelope as a list: from how many kilobytes on which vocabulary, and where its lead is none."""
     words = []
     for part in study.envelope:
-        lead = {"ahead": "ahead of", "not told apart": "not told apart from", None: ""}[part.verdict]
-        beside = f" (its best, of {part.file_bytes / 1000:.0f} kB, {lead} {part.rival_vocab_size:,})" if lead else ""
+        beside = f" (not told apart from {part.rival_vocab_size:,})" if part.verdict == "not told apart" else ""
         words.append(f"{part.vocab_size:,} from {part.from_bytes / 1000:.0f} kB on{beside}")
     return "; ".join(words)
