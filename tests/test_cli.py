@@ -102,14 +102,22 @@ def test_help_comes_at_once():
     assert done.stdout.endswith("set()\n")
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
-def test_memory_that_does_not_suffice_is_one_sentence(monkeypatch, capsys, error):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "the memory does not suffice; "),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "the memory does not suffice; "),
+        (ImportError("cannot import name 'x' from 'torch'"), "a library cannot be loaded (cannot import name 'x' from"),
+    ],
+)
+def test_memory_that_does_not_suffice_is_one_sentence(monkeypatch, capsys, error, said):
     def stop(*_):
         raise error
 
     monkeypatch.setattr("pn_lib.course.site.build_site", stop)
     assert main(["site"]) == 2
-    assert capsys.readouterr().err.startswith("error: the memory does not suffice; ")
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {said}") and shown.count("\n") == 1
 
 
 @pytest.mark.parametrize(

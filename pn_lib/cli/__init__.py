@@ -52,6 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(error, StageError):
             raise
         return terminal.fail(str(error), EXIT_FAILED)
+    except ImportError as error:  # PyTorch's own, where memory ends while it is loaded
+        return terminal.fail(
+            f"a library cannot be loaded ({error}); if memory is short, close other programs, or install again: "
+            "make --always-make .venv/ready",
+            EXIT_BAD_INPUT,
+        )
     except BrokenPipeError:
         terminal.abandon_output()
         return EXIT_BROKEN_PIPE
