@@ -25,7 +25,21 @@ from pn_lib.run.results.result import Estimate
 
 EASY = pocket.dialect(plots=1, words=3)
 PLAN = Plan(
-    "transformer", {"n_heads": 2}, 12_000, 2_048, 0, 0.02, 300, 4, 64, told=6, temperatures=(1.0, 0.5), plots=1, words=3
+    architecture="transformer",
+    options={"n_heads": 2},
+    parameters=12_000,
+    tokens=2_048,
+    seed=0,
+    rate=0.02,
+    matrix_rate=0.01,
+    within_stories=True,
+    vocab_size=300,
+    batch_size=4,
+    context=64,
+    told=6,
+    temperatures=(1.0, 0.5),
+    plots=1,
+    words=3,
 )
 
 
@@ -151,6 +165,16 @@ def test_an_experiment_says_what_is_true_of_its_stories(made):
     for told in model.told:
         assert told.stories == 6 and sum(told.reasons.values()) == 6 and told.valid.value == 0 == told.copies
         assert 0 <= told.words < 20 and told.new_pairs is None
+
+
+def test_an_experiment_trains_as_its_plan_says(made):
+    experiment, tokenizer = coherence.training_of(PLAN, made[0] / "results" / "coherence" / "work")
+    training, config = experiment.training, experiment.model
+    anywhere, _ = coherence.training_of(replace(PLAN, within_stories=False), made[0] / "results" / "coherence" / "work")
+    assert training.within_stories and not anywhere.training.within_stories
+    assert (training.learning_rate, training.matrix_learning_rate) == (PLAN.rate, PLAN.matrix_rate)
+    assert (training.tokens, training.seed, training.context) == (PLAN.tokens, PLAN.seed, PLAN.context)
+    assert (config.n_heads, config.vocab_size) == (2, tokenizer.vocab_size)
 
 
 def test_a_finished_experiment_is_read_and_leaves_nothing_else(made, monkeypatch):

@@ -27,6 +27,8 @@ class Plan:
     tokens: int
     seed: int
     rate: float
+    matrix_rate: float
+    within_stories: bool
     vocab_size: int
     batch_size: int
     context: int
@@ -73,6 +75,8 @@ def grid(settings: CoherenceSettings) -> list[Plan]:
             tokens=tokens,
             seed=seed,
             rate=architecture.rate,
+            matrix_rate=architecture.matrix_rate,
+            within_stories=architecture.within_stories,
             plots=c.dialects[i].plots,
             words=c.dialects[i].words,
             **shared,

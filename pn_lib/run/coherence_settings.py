@@ -9,10 +9,13 @@ from pn_lib.config import config_class
 
 @config_class
 class CoherentArchitecture:
-    """An architecture of the study of coherence: its options, and the peak rate of AdamW and Muon that suits it."""
+    """An architecture of the study of coherence: its options, the peak rates of AdamW and of Muon (``matrix_rate``)
+    that suit it, and whether it reads ``within_stories`` (see ``TrainingConfig``)."""
 
     model: dict[str, Any]
     rate: PositiveFloat
+    matrix_rate: PositiveFloat
+    within_stories: bool = False
 
 
 @config_class
