@@ -145,7 +145,7 @@ def _write_arrays(stories: Iterable[str], folder: Path) -> dict[str, Any]:
         for stream in _streams(stories, vocabulary):
             arrays = (stream, *_sorted_suffixes(stream))
             for output, array in zip(outputs, arrays, strict=True):
-                array.tofile(output)
+                output.write(np.ascontiguousarray(array).data)  # tofile hides that the disk is full
             shards.append([len(array) for array in arrays[:2]])
         if not vocabulary:
             raise InputError(f"there are no stories with words to index into {folder}")
