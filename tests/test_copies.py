@@ -1,9 +1,12 @@
 """The index of training stories: against hand-made cases, against plain search, and against damage."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,3 +244,11 @@ def test_copies_from_no_story_are_refused_before_anything_is_measured(tmp_path, 
     monkeypatch.setenv("PN_ROOT", str(tmp_path))
     assert main(["benchmark", "--copies", "0"]) == 2
     assert capsys.readouterr().err == "error: --copies takes a number of stories from 1 on, not 0\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(copies.files, "atomic", lambda _: nullcontext(Path("/dev/full")))
+    with pytest.raises(OSError) as refused:
+        StoryIndex.build(sample_stories(3, seed=1), tmp_path)
+    assert refused.value.errno == errno.ENOSPC
