@@ -23,7 +23,7 @@ LARGER = {
     "10_mixer_comparison": (128, 450_000),  # five mixers on every term, and a whole Mamba beside them
 }
 LONGER = {
-    "03_transformer_construction": 10,  # whole classes by hand
+    "03_transformer_construction": 12,  # whole classes by hand, each with its check
     "04_transformer_training": 9,  # plots in calls
     "06_looking_inside": 11,  # what is seen is drawn
 }
