@@ -33,7 +33,7 @@ OFF = (
 )  # fmt: skip
 WORDS = [
     "autograd", "bpb", "conda", "convolve", "convolves", "dtype", "endoftext", "gradings", "invertible", "layernorm",
-    "likest", "nbgrader", "nostalgebraist", "orthogonalizes", "outlier's", "papermill", "precisions", "quantile",
+    "nbgrader", "nostalgebraist", "orthogonalizes", "outlier's", "papermill", "precisions", "quantile",
     "quantiles", "rejective", "retellings", "safetensors", "softmax", "subpackages", "unturned",
 ]  # fmt: skip
 TERMS = {

@@ -42,7 +42,7 @@ def test_rouge2_precision_counts_distinct_bigrams():
     assert rouge2_precision("word", "word") == 0.0
 
 
-def test_self_rouge2_takes_the_likest_other():
+def test_self_rouge2_takes_the_closest_other():
     # a-b share {x y, y z}: F = 2*2/(2+3); c shares nothing
     np.testing.assert_allclose(self_rouge2(["x y z", "x y z w", "p q r"]), [0.8, 0.8, 0.0])
     assert self_rouge2(["alone here"]).tolist() == [0.0]

@@ -153,7 +153,7 @@ def test_the_card_reads_well(exported):
         f"A {type(model).__name__} of {model.n_parameters():,} parameters",
         "**1.235 bits per byte** (95 % interval 1.200 to 1.300) on 12 stories",
         "10,240 tokens, in 20 updates of 8 sequences of 64 tokens",
-        "Licence of the corpus: CC0-1.0",
+        "License of the corpus: CC0-1.0",
         "`0a1b`",
         "| vocab_size | 400 |",
     ):

@@ -404,7 +404,7 @@ def test_coherence_is_told_language_by_language(example: Example) -> None:
 def test_a_run_older_than_the_study_of_coherence_says_nothing_of_it(example: Example) -> None:
     for name in ("coherence", "timings/coherence"):
         del example.jsons[name]
-    assert "Until they tell" not in example.text()
+    assert "Training until stories hold together" not in example.text()
 
 
 def test_the_noise_of_a_seed_is_told_where_it_is_known(example: Example) -> None:

@@ -127,7 +127,7 @@ def test_a_law_that_fails_a_test_advises_nothing():
     assert not sound.faults and "it chooses 376 thousand parameters [122, 496], inside" in verdicts.law(sound)
     for fault, told in (
         ({"exact": 0.7}, "misses the source's own 0.700"), ({"misfit": 0.2}, "by 20% on average"),
-        ({"promise": sound.promise.model_copy(update={"measured": 0.5})}, "and 0.500 came"),
+        ({"promise": sound.promise.model_copy(update={"measured": 0.5})}, "but 0.500 was measured"),
         ({"law": sound.law | {"E": sound.law["E"].model_copy(update={"value": 0.7})}}, "outside of its own interval"),
     ):  # fmt: skip
         said = verdicts.law(sound.model_copy(update=fault))

@@ -220,7 +220,8 @@ def glossary_page(lessons: list[Lesson]) -> NotebookNode:
         "glossary",
         [
             f"[Contents]({CONTENTS})",
-            "# Glossary\n\nWhat the letters and words mean, the same in all notebooks, and where each first comes.",
+            "# Glossary\n\nWhat the letters and words mean, and where each first appears. Where a letter changes its "
+            "meaning, its row names the notebook.",
             f"## Symbols\n\n| symbol | name | meaning | from |\n|---|---|---|---|\n{symbols}",
             f"## Terms\n\n| term | meaning | from |\n|---|---|---|\n{terms}",
         ],

@@ -105,6 +105,6 @@ class Playground:
 def show_playground(zoo: Mapping[str, tuple[LanguageModel, Coder]], beginning: str) -> None:
     """Show a ``Playground`` where somebody can use it. Under the pipeline and in CI a sentence stands in its place."""
     if os.environ.get("PN_PROGRESS") or os.environ.get("CI"):
-        print("Open this notebook in JupyterLab and run it: here is a playground then.")
+        print("Open this notebook in JupyterLab and run it: the playground appears here.")
     else:
         display(Playground(zoo, beginning).box)

@@ -92,8 +92,8 @@ def measures(found: EvaluationResult) -> str:
         shares = {key: share.value for key, share in tried.items() if share.low > 0.5}  # the others do not notice it
         if shares:
             best = max(shares, key=lambda key: shares[key])
-            sharpest.append(f"{words}, {best.replace('_', ' ')} ({shares[best]:.2f})")
-    return f"sharpest for each fault, by how often it prefers the real ending: {'; '.join(sharpest)}."
+            sharpest.append(f'for "{words}", {best.replace("_", " ")} ({shares[best]:.2f})')
+    return f"the sharpest measure for each fault, with how often it prefers the real ending: {'; '.join(sharpest)}."
 
 
 def likelihoods(found: ZooResult) -> str:

@@ -15,7 +15,7 @@ MEASURES = {
     "grammar_faults": "faults of grammar per 100 words",
     "distinct_2": "different word pairs among all, over the completions of a beginning",
     "rouge2_reference": "word pairs shared with the true ending (ROUGE-2 precision)",
-    "self_rouge2": "likeness to the likest completion of another beginning (ROUGE-2 F)",
+    "self_rouge2": "likeness to the closest completion of another beginning (ROUGE-2 F)",
     "memorisation_rouge2": "word pairs shared with the closest training story (ROUGE-2 precision)",
     "longest_copy": "longest run of words copied from training",
 }

@@ -68,7 +68,7 @@ so does not depend on how the text is cut into tokens; less is better.
 ## Training
 
 - Corpus: {card.corpus}; {card.corpus_source}
-- Licence of the corpus: {card.corpus_licence}
+- License of the corpus: {card.corpus_licence}
 - Fingerprint of its stories (SHA-256): `{card.corpus_fingerprint}`
 - Budget: {card.tokens:,} tokens, in {card.steps:,} updates of {card.batch_size:,} sequences of {card.context:,} tokens
 
@@ -86,7 +86,7 @@ unfit for children, so read it before they do.
 
 {limit}
 
-## Licence
+## License
 
 {card.licence}
 """

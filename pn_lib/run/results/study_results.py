@@ -156,7 +156,7 @@ class ScalingResult(Result):
         if promise and not promise.low <= promise.measured <= promise.high:
             found.append(
                 f"for notebook 04's model it promised {promise.value:.3f} [{promise.low:.3f}, "
-                f"{promise.high:.3f}], and {promise.measured:.3f} came"
+                f"{promise.high:.3f}], but {promise.measured:.3f} was measured"
             )
         return found
 
