@@ -249,6 +249,7 @@ def test_copies_from_no_story_are_refused_before_anything_is_measured(tmp_path, 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(copies.files, "atomic", lambda _: nullcontext(Path("/dev/full")))
+    monkeypatch.setattr(copies.files, "sha256", lambda _: "")  # which would read without end
     with pytest.raises(OSError) as refused:
         StoryIndex.build(sample_stories(3, seed=1), tmp_path)
     assert refused.value.errno == errno.ENOSPC
