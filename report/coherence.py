@@ -2,15 +2,27 @@
 
 from itertools import groupby
 
-from sources import Traced
+from sources import Figure, Run, Traced
 from wording import plural
 
+from pn_lib.course.published_coherence import ALT, PICTURE
+from pn_lib.run.coherence import STUDY
+from pn_lib.run.stages import REPOSITORY
 
-def coherence(found: Traced | None) -> list[dict[str, object]] | None:
-    """For each language its name, experiments, thresholds by architecture and size, cheapest models, and law; None for
-    a run older than the study."""
-    if found is None:
-        return None
+
+def published(run: Run, kind: type) -> Traced:
+    """What the published experiments say together, for a run without the study: it is of no run and no corpus."""
+    return Traced(kind.read(REPOSITORY / STUDY), (STUDY / kind.FILE).as_posix(), "", run.used)
+
+
+def picture() -> Figure:
+    """The figure of the published experiments."""
+    return Figure(PICTURE, ALT, "Drawn by `python -m pn_lib refresh`")
+
+
+def coherence(found: Traced) -> list[dict[str, object]]:
+    """For each language its name, experiments, thresholds by architecture and size, cheapest models, the smallest that
+    writes ``half`` of its stories without a fault (None: none does), and law."""
     languages = []
     for dialect, cells in groupby(found.cells, key=_key):
         cells = list(cells)
@@ -21,7 +33,8 @@ def coherence(found: Traced | None) -> list[dict[str, object]] | None:
                 "cells": cells,
                 "best": max(cells, key=lambda cell: cell.valid.value),
                 "thresholds": [list(rows) for _, rows in groupby(own, key=lambda r: (r.architecture, r.parameters))],
-                "least": [row for row in found.least if _key(row) == dialect],
+                "least": (least := [row for row in found.least if _key(row) == dialect]),
+                "half": next((row for row in least if (row.level, row.cost) == (0.5, "parameters")), None),
                 "leaks": [row for row in found.leaks if _key(row) == dialect],
                 "far": [_far(cell) for cell in cells],
             }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from coherence import coherence
+from coherence import coherence, picture, published
 from mixers import mixers
 from people import people
 from shipped import shipped
@@ -34,6 +34,10 @@ def build_context(run: Run) -> dict[str, object]:
         name_of(kind.FILE): run.read(kind) for kind in CATALOGUE if kind.FILE not in NOT_READ and kind not in LATER
     }
     found |= {name_of(kind.FILE): run.read(kind) if (run.results / kind.FILE).exists() else None for kind in LATER}
+    own_study = found["coherence"] is not None
+    found |= (
+        {} if own_study else {name_of(kind.FILE): published(run, kind) for kind in (CoherenceResult, CoherenceTimings)}
+    )
     data = found["data"]
     return found | {
         "name": run.name,
@@ -54,6 +58,7 @@ def build_context(run: Run) -> dict[str, object]:
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
         "coherent": coherence(found["coherence"]),
+        "threshold_picture": None if own_study else picture(),
         "shipped": shipped(run, data.corpus.title),
         "small": small(found["frontier"], found["frontier_timings"]),
         "mamba_rate": min(found["mamba"].rates, key=lambda name: found["mamba"].rates[name]),

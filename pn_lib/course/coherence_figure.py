@@ -1,10 +1,11 @@
-"""The figure of notebook 08 that puts every model of the study of coherence in its place."""
+"""The study of coherence as a figure that puts every model in its place, and in words."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pn_lib.run.plotting import COLOURS, MODEL_COLOURS
 from pn_lib.run.results.coherence_results import Cell, CoherenceResult, Dialect
@@ -32,7 +33,9 @@ def coherence_threshold(found: CoherenceResult, story_words: float) -> Figure:
     left.yaxis.set_major_formatter("{x:g}")
     _shares(right, found, looks)
     for axes in (left, right):
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     figure.legend(handles=looks.legend(), loc="outside lower center", ncols=4, fontsize=9)
     return figure
 

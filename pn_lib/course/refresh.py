@@ -10,6 +10,8 @@ from pn_lib.course import pages
 from pn_lib.course.address import binder_link, citation, clone_command, colab_link, first_cell
 from pn_lib.course.frontier_figure import PICTURE, frontier_markdown, frontier_picture
 from pn_lib.course.pages import CONTENTS, GLOSSARY, RESULTS, Lesson
+from pn_lib.course.published_coherence import PICTURE as COHERENCE_PICTURE
+from pn_lib.course.published_coherence import coherence_finding, coherence_picture
 from pn_lib.course.results_page import results_page
 from pn_lib.course.small_files import small_files_table
 from pn_lib.course.speeds import speeds_table
@@ -30,7 +32,7 @@ PARTS = {
     REPOSITORY / "README.md": ("voices", "frontier", "clone", "map"),
     NOTEBOOKS / pages.GUIDES / "running.md": ("times",),
     NOTEBOOKS / pages.GUIDES / "speed.md": ("speeds",),
-    NOTEBOOKS / pages.GUIDES / "findings.md": ("vocabulary", "files"),
+    NOTEBOOKS / pages.GUIDES / "findings.md": ("coherence", "vocabulary", "files"),
     NOTEBOOKS / pages.GUIDES / "trust.md": ("faults", "numbers", "large"),
 }
 
@@ -54,6 +56,7 @@ def refresh_notebooks() -> list[Path]:
     for name, page in around.items():
         written[NOTEBOOKS / name] = nbformat.writes(page) + "\n"
     written |= {REPOSITORY / "CITATION.cff": citation(), PICTURE: frontier_picture()}
+    written[COHERENCE_PICTURE] = coherence_picture()
     written |= {path: _marked(path, names, lessons) for path, names in PARTS.items()}
     for path, text in written.items():  # only now, when all are known to be good
         write_text(path, text)
@@ -113,6 +116,7 @@ def _marked(path: Path, names: tuple[str, ...], lessons: list[Lesson]) -> str:
         "times": pages.profiles_table,
         "speeds": speeds_table,
         "files": small_files_table,
+        "coherence": coherence_finding,
         "vocabulary": vocabulary_finding,
         "faults": faults_table,
         "numbers": numbers_table,

@@ -24,6 +24,7 @@ from pn_lib.files import write_json
 from pn_lib.models.loading import load_model
 from pn_lib.run.coherence_judge import judge_model
 from pn_lib.run.coherence_plan import TOKENIZER_STORIES, TRAIN_SEED, Plan, grid
+from pn_lib.run.coherence_summary import summarize
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.results.coherence_results import CoherentModel
@@ -34,6 +35,7 @@ from pn_lib.training.experiment import Experiment, run_experiment
 
 COHERENCE = "coherence"  # not a run, but published like one
 PUBLISHED = Path("results", "published", COHERENCE)
+STUDY = Path("results", "published", "reference")  # where lies what the published experiments say together
 ENOUGH = 100  # stories told, below which an experiment says too little to be published
 
 
@@ -75,7 +77,8 @@ def affordable(plans: Sequence[Plan], tokens: int) -> list[Plan]:
 
 
 def publish_experiments() -> list[Path]:
-    """Copy the experiments of this machine beside the published ones, but for those of a small profile.
+    """Copy the experiments of this machine beside the published ones, but for those of a small profile, and write down
+    what all of these say together.
 
     Raises:
         InputError: there is none.
@@ -87,7 +90,12 @@ def publish_experiments() -> list[Path]:
         )
     target = output_root() / PUBLISHED
     target.mkdir(parents=True, exist_ok=True)
-    return [Path(shutil.copyfile(path, target / path.name)) for path in made]
+    copied = [Path(shutil.copyfile(path, target / path.name)) for path in made]
+    together = {path.stem: CoherentModel.model_validate_json(path.read_text("utf-8")) for path in target.glob("*.json")}
+    for result in summarize(dict(sorted(together.items()))):
+        copied.append(output_root() / STUDY / result.FILE)
+        result.write(copied[-1])
+    return copied
 
 
 def folder() -> Path:
