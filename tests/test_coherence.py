@@ -218,8 +218,14 @@ def test_experiments_are_published_beside_those_of_other_machines(made, tmp_path
         publish("coherence")
     monkeypatch.setattr(coherence, "ENOUGH", 6)
     theirs = tmp_path / "results" / "published" / "coherence" / "another.json"
-    write_json(theirs, {})
-    assert publish("coherence") == [theirs.with_name(f"{PLAN.name}.json")] and theirs.exists()
+    other = model.model_copy(update={"settings": model.settings | {"seed": 1}})
+    write_json(theirs, other.model_dump())
+    together = tmp_path / coherence.STUDY
+    assert publish("coherence") == [
+        theirs.with_name(f"{PLAN.name}.json"), together / "coherence.json", together / "timings" / "coherence.json"
+    ]  # fmt: skip
+    [cell] = CoherenceResult.read(together).cells
+    assert theirs.exists() and cell.seeds == 2 and cell.tokens == model.tokens
     monkeypatch.setattr(coherence, "REPOSITORY", tmp_path)
     monkeypatch.setenv("PN_ROOT", str(tmp_path / "elsewhere"))
     assert coherence.finished(PLAN) == model

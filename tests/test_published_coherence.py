@@ -50,7 +50,9 @@ def test_the_readme_says_how_small_a_model_writes_half_of_its_stories_well(found
     file = next(row for row in found.least if (row.level, row.cost) == (0.5, "bytes"))
     same = [made.seconds for made in seconds if MODELS[made.name].tokens == file.tokens and _size(made) == "60k"]
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert f"a file of {file.value / 1000:.0f} kB (sixty thousand parameters, trained for under three minutes)" in readme
+    assert (
+        f"a file of {file.value / 1000:.0f} kB (sixty thousand parameters, trained for under three minutes)" in readme
+    )
     assert f"writes **{100 * file.valid.value:.0f} %** of its stories without a fault" in readme
     assert round(file.parameters, -4) == 60_000 and max(same) < 180
 

@@ -9,7 +9,10 @@ from report_example import Example, heard, judged, rated, spread
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json, sha256, write_json
+from pn_lib.run.coherence import STUDY
+from pn_lib.run.results.coherence_results import CoherenceResult
 from pn_lib.run.results.result import Estimate
+from pn_lib.run.stages import REPOSITORY
 
 import shipped  # isort: skip  (report/ is on the path by report_example)
 import wording  # isort: skip
@@ -401,10 +404,12 @@ def test_coherence_is_told_language_by_language(example: Example) -> None:
     assert "Of 1 600 stories that models wrote, 0 are word for word in the training text" in text
 
 
-def test_a_run_older_than_the_study_of_coherence_says_nothing_of_it(example: Example) -> None:
+def test_a_run_without_the_study_of_coherence_shows_the_published_one(example: Example) -> None:
     for name in ("coherence", "timings/coherence"):
         del example.jsons[name]
-    assert "Training until stories hold together" not in example.text()
+    half = next(row for row in CoherenceResult.read(REPOSITORY / STUDY).least if row.level == 0.5)
+    assert f"write {100 * half.valid.value:.0f} % of their stories without a fault" in (text := example.text())
+    assert "Drawn by `python -m pn_lib refresh`" in text
 
 
 def test_the_noise_of_a_seed_is_told_where_it_is_known(example: Example) -> None:

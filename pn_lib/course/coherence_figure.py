@@ -1,4 +1,4 @@
-"""The study of coherence as a figure that puts every model in its place, and in words."""
+"""The figure of notebook 08 that puts every model of the study of coherence in its place."""
 
 import matplotlib.pyplot as plt
 import numpy as np

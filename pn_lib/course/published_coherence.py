@@ -41,15 +41,14 @@ def coherence_finding() -> str:
         f"{easiest.words or 'all'}), "
     )
     if (0.5, "parameters") not in least:
-        return f"{beginning}none of {len(own)} models writes half of its stories without a fault."
+        return f"{beginning}no model writes half of its stories without a fault."
     best = max(own, key=lambda cell: cell.valid.value)
     fastest, file = least[0.5, "seconds"], least[0.5, "bytes"]
     return (
         f"{beginning}{_smallest(least[0.5, 'parameters'], own)} The smallest file that does so has "
         f"{file.value / 1000:.0f} kB, the quickest model takes {fastest.value:.0f} seconds of one core "
-        f"({_processors(timings)}), and the best of {len(own)}, of {_size(best)} and {_read(best)}, reaches "
-        f"{_share(best.valid)}{'' if (0.9, 'parameters') in least else '; none reaches 90 %'}. "
-        f"{_memory(found)}"
+        f"({_processors(timings)}), and the best, of {_size(best)} and {_read(best)}, reaches {_share(best.valid)}"
+        f"{'' if (0.9, 'parameters') in least else '; none reaches 90 %'}. {_memory(found)}"
     )
 
 
@@ -81,4 +80,5 @@ def _read(model: Least | Cell) -> str:
 
 
 def _share(valid: Estimate) -> str:
-    return f"{valid.value:.0%} ({valid.low:.0%} to {valid.high:.0%})"
+    value, low, high = (f"{100 * share:.0f}" for share in (valid.value, valid.low, valid.high))
+    return f"{value} % ({low} to {high})"
