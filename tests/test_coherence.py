@@ -296,10 +296,18 @@ def test_the_law_of_the_study(study):
     assert leaks["all"].half == pytest.approx(1 / leaks["all"].leak.value) and leaks["all"].models == 12
 
 
-def test_a_seed_that_lacks_a_budget_is_left_out_of_the_threshold(study):
+def test_a_seed_that_lacks_a_budget_is_left_out_of_the_interval(study):
     del study["4000-1-400"]
     rows = {(row.parameters, row.level): row.tokens for row in summarize(study)[0].thresholds}
     assert rows[4000, 0.5].low is None  # one seed is left
+
+
+def test_a_threshold_is_that_of_all_seeds_together(made, study):
+    """One seed is at a half after 200 tokens, the other nowhere: together they are at a quarter."""
+    study["4000-1-200"] = like(made[1], 0.0, 30.0, parameters=4000, tokens=200, seed=1)
+    del study["4000-1-100"]
+    rows = {(row.parameters, row.level): row.tokens for row in summarize(study)[0].thresholds}
+    assert 200 < rows[4000, 0.5].value < 400 and rows[4000, 0.5].low is None
 
 
 def test_a_result_is_written_and_read(study, tmp_path):

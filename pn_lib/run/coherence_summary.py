@@ -122,8 +122,8 @@ def _cell(group: Group) -> Cell:
 
 
 def thresholds(groups: Sequence[Group]) -> list[Threshold]:
-    """For each architecture and size of each language, and each of ``LEVELS``. Seeds that did not run every budget are
-    left out."""
+    """For each architecture and size of each language, and each of ``LEVELS``: where the share of all seeds together
+    reaches it, with an interval over those that ran every budget, if there are several and each reaches it."""
     curves = defaultdict(list)
     for group in groups:
         curves[group.dialect.plots, group.dialect.words, group.architecture, group.first.parameters].append(group)
@@ -145,10 +145,14 @@ def _reached(curve: list[Group], level: float) -> Interval | None:
     by_seed = [{model.settings["seed"]: model for model in group.models} for group in curve]
     seeds = set.intersection(*(set(models) for models in by_seed))
     tokens = [group.first.tokens for group in curve]
-    found = [
+    together = crossing(tokens, [group.valid().value for group in curve], level)
+    if together is None:
+        return None
+    alone = [
         crossing(tokens, [models[seed].told[0].valid.value for models in by_seed], level) for seed in sorted(seeds)
     ]
-    return None if not found or None in found else over_seeds(np.array(found))
+    several = len(alone) > 1 and None not in alone
+    return over_seeds(np.array(alone))._replace(value=together) if several else Interval(together, None, None)
 
 
 def least(groups: Sequence[Group], costs: Sequence[str]) -> list[Least]:

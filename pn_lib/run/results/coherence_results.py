@@ -89,7 +89,9 @@ class Threshold(Part):
     dialect: Dialect = Field(description="which language")
     parameters: int = Field(description="parameters")
     level: float = Field(description="share of valid stories at temperature 1")
-    tokens: Estimate | None = Field(description="tokens, interpolated; interval over seeds; null: not reached")
+    tokens: Estimate | None = Field(
+        description="tokens, interpolated, of all seeds together; interval over seeds; null: not reached"
+    )
     most: int = Field(description="the most tokens tried")
 
 
