@@ -6,7 +6,7 @@ from sources import Figure, Run, Traced
 from wording import plural
 
 from pn_lib.course.published_coherence import ALT, PICTURE
-from pn_lib.run.coherence import STUDY
+from pn_lib.run.coherence_summary import STUDY
 from pn_lib.run.stages import REPOSITORY
 
 

@@ -3,9 +3,8 @@
 import pytest
 
 from pn_lib.course.published_coherence import PICTURE, coherence_finding, coherence_picture
-from pn_lib.run.coherence import PUBLISHED, STUDY
 from pn_lib.run.coherence_plan import grid
-from pn_lib.run.coherence_summary import summarize
+from pn_lib.run.coherence_summary import PUBLISHED, STUDY, summarize
 from pn_lib.run.profile import load_profile
 from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings, CoherentModel
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY

@@ -38,7 +38,6 @@ SAID = {
     "sec. 4.1",
     "notebook 03",
     "notebook 11",
-    "notebook 08",
     "11",  # at the start of a sentence
     "300",  # kB, a file's name
     "100",  # characters, behind which a fact is far

@@ -24,7 +24,7 @@ from pn_lib.files import write_json
 from pn_lib.models.loading import load_model
 from pn_lib.run.coherence_judge import judge_model
 from pn_lib.run.coherence_plan import TOKENIZER_STORIES, TRAIN_SEED, Plan, grid
-from pn_lib.run.coherence_summary import summarize
+from pn_lib.run.coherence_summary import PUBLISHED, STUDY, summarize
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.results.coherence_results import CoherentModel
@@ -33,9 +33,7 @@ from pn_lib.run.stages import REPOSITORY, output_root
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.experiment import Experiment, run_experiment
 
-COHERENCE = "coherence"  # not a run, but published like one
-PUBLISHED = Path("results", "published", COHERENCE)
-STUDY = Path("results", "published", "reference")  # where lies what the published experiments say together
+COHERENCE = PUBLISHED.name  # not a run, but published like one
 ENOUGH = 100  # stories told, below which an experiment says too little to be published
 
 

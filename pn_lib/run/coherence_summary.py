@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from pn_lib.run.results.coherence_results import (
     Told,
 )
 
+PUBLISHED = Path("results", "published", "coherence")  # the experiments
+STUDY = Path("results", "published", "reference")  # where lies what they say together
 LEVELS = (0.1, 0.5, 0.9)  # shares of valid stories
 
 
