@@ -44,9 +44,7 @@ def vocabulary_table(study: VocabularyStudy, timings: Sequence[VocabularyTiming]
 def draw_vocabularies(study: VocabularyStudy) -> Figure:
     """Bytes of the file against bits per byte: a line for each vocabulary, solid with tied tables, dashed with two."""
     fig, ax = plt.subplots(figsize=(6.8, 3.4))
-    fig.set_label(
-        "Bits per byte against kilobytes, a line for each vocabulary: solid with tied tables, dashed with two"
-    )
+    fig.set_label("Bits per byte against kilobytes, a line for each vocabulary: solid with one table, dashed with two")
     models = first_seeds(study)
     sizes = sorted({model.config["vocab_size"] for model in models})
     for size, color, marker in zip(sizes, COLOURS.values(), "osD^vPX", strict=False):
