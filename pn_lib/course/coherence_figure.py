@@ -32,8 +32,8 @@ def coherence_threshold(found: CoherenceResult, story_words: float) -> Figure:
              ylabel="words before the first fault")  # fmt: skip
     left.yaxis.set_major_formatter("{x:g}")
     _shares(right, found, looks)
+    left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axes in (left, right):
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
     figure.legend(handles=looks.legend(), loc="outside lower center", ncols=4, fontsize=9)
