@@ -52,9 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(error, StageError):
             raise
         return terminal.fail(str(error), EXIT_FAILED)
-    except ImportError as error:  # PyTorch's own, where memory ends while it is loaded
+    except (ImportError, SystemError) as error:  # PyTorch's and Python's own, where memory ends while code is loaded
         return terminal.fail(
-            f"a library cannot be loaded ({error}); if memory is short, close other programs, or install again: "
+            f"a library fails ({error}); if memory is short, close other programs, or install again: "
             "make --always-make .venv/ready",
             EXIT_BAD_INPUT,
         )
