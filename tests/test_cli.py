@@ -107,6 +107,7 @@ def test_help_comes_at_once():
     [
         (MemoryError(), "the memory does not suffice; "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "the memory does not suffice; "),
+        (RuntimeError("can't start new thread"), "the memory does not suffice; "),
         (ImportError("cannot import name 'x' from 'torch'"), "a library fails (cannot import name 'x' from"),
         (SystemError("error return without exception set"), "a library fails (error return without exception set); if"),
     ],
