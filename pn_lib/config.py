@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from pn_lib.errors import InputError, suggestion
 
 T = TypeVar("T")
+LONGEST = 200  # characters of a value in a message
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -62,7 +63,8 @@ def _sentence(error: ValidationError, cls: type, names: Sequence[str] = ()) -> s
 
 def _problem(problem: Mapping[str, Any], cls: type, names: Sequence[str]) -> str:
     first, *rest = problem["loc"] or ("",)
-    key, message = ".".join(map(str, (dict(enumerate(names)).get(first, first), *rest))), problem["msg"]
+    path = ".".join(map(str, (dict(enumerate(names)).get(first, first), *rest)))
+    key, message = _cut(repr(path)[1:-1]), problem["msg"]  # in one line, whatever a damaged file has for a key
     match problem["type"]:
         case "unexpected_keyword_argument":
             return f"unknown key '{key}'{suggestion(str(problem['loc'][-1]), _keys(cls, problem['loc'][:-1]))}"
@@ -70,10 +72,14 @@ def _problem(problem: Mapping[str, Any], cls: type, names: Sequence[str]) -> str
             return f"{key} is missing"
         case "value_error":  # of a __post_init__, which says what it is about
             return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
-    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    got = "" if isinstance(problem["input"], dict) else f" (got {_cut(repr(problem['input']))})"
     # pydantic begins most of its sentences with "Input should"
     says = message.replace("Input should", "must", 1) if message.startswith("Input should") else f"is wrong: {message}"
     return f"{key} {says}{got}".lstrip()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _keys(cls: Any, path: Sequence[str | int]) -> list[str]:

@@ -107,7 +107,9 @@ def test_help_comes_at_once():
     [
         (MemoryError(), "the memory does not suffice; "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "the memory does not suffice; "),
-        (ImportError("cannot import name 'x' from 'torch'"), "a library cannot be loaded (cannot import name 'x' from"),
+        (RuntimeError("can't start new thread"), "the memory does not suffice; "),
+        (ImportError("cannot import name 'x' from 'torch'"), "a library fails (cannot import name 'x' from"),
+        (SystemError("error return without exception set"), "a library fails (error return without exception set); if"),
     ],
 )
 def test_memory_that_does_not_suffice_is_one_sentence(monkeypatch, capsys, error, said):

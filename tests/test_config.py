@@ -41,6 +41,7 @@ class Menu:
         (lambda: Size(3, math.nan), "^Size: rate must be a finite number"),
         (lambda: Size(), "^Size: n is missing$"),
         (lambda: Size(3, width=4), "^Size: unknown key 'width'$"),
+        (lambda: parse_config(Plan, {"a\n" + 999 * "[": 1}, "a.toml"), rf"; unknown key 'a\\n{196 * '.'}.…'$"),
         (lambda: Size(3, n=4), "^Size: n is wrong: Got multiple values"),
         (lambda: Size(3, 1.0, 2), "^Size: 2 is wrong: Unexpected positional argument"),
         (lambda: Size(3, rate=4.0), r"^Size: rate \(4.0\) must not exceed n \(3\)$"),

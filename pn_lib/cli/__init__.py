@@ -15,6 +15,7 @@ from pn_lib.errors import InputError
 from pn_lib.terminal import PROGRAM
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
+NO_MEMORY = ("can't allocate memory", "can't start new thread")  # as PyTorch and Python say it
 # What Ctrl-C leaves, by command.
 STOPPED = {
     "train": "the same command goes on from the last checkpoint",
@@ -47,14 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         from pn_lib.run.execution import StageError  # imported already, if it is one
 
-        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # as torch says it
+        if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
             return terminal.fail(terminal.OUT_OF_MEMORY, EXIT_BAD_INPUT)
         if not isinstance(error, StageError):
             raise
         return terminal.fail(str(error), EXIT_FAILED)
-    except ImportError as error:  # PyTorch's own, where memory ends while it is loaded
+    except (ImportError, SystemError) as error:  # PyTorch's and Python's own, where memory ends while code is loaded
         return terminal.fail(
-            f"a library cannot be loaded ({error}); if memory is short, close other programs, or install again: "
+            f"a library fails ({error}); if memory is short, close other programs, or install again: "
             "make --always-make .venv/ready",
             EXIT_BAD_INPUT,
         )

@@ -3,9 +3,9 @@
 import numpy as np
 
 from pn_lib.course.coherence_figure import coherence_threshold
-from pn_lib.run.coherence_summary import PUBLISHED, STUDY
+from pn_lib.run.coherence_summary import PUBLISHED, STUDY, read_experiments
 from pn_lib.run.plotting import draw, use_style
-from pn_lib.run.results.coherence_results import Cell, CoherenceResult, CoherenceTimings, CoherentModel, Least
+from pn_lib.run.results.coherence_results import Cell, CoherenceResult, CoherenceTimings, Least
 from pn_lib.run.results.mixers_results import TITLES
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.stages import REPOSITORY
@@ -19,12 +19,9 @@ ALT = (
 
 def coherence_picture() -> str:
     """The picture of notebook 08 as SVG, of the published experiments, the same each time."""
-    models = [
-        CoherentModel.model_validate_json(path.read_text(encoding="utf-8"))
-        for path in sorted((REPOSITORY / PUBLISHED).glob("*.json"))
-    ]
+    models = read_experiments((REPOSITORY / PUBLISHED).glob("*.json"))
     use_style()
-    words = float(np.mean([model.story_words for model in models]))
+    words = float(np.mean([model.story_words for model in models.values()]))
     figure = coherence_threshold(CoherenceResult.read(REPOSITORY / STUDY), words)
     return draw(figure, format="svg", metadata={"Date": None}).decode()
 

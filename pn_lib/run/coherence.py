@@ -24,7 +24,7 @@ from pn_lib.files import write_json
 from pn_lib.models.loading import load_model
 from pn_lib.run.coherence_judge import judge_model
 from pn_lib.run.coherence_plan import TOKENIZER_STORIES, TRAIN_SEED, Plan, grid
-from pn_lib.run.coherence_summary import PUBLISHED, STUDY, summarize
+from pn_lib.run.coherence_summary import PUBLISHED, STUDY, read_experiments, summarize
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.results.coherence_results import CoherentModel
@@ -89,8 +89,7 @@ def publish_experiments() -> list[Path]:
     target = output_root() / PUBLISHED
     target.mkdir(parents=True, exist_ok=True)
     copied = [Path(shutil.copyfile(path, target / path.name)) for path in made]
-    together = {path.stem: CoherentModel.model_validate_json(path.read_text("utf-8")) for path in target.glob("*.json")}
-    for result in summarize(dict(sorted(together.items()))):
+    for result in summarize(read_experiments(target.glob("*.json"))):
         copied.append(output_root() / STUDY / result.FILE)
         result.write(copied[-1])
     return copied
@@ -110,8 +109,8 @@ def finished(plan: Plan) -> CoherentModel | None:
 def known(told: int) -> dict[str, CoherentModel]:
     """All finished experiments, by the names of their files, whichever profile asked for them, but for those of which
     fewer stories were ``told``."""
-    found = {name: CoherentModel.model_validate_json(path.read_text("utf-8")) for name, path in _files().items()}
-    return {name: model for name, model in sorted(found.items()) if model.told[0].stories >= told}
+    found = read_experiments(_files().values())
+    return {name: model for name, model in found.items() if model.told[0].stories >= told}
 
 
 def _files() -> dict[str, Path]:

@@ -67,6 +67,12 @@ class Group:
         }
 
 
+def read_experiments(paths: Iterable[Path]) -> dict[str, CoherentModel]:
+    """The experiments of these files, by the files' names, in their order."""
+    ordered = sorted(paths, key=lambda path: path.stem)
+    return {path.stem: CoherentModel.model_validate_json(path.read_text(encoding="utf-8")) for path in ordered}
+
+
 def grouped(models: Iterable[CoherentModel]) -> list[Group]:
     """By language, architecture, size and budget, in this order, the small ones first."""
     found = defaultdict(list)
