@@ -2,17 +2,10 @@
 
 from itertools import groupby
 
-from sources import Figure, Run, Traced
+from sources import Figure, Traced
 from wording import plural
 
 from pn_lib.course.published_coherence import ALT, PICTURE
-from pn_lib.run.coherence_summary import STUDY
-from pn_lib.run.stages import REPOSITORY
-
-
-def published(run: Run, kind: type) -> Traced:
-    """What the published experiments say together, for a run without the study: it is of no run and no corpus."""
-    return Traced(kind.read(REPOSITORY / STUDY), (STUDY / kind.FILE).as_posix(), "", run.used)
 
 
 def picture() -> Figure:

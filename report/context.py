@@ -2,22 +2,25 @@
 
 from dataclasses import dataclass
 
-from coherence import coherence, picture, published
+from coherence import coherence, picture
 from mixers import mixers
 from people import people
 from shipped import shipped
 from small import small
 from sources import Run, Traced
 from stories import heads, stories
+from trust import trust
 from wording import compare_speed, order, side_of_zero
 
 from pn_lib.errors import InputError
 from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import Judgment
+from pn_lib.run.coherence_summary import STUDY
 from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.mixers_results import TITLES
+from pn_lib.run.stages import REPOSITORY
 
 # Figures show the first two, judges read the third, and few runs have the others, for which their sections look
 NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json", "listening.json", "rating.json")
@@ -35,9 +38,9 @@ def build_context(run: Run) -> dict[str, object]:
     }
     found |= {name_of(kind.FILE): run.read(kind) if (run.results / kind.FILE).exists() else None for kind in LATER}
     own_study = found["coherence"] is not None
-    found |= (
-        {} if own_study else {name_of(kind.FILE): published(run, kind) for kind in (CoherenceResult, CoherenceTimings)}
-    )
+    if not own_study:
+        study = REPOSITORY / STUDY
+        found |= {name_of(kind.FILE): run.shipped(kind, study) for kind in (CoherenceResult, CoherenceTimings)}
     data = found["data"]
     return found | {
         "name": run.name,
@@ -61,6 +64,7 @@ def build_context(run: Run) -> dict[str, object]:
         "threshold_picture": None if own_study else picture(),
         "shipped": shipped(run, data.corpus.title),
         "small": small(found["frontier"], found["frontier_timings"]),
+        "trust": trust(run),
         "mamba_rate": min(found["mamba"].rates, key=lambda name: found["mamba"].rates[name]),
         "architecture_titles": TITLES,
         "scan": found["scan_timings"].rows[-1],  # the longest

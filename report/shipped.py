@@ -1,6 +1,6 @@
 """The files that come with the repository: small models trained for hours, where they have read this run's corpus."""
 
-from sources import Figure, Run, Traced
+from sources import Figure, Run
 from wording import order, side_of_zero
 
 from pn_lib.course.frontier_figure import PICTURE, frontier_words
@@ -19,7 +19,7 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     if not (FOLDER / GeneralResult.FILE).exists() or GeneralResult.read(FOLDER).corpus != corpus:
         return None
     kinds = (SmallFiles, SmallFilesTimings, GeneralResult, ListeningResult)
-    files, timings, general, heard = (_read(run, kind) for kind in kinds)
+    files, timings, general, heard = (run.shipped(kind, FOLDER) for kind in kinds)
     seconds = {row.name: row.seconds for row in timings.models}
     beside = {row.name: row for row in general.models}
     ngram = next(row for row in general.models if "gram" in row.name)
@@ -42,7 +42,3 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
         "below_general": next((one for one in compared if side_of_zero(one.difference) < 0), None),
         "picture": Figure(PICTURE, frontier_words(), "Drawn by `python -m pn_lib refresh`"),
     }
-
-
-def _read(run: Run, kind: type) -> Traced:
-    return Traced(kind.read(FOLDER), f"results/published/{FOLDER.name}/{kind.FILE}", "", run.used)

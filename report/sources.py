@@ -117,6 +117,10 @@ class Run:
         file = (self.results / kind.FILE).relative_to(self.root).as_posix()
         return Traced(kind.read(self.results), file, "", self.used)
 
+    def shipped(self, kind: type[Result], folder: Path) -> Traced:
+        """A file of no run, in a folder of ``results/published``, its numbers traced."""
+        return Traced(kind.read(folder), f"results/published/{folder.name}/{kind.FILE}", "", self.used)
+
     def figure(self, name: str) -> Figure:
         """``figures/<run>/<name>.svg`` with its sidecar ``<name>.json``."""
         path = self.figures / f"{name}.svg"

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from report_example import Example, heard, judged, rated, spread
 
+from pn_lib.course.trust import TRUST, fault_counts
 from pn_lib.errors import InputError
 from pn_lib.files import read_json, sha256, write_json
 from pn_lib.run.coherence_summary import STUDY
 from pn_lib.run.results.coherence_results import CoherenceResult
 from pn_lib.run.results.result import Estimate
+from pn_lib.run.results.trust_results import FaultOutcomes, NumbersResult
 from pn_lib.run.stages import REPOSITORY
 
 import shipped  # isort: skip  (report/ is on the path by report_example)
@@ -39,8 +41,8 @@ def test_the_argument_is_short_and_the_rest_is_an_appendix(example: Example) -> 
     assert len(argument.split()) < 4_000 and argument.count("![**Figure") <= 8 and argument.count(": **Table") <= 8
     abstract = argument[argument.index("# Abstract {-}") : argument.index("# Question")]
     assert 100 < len(abstract.split()) < 190
-    titles = re.findall(r"## ([A-L]\. [^{]*) \{#", appendix)
-    assert len(titles) == 12 and all(f"[{title}](#" in appendix for title in titles)
+    titles = re.findall(r"## ([A-M]\. [^{]*) \{#", appendix)
+    assert len(titles) == 13 and all(f"[{title}](#" in appendix for title in titles)
 
 
 def test_a_changed_result_changes_the_text(example: Example) -> None:
@@ -564,3 +566,15 @@ def test_notebooks_that_ran_elsewhere_are_told(example: Example) -> None:
     assert "Notebooks 07 and 08 ran on another occasion: on Other CPU, from commit `111111111111`." in text
     stages.pop()
     assert "Notebook 07 ran on another occasion" in example.text()
+
+
+def test_the_appendix_tells_each_fault_and_every_setting(example: Example) -> None:
+    text = example.text()
+    tried = text[text.index("{#trust .unnumbered}") :]
+    outcomes = FaultOutcomes.read(TRUST)
+    counts = {name: sum(counted) for name, *counted in fault_counts(outcomes.rows)}
+    assert counts["all"] == outcomes.faults == sum(counts.values()) / 2
+    for name, times in counts.items():
+        assert re.search(rf"\| {re.escape(name)} \| {times} \|", tried), name
+    for row in NumbersResult.read(TRUST).rows:
+        assert f"| {row.setting} |" in tried

@@ -1,5 +1,7 @@
-"""The tables of the guide to trust, made from the published outcomes of ``make faults``, ``numbers``, and ``large``."""
+"""The published outcomes of ``make faults``, ``numbers``, and ``large``: added up, and as the tables of the guide to
+trust."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pn_lib.run.results.trust_results import FaultOutcomes, FaultRow, LargeResult, NumbersResult, NumbersRow
@@ -8,19 +10,22 @@ from pn_lib.run.stages import REPOSITORY
 TRUST = REPOSITORY / "results" / "published" / "trust"
 
 
+def fault_counts(rows: Sequence[FaultRow]) -> list[tuple[str, int, int, int]]:
+    """By kind of fault, and for all: how often nothing was said, one sentence was, or anything else came of it."""
+    kinds = {name: [row for row in rows if row.fault == name] for name in sorted({row.fault for row in rows})}
+    return [
+        (name, *(sum(getattr(row, key) for row in those) for key in ("same", "told", "failed")))
+        for name, those in [*kinds.items(), ("all", rows)]
+    ]
+
+
 def faults_table(folder: Path = TRUST) -> str:
     """Outcomes by kind of fault, all parts of a run together, as Markdown."""
-    outcomes = FaultOutcomes.read(folder)
     lines = ["| fault | times | same files, without a word | one sentence, then the same files | anything else |"]
     lines.append("|---|--:|--:|--:|--:|")
-    for fault in sorted({row.fault for row in outcomes.rows}):
-        lines.append(_line(fault, [row for row in outcomes.rows if row.fault == fault]))
-    return "\n".join([*lines, _line("all", outcomes.rows)])
-
-
-def _line(name: str, rows: list[FaultRow]) -> str:
-    same, told, failed = (sum(getattr(row, key) for row in rows) for key in ("same", "told", "failed"))
-    return f"| {name} | {same + told + failed} | {same} | {told} | {failed} |"
+    for name, same, told, failed in fault_counts(FaultOutcomes.read(folder).rows):
+        lines.append(f"| {name} | {same + told + failed} | {same} | {told} | {failed} |")
+    return "\n".join(lines)
 
 
 def numbers_table(folder: Path = TRUST) -> str:
