@@ -2,6 +2,7 @@
 once, judged rightly, and taken up by any later call."""
 
 import math
+import shutil
 from dataclasses import replace
 from random import Random
 
@@ -15,6 +16,7 @@ from pn_lib.evaluation.leak import crossing, fit_leak, steady_share
 from pn_lib.evaluation.recall import facts, novelty, recall_by_distance, recalls, stories_by_fact
 from pn_lib.evaluation.validity import departures, source_nats
 from pn_lib.files import write_json
+from pn_lib.models.packed import load_packed
 from pn_lib.run import coherence
 from pn_lib.run.coherence_plan import HELD_OUT, Plan, grid
 from pn_lib.run.coherence_summary import summarize
@@ -22,6 +24,7 @@ from pn_lib.run.profile import load_profile, profile_names
 from pn_lib.run.publish import publish
 from pn_lib.run.results.coherence_results import CoherenceResult, CoherentModel
 from pn_lib.run.results.result import Estimate
+from pn_lib.run.saved_models import find_model
 
 EASY = pocket.dialect(plots=1, words=3)
 PLAN = Plan(
@@ -184,7 +187,10 @@ def test_a_finished_experiment_is_read_and_leaves_nothing_else(made, monkeypatch
     assert list(coherence.make([PLAN])) == [model] and coherence.known(told=6)[PLAN.name] == model
     assert PLAN.name not in coherence.known(told=7)
     files = {path.name for path in (root / "results" / "coherence").iterdir()}
-    assert files == {f"{PLAN.name}.json", "work"}
+    assert files == {f"{PLAN.name}.json", "models", "work"}
+    for told, integers in zip(model.told[2:], ("int8", "int4"), strict=True):
+        packed = find_model(f"coherence/{PLAN.name}/{integers}")
+        assert packed.stat().st_size == told.file_bytes and load_packed(packed)[0].n_parameters() == model.parameters
     assert [path.name for path in (root / "results" / "coherence" / "work").iterdir()] == ["tokens"]
     other = replace(PLAN, seed=1)
     assert coherence.finished(other) is None and other.name != PLAN.name
@@ -226,9 +232,19 @@ def test_experiments_are_published_beside_those_of_other_machines(made, tmp_path
     ]  # fmt: skip
     [cell] = CoherenceResult.read(together).cells
     assert theirs.exists() and cell.seeds == 2 and cell.tokens == model.tokens
+    for file, each, share in ((theirs.with_name(f"{PLAN.name}.json"), model, 4 / 6), (theirs, other, 3 / 6)):
+        most = Estimate(value=share, low=0.2, high=0.8)
+        told = [t if t.integers == "int4" else t.model_copy(update={"valid": most}) for t in each.told]
+        write_json(file, each.model_copy(update={"told": told}).model_dump())
+    shutil.copy(theirs.with_name(f"{PLAN.name}.json"), coherence.folder())
+    packed = coherence.models() / PLAN.name / "int8.safetensors"
+    packed.parent.mkdir(parents=True)
+    packed.write_bytes(b"the smallest that tells")
+    copied = publish("coherence")[-1]
+    assert copied == theirs.parent / "models" / "12k.safetensors" and copied.read_bytes() == packed.read_bytes()
     monkeypatch.setattr(coherence, "REPOSITORY", tmp_path)
     monkeypatch.setenv("PN_ROOT", str(tmp_path / "elsewhere"))
-    assert coherence.finished(PLAN) == model
+    assert coherence.finished(PLAN).told[0].valid.value == 4 / 6
 
 
 @pytest.mark.parametrize("name", profile_names())

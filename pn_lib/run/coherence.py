@@ -1,6 +1,7 @@
 """The study of coherence: how small a model, and how few tokens, tell stories that the source could have told.
 
-An experiment is a model of Pocket stories, trained, judged, and kept as a small file, ``results/coherence/NAME.json``.
+An experiment is a model of Pocket stories, trained, judged, and kept as a small file, ``results/coherence/NAME.json``;
+its weights, rounded, are the files of ``models/NAME`` beside it, which ``generate coherence/NAME/int8`` opens.
 It depends on no run and no corpus, so the experiments of all runs and machines add up to one study: where a file has
 the settings asked for, here or among the published ones, it is read, and nothing is trained again. Of the code it knows
 the commit alone, and a change of the code does not make it void, since weeks of training would be lost: anyone who
@@ -11,7 +12,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -24,11 +24,12 @@ from pn_lib.files import write_json
 from pn_lib.models.loading import load_model
 from pn_lib.run.coherence_judge import judge_model
 from pn_lib.run.coherence_plan import TOKENIZER_STORIES, TRAIN_SEED, Plan, grid
-from pn_lib.run.coherence_summary import PUBLISHED, STUDY, read_experiments, summarize
+from pn_lib.run.coherence_summary import PUBLISHED, STUDY, Group, read_experiments, summarize
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.results.coherence_results import CoherentModel
 from pn_lib.run.run import commit
+from pn_lib.run.saved_models import PACKED
 from pn_lib.run.stages import REPOSITORY, output_root
 from pn_lib.training.config import TrainingConfig
 from pn_lib.training.experiment import Experiment, run_experiment
@@ -76,7 +77,7 @@ def affordable(plans: Sequence[Plan], tokens: int) -> list[Plan]:
 
 def publish_experiments() -> list[Path]:
     """Copy the experiments of this machine beside the published ones, but for those of a small profile, and write down
-    what all of these say together.
+    what all of these say together; where the smallest file that tells was made here, copy it, too.
 
     Raises:
         InputError: there is none.
@@ -89,15 +90,42 @@ def publish_experiments() -> list[Path]:
     target = output_root() / PUBLISHED
     target.mkdir(parents=True, exist_ok=True)
     copied = [Path(shutil.copyfile(path, target / path.name)) for path in made]
-    for result in summarize(read_experiments(target.glob("*.json"))):
+    together = read_experiments(target.glob("*.json"))
+    for result in summarize(together):
         copied.append(output_root() / STUDY / result.FILE)
         result.write(copied[-1])
+    for name, integers in smallest(together)[:1]:
+        if (path := models() / name / f"{integers}{PACKED}").exists():
+            (target / "models").mkdir(exist_ok=True)
+            copied.append(Path(shutil.copyfile(path, target / "models" / f"{name.split('-')[1]}{PACKED}")))
     return copied
+
+
+def smallest(experiments: dict[str, CoherentModel]) -> list[tuple[str, str]]:
+    """The smallest file of the easiest language that writes as many stories without a fault as any threshold asks for:
+    its experiment and its integers, for each seed, that which writes most of them first. None below half of them."""
+    found = [
+        row for row in summarize(experiments)[0].least if row.cost == "bytes" and row.integers and row.level >= 0.5
+    ]
+    if not found:
+        return []
+    best = max((row for row in found if row.dialect == found[0].dialect), key=lambda row: row.level)
+    seeds = {
+        name: next(told.valid.value for told in model.told if told.integers == best.integers)
+        for name, model in experiments.items()
+        if Group([model]).tells_as(best)
+    }
+    return [(name, best.integers) for name in sorted(seeds, key=seeds.get, reverse=True)]
 
 
 def folder() -> Path:
     """Where experiments of this machine lie."""
     return output_root() / "results" / COHERENCE
+
+
+def models() -> Path:
+    """Where their rounded weights lie, a folder for each."""
+    return folder() / "models"
 
 
 def finished(plan: Plan) -> CoherentModel | None:
@@ -121,8 +149,9 @@ def _made(plan: Plan, work: Path) -> CoherentModel:
     experiment, tokenizer = training_of(plan, work)
     result = run_experiment(experiment, work)
     model = load_model(work / plan.name)
-    with TemporaryDirectory() as scratch:
-        judged = judge_model(model, tokenizer, plan, result["story_nats"], Path(scratch))
+    files = models() / plan.name
+    files.mkdir(parents=True, exist_ok=True)
+    judged = judge_model(model, tokenizer, plan, result["story_nats"], files)
     device = torch.device("cpu")
     return CoherentModel(
         settings=asdict(plan),
