@@ -37,26 +37,27 @@ def coherence_finding() -> str:
         f"written it. In its easiest language (plots: {easiest.plots or 'all'}; words in a list: at most "
         f"{easiest.words or 'all'}), "
     )
-    if (0.5, "parameters") not in least:
+    levels = [level for level, cost in least if cost == "parameters" and level >= 0.5]
+    if not levels:
         return f"{beginning}no model writes half of its stories without a fault."
+    smallest, file, fastest = (least[max(levels), cost] for cost in ("parameters", "bytes", "seconds"))
     best = max(own, key=lambda cell: cell.valid.value)
-    fastest, file = least[0.5, "seconds"], least[0.5, "bytes"]
     return (
-        f"{beginning}{_smallest(least[0.5, 'parameters'], own)} The smallest file that does so has "
-        f"{file.value / 1000:.0f} kB, the quickest model takes {fastest.value:.0f} seconds of one core "
-        f"({_processors(timings)}), and the best, of {_size(best)} and {_read(best)}, reaches {_share(best.valid)}"
-        f"{'' if (0.9, 'parameters') in least else '; none reaches 90 %'}. {_memory(found)}"
+        f"{beginning}{_smallest(smallest, own)} The smallest file that reaches {max(levels):.0%} has "
+        f"{file.value / 1000:.0f} kB, and the quickest model takes {fastest.value:.0f} seconds of one core "
+        f"({_processors(timings)}). The best, of {_size(best)} and {_read(best)}, writes {_share(best.valid)}"
+        f"{'' if 0.9 in levels else '; none reaches 90 %'}. {_memory(found)}"
     )
 
 
-def _smallest(half: Least, cells: list[Cell]) -> str:
-    """The smallest model that writes half of its stories well, and how it did with less text."""
-    same = [cell for cell in cells if (cell.architecture, cell.parameters) == (half.architecture, half.parameters)]
-    before = [cell for cell in same if cell.tokens < half.tokens]
-    earlier = f" After {_read(before[-1])}, the same model is at {_share(before[-1].valid)}." if before else ""
+def _smallest(told: Least, cells: list[Cell]) -> str:
+    """The smallest model that writes so many of its stories well, and how it did with less text."""
+    same = [cell for cell in cells if (cell.architecture, cell.parameters) == (told.architecture, told.parameters)]
+    before = [f"{_share(cell.valid)} after {_read(cell)}" for cell in same if cell.tokens < told.tokens]
+    earlier = f" The same model is at {', '.join(before[::-1])}." if before else ""
     return (
-        f"a {TITLES[half.architecture]} of {_size(half)} writes {_share(half.valid)} of its stories without a fault at "
-        f"temperature 1 once it has read {_read(half)}.{earlier}"
+        f"a {TITLES[told.architecture]} of {_size(told)} writes {_share(told.valid)} of its stories without a fault at "
+        f"temperature 1 once it has read {_read(told)}.{earlier}"
     )
 
 
