@@ -36,7 +36,7 @@ def coherence_threshold(found: CoherenceResult, story_words: float) -> Figure:
     for axes in (left, right):
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-    figure.legend(handles=looks.legend(), loc="outside lower center", ncols=4, fontsize=9)
+    figure.legend(handles=looks.legend(bool(found.leaks)), loc="outside lower center", ncols=4, fontsize=9)
     return figure
 
 
@@ -74,7 +74,7 @@ class _Looks:
         return {"marker": self.marks[_title(cell.dialect)], "markersize": self.points[self.size(cell)], "linewidth": 1,
                 "color": MODEL_COLOURS[cell.architecture], "markerfacecolor": "none"}  # fmt: skip
 
-    def legend(self) -> list[Line2D]:
+    def legend(self, law: bool) -> list[Line2D]:
         grey = {"color": COLOURS["grey"], "linestyle": "", "markerfacecolor": "none"}
         first = next(iter(self.marks.values()))
         return [
@@ -83,8 +83,9 @@ class _Looks:
               for size, points in self.points.items()),
             *(Line2D([], [], marker=mark, label=title, **grey) for title, mark in self.marks.items()),
             Line2D([], [], color=COLOURS["black"], linestyle="--", linewidth=1, label="bound"),
+            *([Line2D([], [], color=COLOURS["grey"], linestyle=":", linewidth=1, label="law")] if law else []),
         ]  # fmt: skip
 
 
 def _title(dialect: Dialect) -> str:
-    return f"plots: {dialect.plots or 'all'}, words: {dialect.words or 'all'}"
+    return f"language: plots {dialect.plots or 'all'}, words {dialect.words or 'all'}"

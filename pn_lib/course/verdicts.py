@@ -127,9 +127,10 @@ def knowledge(found: EvaluationResult) -> str:
     asked = found.probes["transformer"]
     if few := too_small(probes=min(row.n for row in asked.values())):
         return f"which probes it answers is an open question: the run is {few}."
-    known = ", ".join(kind for kind, row in asked.items() if row.low > row.chance) or "none"
-    ahead = ", ".join(kind for kind, gap in found.beyond_ngram.items() if gap.low > 0) or "none"
-    return f"clearly above guessing: {known}. Clearly above the 4-gram: {ahead}. Asked: {', '.join(asked)}."
+    known = [kind for kind, row in asked.items() if row.low > row.chance]
+    ahead = [kind for kind in known if kind in found.beyond_ngram and found.beyond_ngram[kind].low > 0]
+    said = [", ".join(kinds) or "none" for kinds in (known, ahead)]
+    return f"clearly above guessing: {said[0]}. Above the 4-gram, too: {said[1]}. Asked: {', '.join(asked)}."
 
 
 def exactly(found: EvaluationResult) -> str:
