@@ -113,9 +113,9 @@ CONTENTS_TITLE = """# PocketNarrator
 
 Eleven notebooks build the answer from nothing. Each asks one question, builds what it needs, checks it, measures, and \
 ends with exercises that give feedback at once. They assume Python, a first course in machine learning, and some \
-linear algebra. Work through them in order; an appendix, on what makes a kernel fast, follows notebook 09. The \
-[glossary](glossary.ipynb) lists every symbol and term, and [what a run leaves](results.ipynb) every number that a run \
-saves."""
+linear algebra. Work through them in order; an appendix, on what makes a kernel fast, builds on notebook 09. The \
+[glossary](glossary.ipynb) explains symbols and terms, and the page [what a run leaves](results.ipynb) lists every \
+number that a run saves."""
 
 # The contents' one cell of code: the page as such needs none, so the site leaves it out
 WHERE_YOU_ARE = """# Where are you? Click here and press Shift+Enter, now and whenever you come back: this checks that
@@ -178,7 +178,7 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
         "Guides": [f"{GUIDES}/{name}" for name in GUIDE_NAMES],
         "Solutions": [f"solutions/{name}" for name in names],
     }
-    texts = [CONTENTS_TITLE, table, guides, "## What is in them", *parts]
+    texts = [CONTENTS_TITLE, table, guides, "## What is in the lessons", *parts]
     page = new_page("contents", texts, **{METADATA_KEY: {"pages": menu}})
     source = WHERE_YOU_ARE.format(first_cell=first_cell())
     cell = nbformat.v4.new_code_cell(source, id="contents-next", metadata={"tags": [NAVIGATION_TAG]})
