@@ -244,7 +244,7 @@ def mixers_in_time(found: MixersResult, timings: MixersTimings) -> str:
 
 def whole_mamba(found: MambaResult) -> str:
     """A whole Mamba beside the main Transformer, one run each."""
-    said = f"it needs {_signed(found.model.difference)} bits per byte more than the main Transformer"
+    said = f"its loss minus the main Transformer's is {_signed(found.model.difference)} bits per byte"
     names = found.measures.names_kept
     kept = f"{_share(names)} of a beginning's names come back in its endings" if names else "no beginning has a name"
     return f"{said}, and {kept} (one run each, which ranks neither)."

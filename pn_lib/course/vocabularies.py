@@ -42,7 +42,7 @@ def vocabulary_table(study: VocabularyStudy, timings: Sequence[VocabularyTiming]
 
 
 def draw_vocabularies(study: VocabularyStudy) -> Figure:
-    """Bytes of the file against bits per byte: a line for each vocabulary, solid with tied tables, dashed with two."""
+    """Bytes of the file against bits per byte: a line for each vocabulary, dashed and hollow with two tables."""
     fig, ax = plt.subplots(figsize=(6.8, 3.4))
     fig.set_label("Bits per byte against kilobytes, a line for each vocabulary: solid with one table, dashed with two")
     models = first_seeds(study)
@@ -57,13 +57,14 @@ def draw_vocabularies(study: VocabularyStudy) -> Figure:
                     marker=marker,
                     color=color,
                     linestyle="-" if tied else "--",
+                    markerfacecolor=color if tied else "white",
                     label=f"V = {size:,}, {'tied' if tied else 'two tables'}",
                 )
     ax.set(xscale="log", xlabel="file, tokenizer included (kilobytes)", ylabel="bits per byte")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.legend(fontsize=8, ncols=2)
+    ax.legend(fontsize=8, ncols=2, handlelength=3.5)
     return fig
 
 
