@@ -11,6 +11,7 @@ from pn_lib.run.results.result import Estimate
 from pn_lib.run.stages import REPOSITORY
 
 PICTURE = REPOSITORY / "figures" / "published" / "reference" / "coherence_threshold.svg"
+ALIKE = 0.05  # of its size: an architecture does not meet another's to the last parameter
 ALT = (
     "Words before the first fault against tokens read, with a line for each size and architecture, and the share of "
     "valid stories against the excess over the source in bits a story, with the bound and the fitted law"
@@ -42,11 +43,14 @@ def coherence_finding() -> str:
         return f"{beginning}no model writes half of its stories without a fault."
     smallest, file, fastest = (least[max(levels), cost] for cost in ("parameters", "bytes", "seconds"))
     best = max(own, key=lambda cell: cell.valid.value)
+    more = "" if best.valid == smallest.valid else (
+        f" The best, of {_size(best)} and {_read(best)}, writes {_share(best.valid)}"
+        f"{'' if 0.9 in levels else '; none reaches 90 %'}."
+    )  # fmt: skip
     return (
-        f"{beginning}{_smallest(smallest, own)} The smallest file that reaches {max(levels):.0%} has "
+        f"{beginning}{_smallest(smallest, own)} The smallest file that reaches {100 * max(levels):.0f} % has "
         f"{file.value / 1000:.0f} kB, and the quickest model takes {fastest.value:.0f} seconds of one core "
-        f"({_processors(timings)}). The best, of {_size(best)} and {_read(best)}, writes {_share(best.valid)}"
-        f"{'' if 0.9 in levels else '; none reaches 90 %'}. {_memory(found)}"
+        f"({_processors(timings)}).{more}{_others(own)} {_memory(found)}"
     )
 
 
@@ -59,6 +63,23 @@ def _smallest(told: Least, cells: list[Cell]) -> str:
         f"a {TITLES[told.architecture]} of {_size(told)} writes {_share(told.valid)} of its stories without a fault at "
         f"temperature 1 once it has read {_read(told)}.{earlier}"
     )
+
+
+def _others(cells: list[Cell]) -> str:
+    """What other architectures reach beside a Transformer of about their size, where it read most."""
+    for ours in sorted((cell for cell in cells if cell.architecture == "transformer"), key=lambda cell: -cell.tokens):
+        others = [
+            f"{TITLES[cell.architecture]} {_share(cell.valid)}"
+            for cell in cells
+            if cell.architecture != ours.architecture and cell.tokens == ours.tokens
+            and abs(cell.parameters / ours.parameters - 1) < ALIKE
+        ]  # fmt: skip
+        if others:
+            return (
+                f" At about {_size(ours)} and {_read(ours)}, the Transformer is at {_share(ours.valid)}, "
+                f"{', '.join(others)}; only the Transformer's settings were searched for."
+            )
+    return ""
 
 
 def _memory(found: CoherenceResult) -> str:
