@@ -81,7 +81,8 @@ class _Looks:
             *(Line2D([], [], color=MODEL_COLOURS[name], label=TITLES[name]) for name in self.names),
             *(Line2D([], [], marker=first, markersize=points, label=f"{size:,} K parameters", **grey)
               for size, points in self.points.items()),
-            *(Line2D([], [], marker=mark, label=title, **grey) for title, mark in self.marks.items()),
+            *(Line2D([], [], marker=mark, label=title, **grey)
+              for title, mark in self.marks.items() if len(self.marks) > 1),
             Line2D([], [], color=COLOURS["black"], linestyle="--", linewidth=1, label="bound"),
             *([Line2D([], [], color=COLOURS["grey"], linestyle=":", linewidth=1, label="law")] if law else []),
         ]  # fmt: skip
