@@ -98,7 +98,7 @@ def test_a_process_that_dies_leaves_its_memory_unknown():
 
 
 def test_the_matrix_peak_is_a_rate():
-    assert matrix_peak(torch.float32, size=64, repeats=2) > 0
+    assert matrix_peak(torch.float32, size=64, repeats=2) > 1e-3
 
 
 def test_equal_parameters_at_full_size():

@@ -46,11 +46,6 @@ class Group:
     def dialect(self) -> Dialect:
         return Dialect(plots=self.first.settings["plots"], words=self.first.settings["words"])
 
-    def tells_as(self, row: Least) -> bool:
-        """Whether a row of the cheapest models is about this group."""
-        own = (self.architecture, self.first.parameters, self.first.tokens, self.dialect)
-        return own == (row.architecture, row.parameters, row.tokens, row.dialect)
-
     def told(self, index: int) -> list[Told]:
         """What each told in one way: 0 is at temperature 1, weights not rounded."""
         return [model.told[index] for model in self.models]
