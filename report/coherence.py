@@ -2,15 +2,33 @@
 
 from itertools import groupby
 
-from sources import Figure, Traced
+from sources import Figure, Run, Traced
 from wording import plural
 
 from pn_lib.course.published_coherence import ALT, PICTURE
+from pn_lib.run.coherence import other_seeds, published, smallest
+from pn_lib.run.coherence_summary import PUBLISHED
 
 
 def picture() -> Figure:
     """The figure of the published experiments."""
     return Figure(PICTURE, ALT, "Drawn by `python -m pn_lib refresh`")
+
+
+def smallest_file(run: Run) -> dict[str, object] | None:
+    """The smallest published file that writes most of its stories well: its experiment, what it told, and the shares of
+    valid stories of the same model with other seeds. None: there is none."""
+    experiments = published()
+    files = smallest(experiments)
+    if not files:
+        return None
+    (name, told), *_ = files
+    way = experiments[name].told.index(told)
+    model, *others = (
+        Traced(experiments[each], (PUBLISHED / f"{each}.json").as_posix(), "", run.used)
+        for each in [name, *other_seeds(experiments, name)]
+    )
+    return {"model": model, "told": model.told[way], "others": [other.told[way].valid for other in others]}
 
 
 def coherence(found: Traced) -> list[dict[str, object]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from coherence import coherence, picture
+from coherence import coherence, picture, smallest_file
 from mixers import mixers
 from people import people
 from shipped import shipped
@@ -61,6 +61,7 @@ def build_context(run: Run) -> dict[str, object]:
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
         "coherent": coherence(found["coherence"]),
+        "coherent_file": smallest_file(run),
         "threshold_picture": None if own_study else picture(),
         "shipped": shipped(run, data.corpus.title),
         "small": small(found["frontier"], found["frontier_timings"]),

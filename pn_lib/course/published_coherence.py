@@ -3,8 +3,8 @@
 import numpy as np
 
 from pn_lib.course.coherence_figure import coherence_threshold
-from pn_lib.run.coherence import smallest
-from pn_lib.run.coherence_summary import PUBLISHED, STUDY, read_experiments
+from pn_lib.run.coherence import other_seeds, published, smallest
+from pn_lib.run.coherence_summary import STUDY
 from pn_lib.run.plotting import draw, use_style
 from pn_lib.run.results.coherence_results import Cell, CoherenceResult, CoherenceTimings, CoherentModel, Least
 from pn_lib.run.results.mixers_results import TITLES
@@ -21,7 +21,7 @@ ALT = (
 
 def coherence_picture() -> str:
     """The picture of notebook 08 as SVG, of the published experiments, the same each time."""
-    models = read_experiments((REPOSITORY / PUBLISHED).glob("*.json"))
+    models = published()
     use_style()
     words = float(np.mean([model.story_words for model in models.values()]))
     figure = coherence_threshold(CoherenceResult.read(REPOSITORY / STUDY), words)
@@ -50,20 +50,17 @@ def coherence_finding() -> str:
 
 def _file() -> str:
     """The smallest file that writes well, and the other seeds of its model."""
-    experiments = read_experiments((REPOSITORY / PUBLISHED).glob("*.json"))
+    experiments = published()
     name, told = smallest(experiments)[0]
+    others = [
+        experiments[each].told[experiments[name].told.index(told)].valid for each in other_seeds(experiments, name)
+    ]
     model = experiments[name]
-    same = [other for other in experiments.values() if _but_seed(other) == _but_seed(model) and other is not model]
-    others = [next(t.valid for t in other.told if t.integers == told.integers) for other in same]
     return (
         f"The smallest file that writes {'90 %' if told.valid.value >= 0.9 else 'half'} of them without a fault has "
         f"{told.file_bytes / 1000:.0f} kB: one seed of {_size(model)} after {_read(model)}, {_share(told.valid)}; "
         f"other seeds of it are at {', '.join(map(_share, others)) or 'no other share'}."
     )
-
-
-def _but_seed(model: CoherentModel) -> dict:
-    return model.settings | {"seed": None}
 
 
 def _smallest(told: Least, cells: list[Cell]) -> str:

@@ -115,6 +115,17 @@ def smallest(experiments: dict[str, CoherentModel]) -> list[tuple[str, Told]]:
     return sorted(well, key=lambda file: (file[1].file_bytes, -file[1].valid.value))
 
 
+def other_seeds(experiments: dict[str, CoherentModel], name: str) -> list[str]:
+    """The experiments that differ from one by their seed alone."""
+    own = experiments[name].settings | {"seed": None}
+    return [each for each, model in experiments.items() if each != name and model.settings | {"seed": None} == own]
+
+
+def published() -> dict[str, CoherentModel]:
+    """The experiments that come with the repository, by the names of their files."""
+    return read_experiments((REPOSITORY / PUBLISHED).glob("*.json"))
+
+
 def folder() -> Path:
     """Where experiments of this machine lie."""
     return output_root() / "results" / COHERENCE
