@@ -36,7 +36,7 @@ def coherence_threshold(found: CoherenceResult, story_words: float) -> Figure:
     for axes in (left, right):
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-    figure.legend(handles=looks.legend(bool(found.leaks)), loc="outside lower center", ncols=4, fontsize=9)
+    figure.legend(handles=looks.legend(any(row.models > 1 for row in found.leaks)), loc="outside lower center", ncols=4, fontsize=9)
     return figure
 
 
@@ -45,7 +45,7 @@ def _shares(axes: Axes, found: CoherenceResult, looks: "_Looks") -> None:
     bits = np.geomspace(0.1, max(10, *(1.3 * cell.excess_bits for cell in found.cells)), 200)
     axes.plot(bits, 2.0**-bits, "--", color=COLOURS["black"], linewidth=1)
     for row in found.leaks:
-        if row.architecture == "all":
+        if row.architecture == "all" and row.models > 1:
             axes.plot(bits, 2.0 ** (-row.leak.value * bits), ":", color=COLOURS["grey"], linewidth=1)
     for cell in found.cells:
         look = looks.of(cell)
@@ -89,4 +89,4 @@ class _Looks:
 
 
 def _title(dialect: Dialect) -> str:
-    return f"language: plots {dialect.plots or 'all'}, words {dialect.words or 'all'}"
+    return f"plots {dialect.plots or 'all'}, words {dialect.words or 'all'}"
