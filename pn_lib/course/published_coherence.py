@@ -3,8 +3,7 @@
 import numpy as np
 
 from pn_lib.course.coherence_figure import coherence_threshold
-from pn_lib.run.coherence import other_seeds, published, smallest
-from pn_lib.run.coherence_summary import STUDY
+from pn_lib.run.coherence_summary import STUDY, other_seeds, published, smallest
 from pn_lib.run.plotting import draw, use_style
 from pn_lib.run.results.coherence_results import Cell, CoherenceResult, CoherenceTimings, CoherentModel, Least
 from pn_lib.run.results.mixers_results import TITLES

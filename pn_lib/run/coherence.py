@@ -24,10 +24,10 @@ from pn_lib.files import write_json
 from pn_lib.models.loading import load_model
 from pn_lib.run.coherence_judge import judge_model
 from pn_lib.run.coherence_plan import TOKENIZER_STORIES, TRAIN_SEED, Plan, grid
-from pn_lib.run.coherence_summary import PUBLISHED, STUDY, read_experiments, summarize
+from pn_lib.run.coherence_summary import PUBLISHED, STUDY, read_experiments, smallest, summarize
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
-from pn_lib.run.results.coherence_results import CoherentModel, Told
+from pn_lib.run.results.coherence_results import CoherentModel
 from pn_lib.run.run import commit
 from pn_lib.run.saved_models import PACKED
 from pn_lib.run.stages import REPOSITORY, output_root
@@ -99,31 +99,6 @@ def publish_experiments() -> list[Path]:
             (target / "models").mkdir(exist_ok=True)
             copied.append(Path(shutil.copyfile(path, target / "models" / f"{name.split('-')[1]}{PACKED}")))
     return copied
-
-
-def smallest(experiments: dict[str, CoherentModel]) -> list[tuple[str, Told]]:
-    """The files of the easiest language that write 90 % of their stories without a fault or, if none does, half of
-    them: the experiment of each, and what it told. The smallest is first; of equals that which writes most of them."""
-    easiest = next(iter(summarize(experiments)[0].cells)).dialect
-    files = [
-        (name, told)
-        for name, model in experiments.items()
-        for told in model.told
-        if told.integers and (model.settings["plots"], model.settings["words"]) == (easiest.plots, easiest.words)
-    ]
-    well = next((found for level in (0.9, 0.5) if (found := [f for f in files if f[1].valid.value >= level])), [])
-    return sorted(well, key=lambda file: (file[1].file_bytes, -file[1].valid.value))
-
-
-def other_seeds(experiments: dict[str, CoherentModel], name: str) -> list[str]:
-    """The experiments that differ from one by their seed alone."""
-    own = experiments[name].settings | {"seed": None}
-    return [each for each, model in experiments.items() if each != name and model.settings | {"seed": None} == own]
-
-
-def published() -> dict[str, CoherentModel]:
-    """The experiments that come with the repository, by the names of their files."""
-    return read_experiments((REPOSITORY / PUBLISHED).glob("*.json"))
 
 
 def folder() -> Path:

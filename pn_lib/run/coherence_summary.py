@@ -22,6 +22,7 @@ from pn_lib.run.results.coherence_results import (
     Threshold,
     Told,
 )
+from pn_lib.run.stages import REPOSITORY
 
 PUBLISHED = Path("results", "published", "coherence")  # the experiments
 STUDY = Path("results", "published", "reference")  # where lies what they say together
@@ -71,6 +72,31 @@ def read_experiments(paths: Iterable[Path]) -> dict[str, CoherentModel]:
     """The experiments of these files, by the files' names, in their order."""
     ordered = sorted(paths, key=lambda path: path.stem)
     return {path.stem: CoherentModel.model_validate_json(path.read_text(encoding="utf-8")) for path in ordered}
+
+
+def smallest(experiments: dict[str, CoherentModel]) -> list[tuple[str, Told]]:
+    """The files of the easiest language that write 90 % of their stories without a fault or, if none does, half of
+    them: the experiment of each, and what it told. The smallest is first; of equals that which writes most of them."""
+    easiest = next(iter(summarize(experiments)[0].cells)).dialect
+    files = [
+        (name, told)
+        for name, model in experiments.items()
+        for told in model.told
+        if told.integers and (model.settings["plots"], model.settings["words"]) == (easiest.plots, easiest.words)
+    ]
+    well = next((found for level in (0.9, 0.5) if (found := [f for f in files if f[1].valid.value >= level])), [])
+    return sorted(well, key=lambda file: (file[1].file_bytes, -file[1].valid.value))
+
+
+def other_seeds(experiments: dict[str, CoherentModel], name: str) -> list[str]:
+    """The experiments that differ from one by their seed alone."""
+    own = experiments[name].settings | {"seed": None}
+    return [each for each, model in experiments.items() if each != name and model.settings | {"seed": None} == own]
+
+
+def published() -> dict[str, CoherentModel]:
+    """The experiments that come with the repository, by the names of their files."""
+    return read_experiments((REPOSITORY / PUBLISHED).glob("*.json"))
 
 
 def grouped(models: Iterable[CoherentModel]) -> list[Group]:
