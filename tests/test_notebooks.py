@@ -1,13 +1,16 @@
 """What every numbered notebook must have: declarations, parameters, checked outputs, links that lead somewhere."""
 
+import ast
 import itertools
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 from pn_lib.course.address import first_cell
 from pn_lib.course.exercises import lesson_paths
@@ -28,6 +31,10 @@ LONGER = {
     "06_looking_inside": 11,  # what is seen is drawn
 }
 LINK = re.compile(r"\]\((?!https?:|#|attachment:)([^)\s#]+)")
+
+
+def _is_drawing(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("draw_")
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -101,6 +108,24 @@ class TestNotebook:
             lines = cell.source.splitlines()
             assert lines[0].startswith("from pn_lib.course.drawings.") and len(lines) <= 6
             assert any(line.startswith("draw_") for line in lines) and "save" not in cell.source
+
+    def test_what_a_live_drawing_uses_stays_as_it_is(self, path):
+        """A control is moved after all cells ran: a name that a later cell gives to something else would kill it."""
+        cells = (cell.source for cell in read(path).cells if cell.cell_type == "code")
+        trees = [ast.parse(TransformerManager().transform_cell(source)) for source in cells]
+        given = Counter(
+            name.id
+            for tree in trees
+            for statement in tree.body
+            if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign)
+            for name in ast.walk(statement)
+            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+        )
+        drawn = [call for tree in trees for call in ast.walk(tree) if _is_drawing(call)]
+        for drawing in (lambda_ for call in drawn for lambda_ in ast.walk(call) if isinstance(lambda_, ast.Lambda)):
+            used = {name.id for name in ast.walk(drawing.body) if isinstance(name, ast.Name)}
+            used -= {argument.arg for argument in drawing.args.args}
+            assert not {name for name in used if given[name] > 1}
 
     def test_title_links_and_headings(self, path):
         cells = read(path).cells

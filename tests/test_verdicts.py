@@ -133,3 +133,13 @@ def test_a_law_that_fails_a_test_advises_nothing():
         said = verdicts.law(sound.model_copy(update=fault))
         assert told in said and said.endswith("So no size is advised from it.") and "chooses" not in said
     assert "too few sizes" in verdicts.law(sound.model_copy(update={"law": {}}))
+
+
+def test_what_is_not_above_guessing_is_not_called_above_the_n_gram():
+    [found] = of_reference((EvaluationResult,))
+    kind = next(kind for kind, gap in found.beyond_ngram.items() if gap.low > 0)
+    assert kind in verdicts.knowledge(found).split("4-gram, too: ")[1].split(".")[0]
+    asked = found.probes["transformer"]
+    guessed = asked[kind].model_copy(update={"low": asked[kind].chance})
+    as_guessed = found.model_copy(update={"probes": {"transformer": asked | {kind: guessed}}})
+    assert kind not in verdicts.knowledge(as_guessed).split("4-gram, too: ")[1].split(".")[0]

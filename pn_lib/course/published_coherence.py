@@ -50,15 +50,17 @@ def coherence_finding() -> str:
 def _file() -> str:
     """The smallest file that writes well, and the other seeds of its model."""
     experiments = published()
-    name, told = smallest(experiments)[0]
-    others = [
-        experiments[each].told[experiments[name].told.index(told)].valid for each in other_seeds(experiments, name)
-    ]
+    files = smallest(experiments)
+    if not files:
+        return "No file of rounded weights does."
+    (name, told), *_ = files
     model = experiments[name]
+    way = model.told.index(told)
+    others = [_share(experiments[each].told[way].valid) for each in other_seeds(experiments, name)]
     return (
         f"The smallest file that writes {'90 %' if told.valid.value >= 0.9 else 'half'} of them without a fault has "
-        f"{told.file_bytes / 1000:.0f} kB: one seed of {_size(model)} after {_read(model)}, {_share(told.valid)}; "
-        f"other seeds of it are at {', '.join(map(_share, others)) or 'no other share'}."
+        f"{told.file_bytes / 1000:.0f} kB: one seed of {_size(model)} after {_read(model)}, {_share(told.valid)}"
+        f"{'; its other seeds are at ' + ', '.join(others) if others else ''}."
     )
 
 

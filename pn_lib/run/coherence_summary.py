@@ -77,14 +77,11 @@ def read_experiments(paths: Iterable[Path]) -> dict[str, CoherentModel]:
 def smallest(experiments: dict[str, CoherentModel]) -> list[tuple[str, Told]]:
     """The files of the easiest language that write 90 % of their stories without a fault or, if none does, half of
     them: the experiment of each, and what it told. The smallest is first; of equals that which writes most of them."""
-    easiest = next(iter(summarize(experiments)[0].cells)).dialect
-    files = [
-        (name, told)
-        for name, model in experiments.items()
-        for told in model.told
-        if told.integers and (model.settings["plots"], model.settings["words"]) == (easiest.plots, easiest.words)
-    ]
-    well = next((found for level in (0.9, 0.5) if (found := [f for f in files if f[1].valid.value >= level])), [])
+    easiest = grouped(experiments.values())[0].dialect
+    own = {name: model for name, model in experiments.items() if Group([model]).dialect == easiest}
+    files = [(name, told) for name, model in own.items() for told in model.told if told.integers]
+    level = 0.9 if any(told.valid.value >= 0.9 for _, told in files) else 0.5
+    well = [(name, told) for name, told in files if told.valid.value >= level]
     return sorted(well, key=lambda file: (file[1].file_bytes, -file[1].valid.value))
 
 
