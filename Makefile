@@ -8,7 +8,7 @@
 # make faults       is anything lost or silently wrong? SAMPLE=200 faults more: killed, no disk, no memory, damaged files
 # make numbers      how far do numbers move with other threads and other instructions? ten minutes
 # make large        a corpus of MEGABYTES=1000, a judge of TEXTS=10000, and the playground: what they take, and Ctrl-C
-# make fuzz         spoiled files for every reader, EXAMPLES=2000 for each
+# make fuzz         spoiled files for every reader, for SECONDS=3600; the fuzzer, atheris, has wheels for Linux on x86-64
 # Choose with PROFILE=smoke|quick|laptop|overnight|paper and CORPUS=pocket|tinystories|path.
 # PYTHON names the interpreter of a new .venv; with an empty CONSTRAINT it takes the newest release of every package.
 
@@ -17,7 +17,7 @@ CORPUS ?= pocket
 PYTHON ?= python3
 CONSTRAINT ?= --constraint requirements.lock
 SAMPLE ?= 200
-EXAMPLES ?= 2000
+SECONDS ?= 3600
 MEGABYTES ?= 1000
 TEXTS ?= 10000
 
@@ -26,7 +26,7 @@ export GOMP_SPINCOUNT ?= 2000
 export KMP_BLOCKTIME ?= 1
 
 # A misspelled variable would be without effect.
-SETTINGS := PROFILE CORPUS PYTHON CONSTRAINT SAMPLE EXAMPLES MEGABYTES TEXTS UPGRADE BIN GOMP_SPINCOUNT KMP_BLOCKTIME
+SETTINGS := PROFILE CORPUS PYTHON CONSTRAINT SAMPLE SECONDS MEGABYTES TEXTS UPGRADE BIN GOMP_SPINCOUNT KMP_BLOCKTIME
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(SETTINGS),$(GIVEN))
 $(if $(UNKNOWN),$(error there is no variable $(UNKNOWN); known are $(SETTINGS)))
@@ -75,7 +75,8 @@ large: $(DEVELOP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/large.py --megabytes $(MEGABYTES) --texts $(TEXTS)
 
 fuzz: $(DEVELOP)
-	OMP_NUM_THREADS=1 EXAMPLES=$(EXAMPLES) $(BIN)/pytest --timeout 36000 tests/test_fuzz.py
+	$(INSTALL) --quiet '.[fuzz]'
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(SECONDS)
 
 lab: $(READY)
 	PN_PROFILE="$(if $(filter %.toml,$(PROFILE)),$(abspath $(PROFILE)),$(PROFILE))" PN_CORPUS="$(CORPUS)" \

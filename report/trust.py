@@ -3,15 +3,17 @@
 from sources import Run, Traced
 
 from pn_lib.course.trust import TRUST, fault_counts
-from pn_lib.run.results.trust_results import FaultOutcomes, LargeResult, NumbersResult
+from pn_lib.run.results.trust_results import FaultOutcomes, FuzzResult, LargeResult, NumbersResult
 
 
 def trust(run: Run) -> dict[str, object]:
-    """Outcomes by kind of fault; how far numbers move in each setting; what is large."""
-    faults, numbers, large = (run.shipped(kind, TRUST) for kind in (FaultOutcomes, NumbersResult, LargeResult))
+    """Outcomes by kind of fault; what was fuzzed; how far numbers move in each setting; what is large."""
+    kinds = FaultOutcomes, FuzzResult, NumbersResult, LargeResult
+    faults, fuzz, numbers, large = (run.shipped(kind, TRUST) for kind in kinds)
     settings = dict.fromkeys(row.setting for row in numbers.rows)
     return {
         "faults": fault_counts(faults.rows),
+        "fuzz": fuzz.rows,
         "cpu": numbers.cpu,
         "instructions": numbers.instructions,
         "numbers": [_setting([row for row in numbers.rows if row.setting == name]) for name in settings],

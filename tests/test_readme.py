@@ -15,12 +15,12 @@ from pn_lib.course.frontier_figure import PICTURE, frontier_markdown
 from pn_lib.course.pages import GUIDE_NAMES, GUIDES
 from pn_lib.course.small_files import RUNS, small_files_table
 from pn_lib.course.speeds import speeds_table
-from pn_lib.course.trust import TRUST, faults_table, large_table, numbers_table
+from pn_lib.course.trust import TRUST, faults_table, fuzz_table, large_table, numbers_table
 from pn_lib.course.voices import FILES, SHOWN_WORDS, first_sentences, one_line, voices
 from pn_lib.run.comparison import TRAINED
 from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
 from pn_lib.run.results.study_results import StudyResult
-from pn_lib.run.results.trust_results import FaultOutcomes, LargeResult, NumbersResult
+from pn_lib.run.results.trust_results import FaultOutcomes, FuzzResult, LargeResult, NumbersResult
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 from pn_lib.run.times import SHOWN
 
@@ -289,6 +289,13 @@ def test_the_speeds_are_the_published_benchmarks():
 def test_no_fault_lost_anything():
     assert part(GUIDE["trust"], "faults") == faults_table(), "run python -m pn_lib refresh"
     assert not [row for row in FaultOutcomes.read(TRUST).rows if row.failed]
+
+
+def test_no_spoiled_file_did_more_than_to_be_refused():
+    assert part(GUIDE["trust"], "fuzz") == fuzz_table(), "run python -m pn_lib refresh"
+    rows = FuzzResult.read(TRUST).rows
+    assert [row.reader for row in rows] == list(READERS)
+    assert not [row for row in rows if row.failed]
 
 
 def test_what_is_large_was_done_in_the_memory_that_is_promised():

@@ -13,7 +13,7 @@ from pn_lib.files import read_json, sha256, write_json
 from pn_lib.run.coherence_summary import STUDY
 from pn_lib.run.results.coherence_results import CoherenceResult
 from pn_lib.run.results.result import Estimate
-from pn_lib.run.results.trust_results import FaultOutcomes, NumbersResult
+from pn_lib.run.results.trust_results import FaultOutcomes, FuzzResult, NumbersResult
 from pn_lib.run.stages import REPOSITORY
 
 import shipped  # isort: skip  (report/ is on the path by report_example)
@@ -578,3 +578,5 @@ def test_the_appendix_tells_each_fault_and_every_setting(example: Example) -> No
         assert re.search(rf"\| {re.escape(name)} \| {times} \|", tried), name
     for row in NumbersResult.read(TRUST).rows:
         assert f"| {row.setting} |" in tried
+    for row in FuzzResult.read(TRUST).rows:
+        assert f"| {row.reader} | {row.files:,} |" in tried

@@ -15,7 +15,7 @@ from pn_lib.course.published_coherence import coherence_finding, coherence_pictu
 from pn_lib.course.results_page import results_page
 from pn_lib.course.small_files import small_files_table
 from pn_lib.course.speeds import speeds_table
-from pn_lib.course.trust import faults_table, large_table, numbers_table
+from pn_lib.course.trust import faults_table, fuzz_table, large_table, numbers_table
 from pn_lib.course.vocabularies import vocabulary_finding
 from pn_lib.course.voices import voices
 from pn_lib.errors import InputError
@@ -33,7 +33,7 @@ PARTS = {
     NOTEBOOKS / pages.GUIDES / "running.md": ("times",),
     NOTEBOOKS / pages.GUIDES / "speed.md": ("speeds",),
     NOTEBOOKS / pages.GUIDES / "findings.md": ("coherence", "vocabulary", "files"),
-    NOTEBOOKS / pages.GUIDES / "trust.md": ("faults", "numbers", "large"),
+    NOTEBOOKS / pages.GUIDES / "trust.md": ("faults", "numbers", "large", "fuzz"),
 }
 
 
@@ -121,6 +121,7 @@ def _marked(path: Path, names: tuple[str, ...], lessons: list[Lesson]) -> str:
         "faults": faults_table,
         "numbers": numbers_table,
         "large": large_table,
+        "fuzz": fuzz_table,
     }
     text = path.read_text(encoding="utf-8")
     for name in names:

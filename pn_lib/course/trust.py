@@ -1,10 +1,17 @@
-"""The published outcomes of ``make faults``, ``numbers``, and ``large``: added up, and as the tables of the guide to
-trust."""
+"""The published outcomes of ``make faults``, ``fuzz``, ``numbers``, and ``large``: added up, and as the tables of the
+guide to trust."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from pn_lib.run.results.trust_results import FaultOutcomes, FaultRow, LargeResult, NumbersResult, NumbersRow
+from pn_lib.run.results.trust_results import (
+    FaultOutcomes,
+    FaultRow,
+    FuzzResult,
+    LargeResult,
+    NumbersResult,
+    NumbersRow,
+)
 from pn_lib.run.stages import REPOSITORY
 
 TRUST = REPOSITORY / "results" / "published" / "trust"
@@ -25,6 +32,18 @@ def faults_table(folder: Path = TRUST) -> str:
     lines.append("|---|--:|--:|--:|--:|")
     for name, same, told, failed in fault_counts(FaultOutcomes.read(folder).rows):
         lines.append(f"| {name} | {same + told + failed} | {same} | {told} | {failed} |")
+    return "\n".join(lines)
+
+
+def fuzz_table(folder: Path = TRUST) -> str:
+    """What the fuzzer tried and found, by reader, as Markdown."""
+    lines = [
+        "| reader of | spoiled files | lines that whole files run | and spoiled ones | what went wrong |",
+        "|---|--:|--:|--:|---|",
+    ]
+    for row in FuzzResult.read(folder).rows:
+        counted = f"{row.files:,} | {row.whole_lines:,} | {row.lines:,}"
+        lines.append(f"| {row.reader} | {counted} | {row.failed or 'nothing'} |")
     return "\n".join(lines)
 
 

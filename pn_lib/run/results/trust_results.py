@@ -54,6 +54,23 @@ class LargeResult(Result):
     rows: list[LargeRow] = Field(description="what was tried")
 
 
+class FuzzRow(Part):
+    reader: str = Field(description="what was read")
+    files: int = Field(description="how many spoiled files were read")
+    seconds: float = Field(description="how long that took, beside other work")
+    whole_lines: int = Field(description="the lines of pn_lib that whole files make it run")
+    lines: int = Field(description="and those that spoiled files do")
+    failed: str | None = Field(description="what else happened than that a file was read or refused in a sentence")
+
+
+class FuzzResult(Result):
+    """Files spoiled by a fuzzer, which keeps those that make a reader run new code (``make fuzz``)."""
+
+    FILE: ClassVar[str] = "fuzz.json"
+
+    rows: list[FuzzRow] = Field(description="the readers")
+
+
 class NumbersRow(Part):
     setting: str = Field(description="how the process computed")
     file: str = Field(description="the result file whose numbers are compared")

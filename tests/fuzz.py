@@ -1,0 +1,98 @@
+"""``make fuzz SECONDS=3600``: spoiled files for every reader of ``fuzzing.py``, which share the time. atheris changes
+files as accidents and attackers do, keeps those that make a reader run new code, and changes these again.
+
+Each reader has a process of its own. Another then reads all files that were kept and counts the lines of pn_lib that
+they run, beside those that whole files run. What a reader should not have done goes to build/fuzz, and ends its turn.
+The outcomes go to results/published/trust/fuzz.json.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from fuzzing import READERS
+
+from pn_lib.run.results.trust_results import FuzzResult, FuzzRow
+from pn_lib.run.stages import REPOSITORY
+
+PUBLISHED = REPOSITORY / "results" / "published" / "trust"
+FOUND = REPOSITORY / "build" / "fuzz"
+PARTS = Path(__file__).with_name("fuzz_parts.py")
+FOLDERS = ("home", "whole", "copy", "kept", "found")
+
+
+def run_part(part: str, name: str, room: Path, *options: str) -> subprocess.CompletedProcess:
+    """A part of the work in its own process, with a home that is empty before, and has to be so after."""
+    away = {"HOME": str(room / "home"), "PN_ROOT": str(room / "home"), "HF_HUB_OFFLINE": "1", "CI": "1"}
+    command = [sys.executable, str(PARTS), part, name, str(room), *options]
+    done = subprocess.run(command, env=os.environ | away, cwd=room / "home", capture_output=True, text=True)
+    for folder in ("whole", "copy"):
+        shutil.rmtree(room / folder)
+        (room / folder).mkdir()
+    return done
+
+
+def fuzz(name: str, seconds: float) -> FuzzRow:
+    """Everything about one reader."""
+    with tempfile.TemporaryDirectory(prefix="pn-fuzz-") as folder:
+        room = Path(folder)
+        for each in FOLDERS:
+            (room / each).mkdir()
+        started = time.monotonic()
+        done = run_part("search", name, room, f"{seconds:.0f}")
+        took = time.monotonic() - started
+        executions = re.search(r"number_of_executed_units: (\d+)", done.stderr)
+        if executions is None:
+            raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
+        found = _found(name, room, done)
+        counted = run_part("count", name, room)
+        if counted.returncode:
+            raise RuntimeError(f"{name}: {counted.stderr[-2000:]}")
+        whole, lines = map(int, counted.stdout.split()[-2:])
+        return FuzzRow(
+            reader=name,
+            files=int(executions[1]),
+            seconds=round(took),
+            whole_lines=whole,
+            lines=lines,
+            failed=found,
+        )
+
+
+def _found(name: str, room: Path, done: subprocess.CompletedProcess) -> str | None:
+    """What went wrong, whose file is kept."""
+    if litter := sorted(path.name for path in (room / "home").rglob("*")):
+        return f"wrote {litter[0]} where nothing belongs"
+    if done.returncode == 0:
+        return None
+    target = FOUND / name.replace(" ", "-")
+    shutil.copytree(room / "found", target, dirs_exist_ok=True)
+    (target / "said").write_text(done.stderr)
+    raised = [line for line in done.stderr.splitlines() if re.match(r"[\w.]+(Error|Exception|Hang|Exit)\b", line)]
+    return raised[-1][:200] if raised else f"ended with {done.returncode}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("seconds", type=int)
+    parser.add_argument("--readers", nargs="*", help="some of them alone")
+    given = parser.parse_args()
+    names = given.readers or list(READERS)
+    rows = {row.reader: row for row in FuzzResult.read(PUBLISHED).rows} if given.readers else {}
+    for name in names:
+        rows[name] = fuzz(name, given.seconds / len(names))
+        print(rows[name].model_dump_json(), flush=True)
+        FuzzResult(rows=[rows[each] for each in READERS if each in rows]).write(PUBLISHED / FuzzResult.FILE)
+    return int(any(row.failed for row in rows.values()))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

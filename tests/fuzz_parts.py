@@ -1,0 +1,73 @@
+"""The parts of ``make fuzz``, each a process of its own: ``search`` for files that make a reader run new code, and
+``count`` the lines that those files run."""
+
+import random
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+COMPILED = [  # by Numba, which cannot compile what atheris has changed
+    str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
+    for path in sorted(ROOT.glob("pn_lib/**/*.py"))
+    if "numba" in path.read_text(encoding="utf-8")
+]
+
+
+def search(name: str, room: Path, seconds: str) -> None:
+    """Spoil the reader's files for so many seconds. The first byte of what atheris changes is the file's number."""
+    import atheris
+
+    with atheris.instrument_imports(include=["pn_lib"], exclude=COMPILED):
+        own = _open(name, room)
+        for number, content in enumerate(own.contents):
+            (room / "kept" / f"whole-{number}").write_bytes(bytes([number]) + content)
+
+        def mutate(data: bytes, most: int, seed: int) -> bytes:
+            rng = random.Random(seed)
+            if rng.random() < 0.5:  # by byte
+                return atheris.Mutate(data, most)
+            number, changed = own.spoil(rng)  # a whole value, or a large part
+            return (bytes([number]) + changed)[:most]
+
+        longest = max(map(len, own.contents))
+        options = {"max_total_time": seconds, "max_len": 2 * longest + 5000, "rss_limit_mb": 0, "timeout": 60}
+        options |= {"seed": 1, "print_final_stats": 1, "artifact_prefix": f"{room / 'found'}/"}
+        words = [f"-{key}={value}" for key, value in options.items()]
+        atheris.Setup([name, *words, str(room / "kept")], lambda data: _attempt(own, data), custom_mutator=mutate)
+        atheris.Fuzz()
+
+
+def count(name: str, room: Path) -> None:
+    """Print how many lines of pn_lib the whole files run, and how many the kept ones do, imports apart."""
+    import coverage
+
+    own = _open(name, room)
+    kept = [path.read_bytes() for path in sorted((room / "kept").iterdir())]
+    counts = []
+    for files in ([bytes([number]) + content for number, content in enumerate(own.contents)], kept):
+        measured = coverage.Coverage(data_file=None, source=[str(ROOT / "pn_lib")], config_file=False)
+        measured.start()
+        for data in files:
+            _attempt(own, data)
+        measured.stop()
+        found = measured.get_data()
+        counts.append(sum(len(found.lines(path) or ()) for path in found.measured_files()))
+    print(*counts)
+
+
+def _open(name: str, room: Path):
+    from attempts import Room
+    from fuzzing import READERS
+
+    return Room(READERS[name], room / "whole", room / "copy")
+
+
+def _attempt(own, data: bytes) -> None:
+    with open("/dev/null", "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        own.attempt(data[0] % len(own.files) if data else 0, data[1:])
+
+
+if __name__ == "__main__":
+    part, name, room, *given = sys.argv[1:]
+    {"search": search, "count": count}[part](name, Path(room), *given)
