@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from pn_lib.data import pocket
+from pn_lib.data.tokens import TokenFile, story_batch
 from pn_lib.errors import InputError
 from pn_lib.evaluation.leak import crossing, fit_leak, steady_share
 from pn_lib.evaluation.recall import facts, novelty, recall_by_distance, recalls, stories_by_fact
@@ -178,6 +179,21 @@ def test_an_experiment_trains_as_its_plan_says(made):
     assert (training.learning_rate, training.matrix_learning_rate) == (PLAN.rate, PLAN.matrix_rate)
     assert (training.tokens, training.seed, training.context) == (PLAN.tokens, PLAN.seed, PLAN.context)
     assert (config.n_heads, config.vocab_size) == (2, tokenizer.vocab_size)
+
+
+def test_a_recurrence_reads_a_story_a_row_and_as_many_of_its_tokens(made):
+    work = made[0] / "results" / "coherence" / "work"
+    plan = replace(PLAN, architecture="mamba", options={"d_state": 4}, tokens=4_096)
+    experiment, _ = coherence.training_of(plan, work)
+    training, stories = experiment.training, TokenFile(experiment.train)
+    lengths = np.minimum(np.diff(stories.offsets), plan.context)
+    assert training.within_stories and training.context == lengths.max()
+    assert training.batch_size == round(plan.batch_size * plan.context / lengths.mean())
+    seen = [
+        int((story_batch(stories, training.batch_size, training.context, plan.seed, step)[1] >= 0).sum())
+        for step in range(training.steps)
+    ]
+    assert sum(seen) == pytest.approx(plan.tokens, rel=0.1)
 
 
 def test_a_finished_experiment_is_read_and_leaves_nothing_else(made, monkeypatch):

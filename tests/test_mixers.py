@@ -3,7 +3,6 @@
 import pytest
 import torch
 from decoder_promises import VOCABULARY, assert_causal, assert_state_suffices, random_ids, recall_losses
-from torch import nn
 from torch.nn import functional as F
 
 from pn_lib.errors import InputError
@@ -174,19 +173,3 @@ def test_impossible_configs_are_named(cls, changes, message):
 def test_bad_ids_are_refused(config, ids):
     with pytest.raises(InputError):
         make(config)(ids)
-
-
-def test_a_hybrids_attention_ends_at_a_storys_borders():
-    """Without a recurrence each story is then as if alone; with one, its state still tells of the story before."""
-    torch.manual_seed(0)
-    x = torch.randint(0, 50, (1, 12))
-    stories = torch.tensor([[0] * 5 + [1] * 7])
-    for pattern, alone in (("AF", True), ("MA", False)):
-        model = Hybrid(HybridConfig(50, d_model=16, n_layers=2, pattern=pattern, n_heads=2, d_state=8, head_dim=16))
-        for weight in model.parameters():
-            nn.init.normal_(weight, std=0.3)
-        assert model.takes_stories
-        second, within = model(x[:, 5:]), model(x, stories=stories)[:, 5:]
-        assert torch.allclose(within, second, atol=1e-5) == alone
-        assert not torch.allclose(model(x)[:, 5:], within, atol=1e-3)
-    assert not Hybrid(HybridConfig(50, d_model=16, n_layers=2, pattern="MF", head_dim=16)).takes_stories

@@ -7,6 +7,7 @@ import tomllib
 import pandas as pd
 import pytest
 import yaml
+from fuzzing import READERS
 
 from pn_lib import __version__
 from pn_lib.cli import app

@@ -10,6 +10,7 @@ import pytest
 import torch
 from training_example import CONFIG, assert_same, make_model, scorer
 
+from pn_lib.data.tokens import IGNORED, story_batch
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.training.checkpoint import checkpoints
@@ -160,10 +161,19 @@ def test_average_is_resumed_and_kept_by_the_model(tokens, tmp_path):
     assert finished.resumed_from == config.steps and len(checkpoints(tmp_path)) == 2
 
 
-def test_within_stories_needs_attention(tokens):
-    mamba = Mamba(MambaConfig(vocab_size=300, d_model=16, n_layers=1, d_state=4))
-    with pytest.raises(InputError, match="a mamba cannot be kept within stories"):
-        train(mamba, tokens, replace(CONFIG, within_stories=True), validate=scorer(tokens))
+def test_within_stories_a_recurrence_reads_each_story_alone(tokens):
+    """One update is that of the stories' own tokens, in one part or in several of unlike lengths."""
+    config = replace(CONFIG, tokens=4 * 64, batch_size=4, context=64, within_stories=True)
+    x, y = story_batch(tokens, 4, 64, config.seed, 0)
+    assert 0.2 < (y == IGNORED).float().mean() < 0.9
+    torch.manual_seed(0)
+    expected = Mamba(MambaConfig(vocab_size=300, d_model=16, n_layers=1, d_state=4))
+    nats = [expected.nats(row[None, :n], to[None, :n]) for row, to in zip(x, y, strict=True) for n in [(to >= 0).sum()]]
+    for micro in (None, 1):
+        torch.manual_seed(0)
+        mamba = Mamba(MambaConfig(vocab_size=300, d_model=16, n_layers=1, d_state=4))
+        history = train(mamba, tokens, replace(config, micro_batch=micro), validate=scorer(tokens)).history
+        assert history["train_loss"].iloc[-1] == pytest.approx(float(torch.cat(nats, 1).mean()), rel=1e-5)
 
 
 def test_phase_clock_adds_up_and_forgets():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pn_lib.data.tokenizer import SEPARATOR, train_tokenizer
-from pn_lib.data.tokens import TokenFile, batch, write_tokens
+from pn_lib.data.tokens import IGNORED, TokenFile, batch, story_batch, write_tokens
 from pn_lib.errors import InputError
 
 STORIES = [f"Once upon a time, turtle {i} met “Zoë”.\n\nThe end." for i in range(2500)] + [f"It said {SEPARATOR}."]
@@ -54,6 +54,21 @@ def test_batches_are_windows_of_the_stream_by_seed_and_step(tokens):
     assert torch.equal(batch(tokens, 8, 32, seed=1, step=5)[0], x)
     others = [batch(tokens, 8, 32, seed, step)[0] for seed, step in ((1, 6), (2, 5), (5, 1))]
     assert not any(torch.equal(other, x) for other in others)
+
+
+def test_a_row_of_a_story_batch_counts_one_story(tokens):
+    longest = int(np.diff(tokens.offsets).max())
+    x, y = story_batch(tokens, 64, longest, 5, 2)
+    for row, to in zip(x.tolist(), y.tolist(), strict=True):
+        n = sum(each != IGNORED for each in to)
+        assert to[n:] == [IGNORED] * (longest - n)
+        story = [row[0], *to[:n]]
+        assert any(story == tokens.story(i).tolist() for i in range(len(tokens)))
+        assert row[: n + 1] == story[: len(row[: n + 1])]  # the inputs, one earlier
+    assert len({tuple(row) for row in x.tolist()}) > 1
+    short, _ = story_batch(tokens, 64, 3, 5, 2)  # parts of stories, the beginning and others
+    begun = short[:, 0] == tokens.separator_id
+    assert begun.any() and not begun.all()
 
 
 def test_every_token_is_drawn_the_last_one_too(tokenizer, tmp_path):

@@ -113,6 +113,20 @@ def batch(token_file: TokenFile, batch_size: int, context: int, seed: int, step:
     return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
 
 
+def story_batch(token_file: TokenFile, batch_size: int, context: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """As ``batch``, but each row begins with a random story, and targets beyond its end are ``IGNORED``, so that
+    a model which carries a state learns nothing across stories. Of one longer than the context a random part is taken.
+    """
+    rng = np.random.default_rng((seed, step))
+    which = rng.integers(len(token_file), size=batch_size)
+    begin, end = token_file.offsets[which], token_file.offsets[which + 1]
+    begin = begin + rng.integers(np.maximum(end - begin - context, 0) + 1)
+    places = begin[:, None] + np.arange(context + 1)
+    windows = token_file.tokens[np.minimum(places, len(token_file.tokens) - 1)].astype(np.int64)
+    targets = np.where(places[:, 1:] <= end[:, None], windows[:, 1:], IGNORED)
+    return torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(targets)
+
+
 def _encoded(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[tuple[str, list[int]]]:
     for group in batches(texts):
         yield from zip(group, tokenizer.encode_batch(group), strict=True)

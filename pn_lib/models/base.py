@@ -43,7 +43,7 @@ class LanguageModel(nn.Module):
 
     name: ClassVar[str]
     Config: ClassVar[type]
-    takes_stories: ClassVar[bool] = False  # whether ``forward`` can be kept within stories
+    takes_stories: ClassVar[bool] = False  # whether ``forward`` takes each token's story, and masks the others
     max_length: int | None = None  # the longest sequence in tokens; None: there is no limit
 
     def __init__(self, config: Any):

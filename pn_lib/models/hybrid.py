@@ -99,8 +99,6 @@ class GrowingCache(KVCache):
 class AttentionMixer(nn.Module):
     """Attention as a layer of a stack, without positions. Its state is the keys and values of the past."""
 
-    takes_stories = True
-
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.config = config
@@ -111,12 +109,9 @@ class AttentionMixer(nn.Module):
     def initial_state(self, batch: int) -> KVCache:
         return GrowingCache(self.config.window)
 
-    def forward(
-        self, x: Tensor, state: KVCache | None = None, stories: Tensor | None = None
-    ) -> tuple[Tensor, KVCache | None]:
-        """x (B, T, D), from the beginning -> (B, T, D); the state, empty so far, takes the keys and values. With
-        ``stories`` (B, T), the number of each token's story, a token sees its own story only."""
-        return self.attention(x, cache=state, stories=stories), state
+    def forward(self, x: Tensor, state: KVCache | None = None) -> tuple[Tensor, KVCache | None]:
+        """x (B, T, D), from the beginning -> (B, T, D); the state, empty so far, takes the keys and values."""
+        return self.attention(x, cache=state), state
 
     def step(self, x: Tensor, state: KVCache) -> tuple[Tensor, KVCache]:
         """One token for each row, x (B, D), behind those in the state -> (B, D)."""
@@ -153,8 +148,3 @@ class Hybrid(Stack):
 
     def __init__(self, config: HybridConfig):
         super().__init__(config, [partial(MIXERS[letter], config.mixer(letter)) for letter in config.layers])
-
-    @property
-    def takes_stories(self) -> bool:
-        """Whether a layer of it is attention, which can end at a story's borders."""
-        return "A" in self.config.layers

@@ -75,16 +75,13 @@ class Stack(LanguageModel):
         for table in [self.embedding] if self.head is None else [self.embedding, self.head]:
             nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, ids: Tensor, targets: Tensor | None = None, stories: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
         """ids (B, T) -> logits (B, T, V), or with ``targets`` (B, T) the mean cross-entropy in nats.
-
-        With ``stories`` (B, T), the number of each token's story, mixers that take them (attention) end at a story's
-        borders. A recurrence goes on across them, and has to learn where to forget.
 
         Raises:
             InputError: ids that are no (B, T) integers within the vocabulary, or that are empty.
         """
-        hidden, _ = self._run(ids, stories=stories)
+        hidden, _ = self._run(ids)
         return self._logits(hidden) if targets is None else linear_cross_entropy(hidden, self.output_weight(), targets)
 
     @torch.no_grad()
@@ -108,9 +105,7 @@ class Stack(LanguageModel):
         """ids (B,) -> logits (B, V) and the next state."""
         return state.step(self.embedding(ids)), state
 
-    def _run(
-        self, ids: Tensor, states: list[State | None] | None = None, stories: Tensor | None = None
-    ) -> tuple[Tensor, list[State | None]]:
+    def _run(self, ids: Tensor, states: list[State | None] | None = None) -> tuple[Tensor, list[State | None]]:
         """ids (B, T) -> hidden vectors (B, T, D), and the states after them."""
         check_ids(ids, self.config.vocab_size)
         if ids.ndim != 2 or ids.numel() == 0:
@@ -118,8 +113,7 @@ class Stack(LanguageModel):
         x, after = self.embedding(ids), []
         states = [None] * len(self.blocks) if states is None else states
         for norm, block, state in zip(self.norms, self.blocks, states, strict=True):
-            within = {} if stories is None or not getattr(block, "takes_stories", False) else {"stories": stories}
-            update, state = block(norm(x), state, **within)
+            update, state = block(norm(x), state)
             x = x + update
             after.append(state)
         return self.norm(x), after

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pn_lib import hardware
 from pn_lib.data import pocket
 from pn_lib.data.tokenizer import Tokenizer, train_tokenizer
-from pn_lib.data.tokens import token_paths, write_tokens
+from pn_lib.data.tokens import TokenFile, token_paths, write_tokens
 from pn_lib.errors import InputError
 from pn_lib.files import write_json
 from pn_lib.models.loading import load_model
@@ -130,20 +131,20 @@ def _files() -> dict[str, Path]:
 
 def _made(plan: Plan, work: Path) -> CoherentModel:
     experiment, tokenizer = training_of(plan, work)
-    result = run_experiment(experiment, work)
+    result, training = run_experiment(experiment, work), experiment.training
     model = load_model(work / plan.name)
     files = models() / plan.name
     files.mkdir(parents=True, exist_ok=True)
-    judged = judge_model(model, tokenizer, plan, result["story_nats"], files)
+    judged = judge_model(model, tokenizer, plan, training, result["story_nats"], files)
     device = torch.device("cpu")
     return CoherentModel(
         settings=asdict(plan),
-        tokens=result["tokens"],
+        tokens=round(result["tokens"] * plan.tokens / training.tokens),
         seconds=result["seconds"],
         bits_per_byte=result["bits_per_byte"],
         cpu=f"{hardware.processor()} ({hardware.instructions()})",
         threads=torch.get_num_threads(),
-        precision=hardware.resolve_precision(experiment.training.precision, device),
+        precision=hardware.resolve_precision(training.precision, device),
         commit=commit(),
         **judged,
     )
@@ -153,9 +154,7 @@ def training_of(plan: Plan, work: Path) -> tuple[Experiment, Tokenizer]:
     """How its model is trained, and judged by the loss."""
     tokenizer, home = _encoded(plan, work / "tokens")
     training = TrainingConfig(
-        tokens=plan.tokens,
-        batch_size=plan.batch_size,
-        context=plan.context,
+        **_rows(plan, TokenFile(home / "train")),
         learning_rate=plan.rate,
         matrix_learning_rate=plan.matrix_rate,
         within_stories=plan.within_stories,
@@ -165,6 +164,19 @@ def training_of(plan: Plan, work: Path) -> tuple[Experiment, Tokenizer]:
     )
     config = plan.config(tokenizer.vocab_size)
     return Experiment(plan.name, config, training, str(home / "train"), str(home / "validation"), keep=True), tokenizer
+
+
+def _rows(plan: Plan, stories: TokenFile) -> dict[str, int]:
+    """The batch. Where each row is one story, as many stories as fill the plan's batch; what stands behind their ends
+    is computed, but no token of the plan's."""
+    batch = {"tokens": plan.tokens, "batch_size": plan.batch_size, "context": plan.context}
+    if plan.masked or not plan.within_stories:
+        return batch
+    lengths = np.diff(stories.offsets)
+    context = min(plan.context, int(lengths.max()))
+    mean = float(np.minimum(lengths, context).mean())
+    rows = max(1, round(plan.batch_size * plan.context / mean))
+    return {"tokens": round(plan.tokens * context / mean), "batch_size": rows, "context": context}
 
 
 def _encoded(plan: Plan, room: Path) -> tuple[Tokenizer, Path]:

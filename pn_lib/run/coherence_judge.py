@@ -24,13 +24,19 @@ from pn_lib.models.packed_tokenizer import pack_tokenizer
 from pn_lib.models.quantize import quantize
 from pn_lib.run.coherence_plan import TRAIN_SEED, Plan
 from pn_lib.run.results.coherence_results import Told
+from pn_lib.training.config import TrainingConfig
 
 BACK = (0, 50, 100, 200, 400)  # characters: where the stretches of ``recall_by_distance`` begin
 ROUNDED = ("int8", "int4")
 
 
 def judge_model(
-    model: LanguageModel, tokenizer: Tokenizer, plan: Plan, story_nats: list[float], scratch: Path
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    plan: Plan,
+    training: TrainingConfig,
+    story_nats: list[float],
+    scratch: Path,
 ) -> dict[str, Any]:
     """The fields of a ``CoherentModel`` that do not hang on the training's clock; ``story_nats`` are those of the
     plan's held-out stories. The weights are told from as they are and, at temperature 1, rounded; ``scratch`` takes the
@@ -49,7 +55,7 @@ def judge_model(
     return {
         "parameters": model.n_parameters(),
         "config": asdict(model.config),
-        "flops": training_flops_per_token(model.config, plan.context) * plan.tokens,
+        "flops": training_flops_per_token(model.config, training.context) * training.tokens,
         "excess": bits_per_byte_interval(np.array(story_nats) - exact, sizes),
         "story_bytes": float(sizes.mean()),
         "story_words": float(np.mean([len(story.split()) for story in plan.held_out])),

@@ -7,6 +7,7 @@ from typing import Any
 from pn_lib.data import pocket
 from pn_lib.data.pocket.templates import Language
 from pn_lib.key import make_key
+from pn_lib.models.architectures import MODELS
 from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.shapes import shapes, spread, total
 from pn_lib.run.coherence_settings import CoherenceSettings
@@ -54,6 +55,11 @@ class Plan:
     @property
     def held_out(self) -> list[str]:
         return pocket.sample_stories(HELD_OUT, HELD_OUT_SEED, self.language)
+
+    @property
+    def masked(self) -> bool:
+        """Whether its model takes each token's story and masks the others."""
+        return MODELS[self.architecture].takes_stories
 
     def config(self, vocab_size: int) -> NeuralConfig:
         """The middle shape of its size."""

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pn_lib.data.tokens import TokenFile, batch
+from pn_lib.data.tokens import IGNORED, TokenFile, batch, story_batch
 from pn_lib.errors import DivergenceError, InputError
 from pn_lib.hardware import autocast, resolve_precision
 from pn_lib.key import code, make_key
@@ -152,8 +152,8 @@ class _Run:
         self.model, self.data, self.config, self.folder, self.teacher = model, data, config, folder, teacher
         self.device = next(model.parameters()).device
         self.precision = resolve_precision(config.precision, self.device)
-        if config.within_stories and not model.takes_stories:
-            raise InputError(f"a {model.name} cannot be kept within stories: set within_stories = false")
+        self.masked = config.within_stories and model.takes_stories
+        self.batch = story_batch if config.within_stories and not model.takes_stories else batch
         if teacher is not None:
             teacher.check(model, config.context)
         for phase in config.phases:
@@ -238,19 +238,26 @@ class _Run:
         """Mean cross-entropy, nats per token, of this process's share of the batch that belongs to this step."""
         config, phase, total = self.config, self.config.phase_at(self.step), torch.zeros((), device=self.device)
         with self.clock("data"):
-            x, y = batch(self.data, phase.batch_size, phase.context, config.seed, self.step)
+            x, y = self.batch(self.data, phase.batch_size, phase.context, config.seed, self.step)
             micro = config.micro_batch or phase.batch_size // distributed.size()
             parts = range(phase.batch_size // micro // distributed.size())  # for each process
         self.model.train()
         for part in parts:
             index = distributed.rank() * len(parts) + part
+            rows = slice(index * micro, (index + 1) * micro)
             with memory_explained(micro, phase.context):
-                loss = self.forward(*(t[index * micro : (index + 1) * micro] for t in (x, y)), index) / len(parts)
+                loss = self.forward(x[rows], y[rows], index) * self.share(y, rows) / len(parts)
                 if backward:
                     with self.clock("backward"), distributed.without_exchange(self.parallel, part == parts[-1]):
                         loss.backward()
             total += loss.detach()
         return total
+
+    def share(self, y: torch.Tensor, rows: slice) -> float:
+        """What the mean loss of a part of the batch weighs beside that of another: as much as it has targets."""
+        if self.batch is batch:
+            return 1.0
+        return float((y[rows] != IGNORED).float().mean() / (y != IGNORED).float().mean())
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, index: int) -> torch.Tensor:
         """The loss of part ``index`` of the batch; its dropout is the same whichever process works on it."""
@@ -260,7 +267,7 @@ class _Run:
                 x, y = (t.pin_memory().to(self.device, non_blocking=True) for t in (x, y))
             x, y = x.to(self.device), y.to(self.device)
             # a story begins with its separator
-            stories = [(x == self.data.separator_id).cumsum(1)] if self.config.within_stories else []
+            stories = [(x == self.data.separator_id).cumsum(1)] if self.masked else []
         with self.clock("forward"), autocast(self.device, self.precision):
             if self.teacher is not None:
                 return self.teacher.loss(self.parallel, x, y, *stories)
