@@ -73,8 +73,8 @@ def vocabularies_in_words(study: VocabularyStudy) -> str:
     rule = (
         "A lead counts beyond what the test stories and the seeds of the smallest size leave open."
         if any(part.verdict for part in study.envelope)
-        else f"Not ranked: that takes {LEAST['stories']} test stories, another vocabulary in no more bytes, and a "
-        "second seed of the smallest size."
+        else f"Not ranked: that takes {LEAST['stories']} test stories, a second vocabulary whose files are no larger, "
+        "and a second seed of the smallest size."
     )
     return f"each model after {study.text_bytes / 1000:,.0f} kB of text: {in_words(study)}. {rule}"
 
