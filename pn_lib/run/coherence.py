@@ -155,6 +155,7 @@ def training_of(plan: Plan, work: Path) -> tuple[Experiment, Tokenizer]:
     tokenizer, home = _encoded(plan, work / "tokens")
     training = TrainingConfig(
         **_rows(plan, TokenFile(home / "train")),
+        batch_size=plan.batch_size,
         learning_rate=plan.rate,
         matrix_learning_rate=plan.matrix_rate,
         within_stories=plan.within_stories,
@@ -167,16 +168,13 @@ def training_of(plan: Plan, work: Path) -> tuple[Experiment, Tokenizer]:
 
 
 def _rows(plan: Plan, stories: TokenFile) -> dict[str, int]:
-    """The batch. Where each row is one story, as many stories as fill the plan's batch; what stands behind their ends
-    is computed, but no token of the plan's."""
-    batch = {"tokens": plan.tokens, "batch_size": plan.batch_size, "context": plan.context}
+    """The tokens and the context of the training. Where each row is one story, the longest fills its row; what stands
+    behind the ends of the others is computed, but is no token of the plan's."""
     if plan.masked or not plan.within_stories:
-        return batch
+        return {"tokens": plan.tokens, "context": plan.context}
     lengths = np.diff(stories.offsets)
     context = min(plan.context, int(lengths.max()))
-    mean = float(np.minimum(lengths, context).mean())
-    rows = max(1, round(plan.batch_size * plan.context / mean))
-    return {"tokens": round(plan.tokens * context / mean), "batch_size": rows, "context": context}
+    return {"tokens": round(plan.tokens * context / np.minimum(lengths, context).mean()), "context": context}
 
 
 def _encoded(plan: Plan, room: Path) -> tuple[Tokenizer, Path]:

@@ -239,25 +239,21 @@ class _Run:
         config, phase, total = self.config, self.config.phase_at(self.step), torch.zeros((), device=self.device)
         with self.clock("data"):
             x, y = self.batch(self.data, phase.batch_size, phase.context, config.seed, self.step)
+            counted = (y != IGNORED).float()
             micro = config.micro_batch or phase.batch_size // distributed.size()
             parts = range(phase.batch_size // micro // distributed.size())  # for each process
         self.model.train()
         for part in parts:
             index = distributed.rank() * len(parts) + part
             rows = slice(index * micro, (index + 1) * micro)
+            weight = float(counted[rows].mean() / counted.mean()) / len(parts)  # as much as it has targets
             with memory_explained(micro, phase.context):
-                loss = self.forward(x[rows], y[rows], index) * self.share(y, rows) / len(parts)
+                loss = self.forward(x[rows], y[rows], index) * weight
                 if backward:
                     with self.clock("backward"), distributed.without_exchange(self.parallel, part == parts[-1]):
                         loss.backward()
             total += loss.detach()
         return total
-
-    def share(self, y: torch.Tensor, rows: slice) -> float:
-        """What the mean loss of a part of the batch weighs beside that of another: as much as it has targets."""
-        if self.batch is batch:
-            return 1.0
-        return float((y[rows] != IGNORED).float().mean() / (y != IGNORED).float().mean())
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, index: int) -> torch.Tensor:
         """The loss of part ``index`` of the batch; its dropout is the same whichever process works on it."""
