@@ -19,14 +19,14 @@ class Way(Part):
         description="bits per byte of its best short run on the choice half; null if its rates are another way's"
     )
     tokens: int = Field(description="tokens read in training, each seed")
-    seconds: float | None = Field(description="processor seconds of training, median over seeds; null without any")
-    bits_per_byte: float | None = Field(description="of the file, on the test half, mean over seeds; null without any")
+    seconds: float = Field(description="processor seconds of training, mean over seeds")
+    bits_per_byte: float = Field(description="of the file, on the test half, mean over seeds")
     difference: Estimate | None = Field(
-        description="its loss minus the first way's, over seeds and stories; null of the first and without seeds"
+        description="its loss minus the first way's, over seeds and stories; null of the first"
     )
     p_holm: float | None = Field(description="p of the difference, after Holm's correction; null with the difference")
-    verdict: Literal["ahead", "behind", "not told apart", "one seed", "left out"] | None = Field(
-        description="of this way, at 5 % of corrected p; left out: not judged, after its short run; null of the first"
+    verdict: Literal["ahead", "behind", "not told apart", "one seed"] | None = Field(
+        description="of this way, at 5 % of corrected p; null of the first"
     )
 
 
@@ -37,7 +37,7 @@ class SharingResult(Result):
     commit: str = Field(description="commit of the repository that holds the script, pn_lib/run/sharing.py")
     machine: str = Field(description="processor and instructions, one thread")
     stories: int = Field(description="stories of the test half, which judged")
-    seeds: int = Field(description="seeds of each way that was judged")
+    seeds: int = Field(description="seeds of each way")
     screening_tokens: int = Field(description="tokens of each short run")
     sharing: list[Way] = Field(description="weights used more than once, at equal bytes and equal text")
     teaching: list[Way] = Field(description="one model alone or with a teacher, at equal text and at equal seconds")
