@@ -70,6 +70,8 @@ def system_message(error: OSError) -> str:
             f"{error.filename}: {error.strerror}; change its permissions, or set the environment variable PN_ROOT to a "
             "folder of your own, where results are kept then"
         )
+    if error.filename and error.errno == errno.ENAMETOOLONG:
+        return shortened(f"{error.filename}: a name too long for a file; give a shorter one")
     raise error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fuzzing import Reader, spoiled
 
-SECONDS = 10  # of the processor
+SECONDS = 10  # of the processor, on code as it is
 MEGABYTES = 200  # besides 4 times the file
 CODE = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect"}
 watched: list[str] | None = None  # what a reader does that none may, while one reads

@@ -1,8 +1,10 @@
 """The parts of ``make fuzz``, each a process of its own: ``search`` for files that make a reader run new code, and
 ``count`` the lines that those files run."""
 
+import os
 import random
 import sys
+import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -13,13 +15,15 @@ COMPILED = [  # by Numba, which cannot compile what atheris has changed
     if "numba" in path.read_text(encoding="utf-8")
 ]
 
+SLOWER = 10  # at least, what atheris watches; what is kept is read at full speed, too
+
 
 def search(name: str, room: Path, seconds: str) -> None:
     """Spoil the reader's files for so many seconds. The first byte of what atheris changes is the file's number."""
     import atheris
 
     with atheris.instrument_imports(include=["pn_lib"], exclude=COMPILED):
-        own = _open(name, room)
+        own = _open(name, room, SLOWER)
         for number, content in enumerate(own.contents):
             (room / "kept" / f"whole-{number}").write_bytes(bytes([number]) + content)
 
@@ -30,11 +34,19 @@ def search(name: str, room: Path, seconds: str) -> None:
             number, changed = own.spoil(rng)  # a whole value, or a large part
             return (bytes([number]) + changed)[:most]
 
+        def read(data: bytes) -> None:
+            try:
+                _attempt(own, data)
+            except BaseException:  # at which atheris would end without a word of the file
+                (room / "found" / "input").write_bytes(data)
+                traceback.print_exc()
+                os._exit(1)
+
         longest = max(map(len, own.contents))
-        options = {"max_total_time": seconds, "max_len": 2 * longest + 5000, "rss_limit_mb": 0, "timeout": 60}
-        options |= {"seed": 1, "print_final_stats": 1, "artifact_prefix": f"{room / 'found'}/"}
+        options = {"max_total_time": seconds, "max_len": 2 * longest + 5000, "rss_limit_mb": 0, "timeout": 0}
+        options |= {"seed": 1, "artifact_prefix": f"{room / 'found'}/"}
         words = [f"-{key}={value}" for key, value in options.items()]
-        atheris.Setup([name, *words, str(room / "kept")], lambda data: _attempt(own, data), custom_mutator=mutate)
+        atheris.Setup([name, *words, str(room / "kept")], read, custom_mutator=mutate)
         atheris.Fuzz()
 
 
@@ -56,11 +68,17 @@ def count(name: str, room: Path) -> None:
     print(*counts)
 
 
-def _open(name: str, room: Path):
+def _open(name: str, room: Path, slower: int = 1):
+    import attempts
     from attempts import Room
     from fuzzing import READERS
 
-    return Room(READERS[name], room / "whole", room / "copy")
+    attempts.SECONDS *= slower
+    own = Room(READERS[name], room / "whole", room / "copy")
+    away = room / "home"  # once all is imported, which fills caches
+    os.environ |= {"HOME": str(away), "PN_ROOT": str(away), "HF_HUB_OFFLINE": "1"}
+    os.chdir(away)
+    return own
 
 
 def _attempt(own, data: bytes) -> None:

@@ -38,6 +38,9 @@ def failure(capsys, *arguments: str) -> str:
         (["generate", "mine-pocket/transformer", "Once"], "there is no run or folder 'mine-pocket/transformer'"),
         (["generate", "no/such/model", "Once"], "there is no model at no/such/model"),
         (["evaluate", "no/such/model"], "there is no model at no/such/model"),
+        (["generate", "x" * 300, "Once"], "a name too long for a file; give a shorter one"),
+        (["evaluate", "x" * 300], "a name too long for a file; give a shorter one"),
+        (["run", "--corpus", "x" * 300], "a name too long for a file; give a shorter one"),
     ],
 )
 def test_bad_input(root, capsys, arguments, message):

@@ -1,5 +1,7 @@
 """Profiles: the four that ship load, and mistakes are named."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from pn_lib.errors import InputError
@@ -70,6 +72,16 @@ def test_an_architecture_that_no_shape_gives_so_few_parameters_is_named(tmp_path
         "architectures = { mamba = {}, hybrid = {} }\n"
     )
     with pytest.raises(InputError, match=r"mine\.toml, \[mixers\.architectures\] mamba: .*900 parameters"):
+        check_models(load_profile(str(path)))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("settings", ["sizes = [1_000_000_000_000_000]", "seeds = 1_000_000_000_000"])
+def test_a_study_of_coherence_beyond_all_measure_is_read_or_refused_at_once(tmp_path, settings):
+    """Neither one shape after another is tried, nor a plan made for every seed."""
+    path = tmp_path / "mine.toml"
+    path.write_text(f"[coherence]\n{settings}\n")
+    with pytest.raises(InputError, match="give it fewer") if "sizes" in settings else nullcontext():
         check_models(load_profile(str(path)))
 
 

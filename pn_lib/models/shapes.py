@@ -4,11 +4,11 @@ Two architectures are not alike at equal width and depth: a layer of Mamba has h
 So each is given a budget of parameters, and the shapes that spend it follow from the cost formulas (see ``flops``).
 """
 
-import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,15 +91,18 @@ def shapes(
     def size(config: NeuralConfig) -> int:
         return count(parameter_count(config))
 
+    def at(width: int, depth: int) -> NeuralConfig:
+        return shaped(name, vocab_size, context, width, depth, options)
+
+    depths = range(len(options.get("pattern", "")) or 1, WIDEST // DEEP + 1)
+    # of what is far too wide nothing is tried: the slack of a shape never triples it
+    fewest = bisect_left(depths, budget / 3, key=lambda depth: size(at(widths[-1], depth)))
     found = []
-    for depth in itertools.count(len(options.get("pattern", "")) or 1):
-
-        def at(width: int, depth: int = depth) -> NeuralConfig:
-            return shaped(name, vocab_size, context, width, depth, options)
-
-        above = bisect_left(widths, budget, key=lambda width: size(at(width)))
-        width = min(widths[max(0, above - 1) : above + 1], key=lambda width: abs(size(at(width)) - budget))
-        config = _filled(at(width), budget, size)
+    for depth in depths[fewest:]:
+        wide = partial(at, depth=depth)
+        above = bisect_left(widths, budget, key=lambda width: size(wide(width)))
+        width = min(widths[max(0, above - 1) : above + 1], key=lambda width: abs(size(wide(width)) - budget))
+        config = _filled(wide(width), budget, size)
         if aspect(config) < DEEP:
             break
         if aspect(config) <= WIDE and abs(size(config) / budget - 1) <= TOLERANCE:
@@ -107,7 +110,7 @@ def shapes(
     if not found:
         raise InputError(
             f"no {name} of {DEEP} to {WIDE} times as many channels as layers has {budget:,} parameters, within "
-            f"{TOLERANCE:.0%}; give it more ([mixers] sizes in a profile)"
+            f"{TOLERANCE:.0%}; give it {'fewer' if fewest else 'more'} ([mixers] sizes in a profile)"
         )
     return found
 
