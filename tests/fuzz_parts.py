@@ -43,7 +43,7 @@ def search(name: str, room: Path, seconds: str) -> None:
                 os._exit(1)
 
         longest = max(map(len, own.contents))
-        options = {"max_total_time": seconds, "max_len": 2 * longest + 5000, "rss_limit_mb": 0, "timeout": 0}
+        options = {"max_total_time": seconds, "max_len": 2 * longest + 5000, "rss_limit_mb": 0, "timeout": 1200}
         options |= {"seed": 1, "artifact_prefix": f"{room / 'found'}/"}
         words = [f"-{key}={value}" for key, value in options.items()]
         atheris.Setup([name, *words, str(room / "kept")], read, custom_mutator=mutate)

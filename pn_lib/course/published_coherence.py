@@ -86,13 +86,13 @@ def _others(cells: list[Cell]) -> str:
         others = [
             f"{TITLES[cell.architecture]} {_share(cell.valid)}"
             for cell in cells
-            if cell.architecture != ours.architecture and cell.tokens == ours.tokens
-            and abs(cell.parameters / ours.parameters - 1) < ALIKE
+            if cell.architecture != ours.architecture
+            and all(abs(getattr(cell, cost) / getattr(ours, cost) - 1) < ALIKE for cost in ("parameters", "tokens"))
         ]  # fmt: skip
         if others:
             return (
                 f" At about {_size(ours)} and {_read(ours)}, the Transformer is at {_share(ours.valid)}, "
-                f"{', '.join(others)}; only the Transformer's settings were searched for."
+                f"{', '.join(others)}; the Transformer's settings were searched for longest."
             )
     return ""
 
