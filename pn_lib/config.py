@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import wraps
-from typing import Any, TypeVar, dataclass_transform, get_args, get_type_hints
+from typing import Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -84,6 +84,9 @@ def _cut(text: str) -> str:
 
 def _keys(cls: Any, path: Sequence[str | int]) -> list[str]:
     """The keys that there are at ``path`` of a config; none where it holds no dataclass."""
-    for step in path:  # a number is a place in a tuple of one type
-        cls = get_args(cls)[0] if isinstance(step, int) else get_type_hints(cls)[step]
+    for step in path:
+        if is_dataclass(cls):
+            cls = get_type_hints(cls).get(step)
+        else:  # a place in a tuple of one type, or a key of a dict
+            cls = next(reversed(get_args(cls)) if get_origin(cls) is dict else iter(get_args(cls)), None)
     return [field.name for field in fields(cls)] if is_dataclass(cls) else []

@@ -75,6 +75,13 @@ def test_an_architecture_that_no_shape_gives_so_few_parameters_is_named(tmp_path
         check_models(load_profile(str(path)))
 
 
+def test_a_misspelled_key_of_an_architecture_is_named_and_mended(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[coherence.architectures.mamba]\nmodle = {}\nrate = 0.02\nmatrix_rate = 0.02\n")
+    with pytest.raises(InputError, match=r"unknown key 'coherence\.architectures\.mamba\.modle'; did you mean 'model'"):
+        load_profile(str(path))
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("settings", ["sizes = [1_000_000_000_000_000]", "seeds = 1_000_000_000_000"])
 def test_a_study_of_coherence_beyond_all_measure_is_read_or_refused_at_once(tmp_path, settings):
