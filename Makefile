@@ -75,7 +75,7 @@ large: $(DEVELOP)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/large.py --megabytes $(MEGABYTES) --texts $(TEXTS)
 
 fuzz: $(DEVELOP)
-	$(INSTALL) --quiet '.[fuzz]'
+	$(INSTALL) '.[fuzz]'
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(SECONDS)
 
 lab: $(READY)

@@ -20,7 +20,8 @@ watched: list[str] | None = None  # what a reader does that none may, while one 
 def _watch(event: str, arguments: tuple) -> None:
     if watched is None:
         return
-    writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    mode, flags = arguments[1:] if event == "open" else ("", 0)
+    writes = set(mode or "") & set("wax+") or (mode is None and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
     if event in CODE or (writes and str(arguments[0]) != os.devnull):
         watched.append(f"{event}{arguments}")
 
@@ -48,13 +49,12 @@ def bounds(size: int):
     watched = []
     try:
         yield
-        done = watched
     finally:
-        watched = None
+        done, watched = watched, None
         signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, limits)
         signal.signal(signal.SIGPROF, before)
-    assert not done, f"a reader did what none may: {done}"
+        assert not done, f"a reader did what none may: {done}"
 
 
 class Room:

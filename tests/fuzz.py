@@ -45,7 +45,7 @@ def fuzz(name: str, seconds: float) -> FuzzRow:
         for each in FOLDERS:
             (room / each).mkdir()
         started = time.monotonic()
-        done = run_part("search", name, room, f"{seconds:.0f}")
+        done = run_part("search", name, room, f"{max(1, seconds):.0f}")
         took = time.monotonic() - started
         tried = re.findall(r"^#(\d+)", done.stderr, re.MULTILINE)
         counted = run_part("count", name, room)

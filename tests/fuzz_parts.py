@@ -23,6 +23,8 @@ def search(name: str, room: Path, seconds: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["pn_lib"], exclude=COMPILED):
+        from fuzzing import spoiled
+
         own = _open(name, room, SLOWER)
         for number, content in enumerate(own.contents):
             (room / "kept" / f"whole-{number}").write_bytes(bytes([number]) + content)
@@ -31,8 +33,7 @@ def search(name: str, room: Path, seconds: str) -> None:
             rng = random.Random(seed)
             if rng.random() < 0.5:  # by byte
                 return atheris.Mutate(data, most)
-            number, changed = own.spoil(rng)  # a whole value, or a large part
-            return (bytes([number]) + changed)[:most]
+            return (data[:1] + spoiled(rng, data[1:], own.contents))[:most]  # a whole value, or a large part
 
         def read(data: bytes) -> None:
             try:

@@ -17,6 +17,7 @@ from pn_lib.evaluation.leak import crossing, fit_leak, steady_share
 from pn_lib.evaluation.recall import facts, novelty, recall_by_distance, recalls, stories_by_fact
 from pn_lib.evaluation.validity import departures, source_nats
 from pn_lib.files import write_json
+from pn_lib.models.flops import training_flops_per_token
 from pn_lib.models.packed import load_packed
 from pn_lib.run import coherence
 from pn_lib.run.coherence_plan import HELD_OUT, Plan, grid
@@ -181,9 +182,10 @@ def test_an_experiment_trains_as_its_plan_says(made):
     assert (config.n_heads, config.vocab_size) == (2, tokenizer.vocab_size)
 
 
-def test_a_recurrence_reads_a_story_a_row_and_as_many_of_its_tokens(made):
-    work = made[0] / "results" / "coherence" / "work"
-    plan = replace(PLAN, architecture="mamba", options={"d_state": 4}, tokens=4_096)
+def test_a_recurrence_reads_a_story_a_row_and_as_many_of_its_tokens(tmp_path, monkeypatch):
+    monkeypatch.setenv("PN_ROOT", str(tmp_path))
+    work = tmp_path / "results" / "coherence" / "work"
+    plan = replace(PLAN, architecture="mamba", options={"d_state": 4}, tokens=8_192, context=512)
     experiment, _ = coherence.training_of(plan, work)
     training, stories = experiment.training, TokenFile(experiment.train)
     lengths = np.minimum(np.diff(stories.offsets), plan.context)
@@ -194,6 +196,10 @@ def test_a_recurrence_reads_a_story_a_row_and_as_many_of_its_tokens(made):
         for step in range(training.steps)
     ]
     assert sum(seen) == pytest.approx(plan.tokens, rel=0.1)
+    [model] = coherence.make([plan], say=lambda _: None)
+    assert model.tokens == pytest.approx(plan.tokens, rel=0.1) and model.tokens < training.tokens
+    places = training.steps * training.batch_size * training.context  # computed, those behind the ends, too
+    assert model.flops == pytest.approx(training_flops_per_token(experiment.model, training.context) * places, rel=0.1)
 
 
 def test_a_finished_experiment_is_read_and_leaves_nothing_else(made, monkeypatch):

@@ -9,6 +9,7 @@ from training_example import CONFIG, assert_same, make_model, scorer
 
 from pn_lib.data.tokens import IGNORED
 from pn_lib.errors import InputError
+from pn_lib.models.mamba import Mamba, MambaConfig
 from pn_lib.training.checkpoint import checkpoints
 from pn_lib.training.distillation import Teacher, taught_loss
 from pn_lib.training.loop import train
@@ -81,7 +82,7 @@ def test_training_follows_the_teacher_and_a_killed_run_goes_on(teacher, tokens, 
 
 def test_a_teacher_of_other_tokens_or_a_shorter_context_is_named(teacher, tokens):
     with pytest.raises(InputError, match="teacher knows 300 tokens, its student 200: both must have the same tokeni"):
-        teacher.check(type(teacher.model)(replace(teacher.model.config, vocab_size=200)), 16)
+        teacher.check(type(teacher.model)(replace(teacher.model.config, vocab_size=200)), 16, False)
     with pytest.raises(InputError, match="teacher reads 16 tokens at most, its student 32"):
         train(
             type(teacher.model)(replace(teacher.model.config, context=32)),
@@ -90,3 +91,6 @@ def test_a_teacher_of_other_tokens_or_a_shorter_context_is_named(teacher, tokens
             validate=scorer(tokens),
             teacher=teacher,
         )
+    carrying = Teacher(Mamba(MambaConfig(vocab_size=300, d_model=16, n_layers=1, d_state=4)))
+    with pytest.raises(InputError, match="the teacher, a mamba, carries what it knows of one story into the next"):
+        train(make_model(), tokens, replace(CONFIG, within_stories=True), validate=scorer(tokens), teacher=carrying)

@@ -15,6 +15,8 @@ from fuzzing import READERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pn_lib.errors import InputError
+
 
 @pytest.fixture(scope="module", autouse=True)
 def canary(tmp_path_factory):
@@ -56,6 +58,11 @@ def test_the_bounds_bind(tmp_path):
     """A reader that does what none may is found out."""
     with pytest.raises(AssertionError, match="what none may"), bounds(0):
         (tmp_path / "litter").write_text("x")
+    with pytest.raises(AssertionError, match="what none may"), bounds(0):
+        os.close(os.open(tmp_path / "litter", os.O_WRONLY))
+    with pytest.raises(AssertionError, match="what none may"), bounds(0):
+        os.system("true")
+        raise InputError("no such file")
     with pytest.raises(MemoryError), bounds(0):
         bytearray(300_000_000)
     with pytest.raises(Hang), bounds(0):

@@ -75,8 +75,10 @@ def shapes(
     options: dict[str, Any],
     budget: int,
     count: Callable[[ParameterCount], int],
+    most: int | None = None,
 ) -> list[NeuralConfig]:
-    """For each depth a shape whose ``count`` of parameters is ``budget``, within ``TOLERANCE``; the widest first.
+    """For each depth a shape whose ``count`` of parameters is ``budget``, within ``TOLERANCE``; the widest first, at
+    most so many.
 
     Widths are multiples of ``HEADS``, of a Transformer twice that, since rotary positions turn pairs of channels. What
     such a step misses, another size of the architecture makes up for (``SLACK``). A hybrid has its whole pattern at
@@ -99,6 +101,8 @@ def shapes(
     fewest = bisect_left(depths, budget / 3, key=lambda depth: size(at(widths[-1], depth)))
     found = []
     for depth in depths[fewest:]:
+        if len(found) == most:
+            break
         wide = partial(at, depth=depth)
         above = bisect_left(widths, budget, key=lambda width: size(wide(width)))
         width = min(widths[max(0, above - 1) : above + 1], key=lambda width: abs(size(wide(width)) - budget))

@@ -8,7 +8,7 @@ from pn_lib.errors import InputError, suggestion
 from pn_lib.models.architectures import MODELS
 from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.mamba import MambaConfig
-from pn_lib.models.shapes import in_layers, shapes
+from pn_lib.models.shapes import in_layers, shapes, total
 from pn_lib.models.transformer import TransformerConfig
 from pn_lib.run.coherence_plan import grid
 from pn_lib.run.profile import Options, Profile
@@ -33,14 +33,16 @@ def check_models(profile: Profile) -> None:
     for name, options in profile.mixers.architectures.items():
         for size in profile.mixers.sizes:
             try:
-                shapes(name, profile.tokenizer.vocab_size, profile.mixers.context, options, size.parameters, in_layers)
+                shapes(
+                    name, profile.tokenizer.vocab_size, profile.mixers.context, options, size.parameters, in_layers, 1
+                )
             except InputError as error:
                 raise InputError(f"profile {profile.name}.toml, [mixers.architectures] {name}: {error}") from None
     plans = grid(replace(profile.coherence, seeds=1))  # many, of few models and fewer languages
     unlike = {(p.architecture, p.parameters): p for p in plans} | {(p.plots, p.words): p for p in plans}
     for plan in unlike.values():
         try:
-            plan.config(plan.vocab_size)
+            shapes(plan.architecture, plan.vocab_size, plan.context, plan.options, plan.parameters, total, 1)
             _ = plan.language
         except InputError as error:
             raise InputError(f"profile {profile.name}.toml, [coherence] {plan.architecture}: {error}") from None

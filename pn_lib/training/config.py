@@ -49,7 +49,8 @@ class TrainingConfig:
     context: PositiveInt = 256
     growth: tuple[Phase, ...] = ()
     micro_batch: PositiveInt | None = None  # None: each process's share of the batch at once
-    within_stories: bool = False  # a token sees its own story only: attention is masked, or each row is one story
+    # A token sees its own story only: attention is masked, or each row is one story (what follows it counts as tokens).
+    within_stories: bool = False
     optimizer: Literal["muon", "adamw"] = "muon"
     learning_rate: PositiveFloat = 0.02
     matrix_learning_rate: PositiveFloat = 0.02

@@ -31,8 +31,8 @@ class Teacher:
     temperature: float = 1.0
     share: float = 0.5
 
-    def check(self, student: LanguageModel, context: int) -> None:
-        """Refuse a student that has other tokens or a longer context.
+    def check(self, student: LanguageModel, context: int, within_stories: bool) -> None:
+        """Refuse a student that has other tokens or a longer context, or sees less than the teacher would.
 
         Raises:
             InputError: it has.
@@ -46,6 +46,12 @@ class Teacher:
             raise InputError(
                 f"the teacher reads {self.model.max_length:,} tokens at most, its student {context:,}: "
                 "take a shorter context, or a teacher with a longer one"
+            )
+
+        if within_stories and student.takes_stories and not self.model.takes_stories:
+            raise InputError(
+                f"the teacher, a {self.model.name}, carries what it knows of one story into the next, which "
+                "its student does not see: set within_stories = false"
             )
 
     def key(self) -> dict[str, Any]:

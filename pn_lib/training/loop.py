@@ -155,7 +155,7 @@ class _Run:
         self.masked = config.within_stories and model.takes_stories
         self.batch = story_batch if config.within_stories and not model.takes_stories else batch
         if teacher is not None:
-            teacher.check(model, config.context)
+            teacher.check(model, config.context, config.within_stories)
         for phase in config.phases:
             if phase.batch_size // (config.micro_batch or 1) % distributed.size():
                 raise InputError(
