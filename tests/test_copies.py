@@ -214,6 +214,9 @@ def test_a_damaged_manifest_is_refused(index, tmp_path):
     manifest.write_text(manifest.read_text()[:-20])
     with pytest.raises(InputError, match=r"index\.json is damaged"):
         StoryIndex.open(tmp_path)
+    manifest.write_text('{"digests": {}}')  # whose digest fell away with the rest
+    with pytest.raises(InputError, match=r"index\.json has no digest of itself; delete .* and index the stories again"):
+        StoryIndex.open(tmp_path)
 
 
 def test_tinystories(tinystories_dir, tmp_path):

@@ -67,6 +67,10 @@ class StoryIndex:
         """
         folder = Path(folder)
         manifest = read_kept(folder / MANIFEST)
+        if "digest" not in manifest:
+            raise InputError(
+                f"{folder / MANIFEST} has no digest of itself; delete {folder} and index the stories again"
+            )
         for name, digest in manifest["digests"].items():
             if not (folder / name).is_file() or files.sha256(folder / name) != digest:
                 raise InputError(f"{folder / name} is missing or damaged; delete {folder} and index the stories again")
