@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pn_lib.data import units
 from pn_lib.data.corpora import load_corpus, open_corpus
 from pn_lib.data.folders import find_files
+from pn_lib.data.stories import read_stories
 from pn_lib.data.story_files import Naming, open_stories
 from pn_lib.errors import InputError
 
@@ -396,3 +397,13 @@ def test_any_tales_come_back_from_texts_of_any_shape(tmp_path, tales, shape, lay
     tales = [" ".join(tale.split()) for tale in tales] if texts is FLAT else tales
     lay_out(tmp_path / "a.txt", write(tales), layout)
     assert read(tmp_path / "a.txt") == tales
+
+
+@pytest.mark.parametrize(
+    ("column", "words"), [(pa.array([b"\xa8tale"]).view(pa.binary()).view(pa.string()), "utf-8"), (None, "text")]
+)
+def test_a_parquet_file_that_is_no_text_is_refused(tmp_path, column, words):
+    table = {"tale": pa.array(["Tim ran."])} if column is None else {"text": column}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=rf"a\.parquet is no Parquet file of stories, or a damaged one \(.*{words}"):
+        list(read_stories(tmp_path / "a.parquet"))

@@ -1,5 +1,6 @@
 """Token files and batches."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -90,6 +91,15 @@ def test_what_does_not_fit_is_refused(tokenizer, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def encrypt(path, flag):
+    """Say so of every file in a ZIP archive, as one flipped bit can."""
+    data = bytearray(path.read_bytes())
+    for magic, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for found in re.finditer(re.escape(magic), bytes(data)):
+            data[found.start() + at] |= flag
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("ending", "damage"),
     [
@@ -101,6 +111,8 @@ def test_what_does_not_fit_is_refused(tokenizer, tmp_path):
         (".npz", lambda index: index.write_bytes(b"")),
         (".npz", lambda index: np.savez(index, something=np.arange(3))),
         (".npz", lambda index: np.savez(index, **{**np.load(index), "story_bytes": np.arange(3)})),
+        (".npz", lambda index: encrypt(index, 0x01)),
+        (".npz", lambda index: encrypt(index, 0x40)),
     ],
 )
 def test_damaged_files(tokens, tmp_path, ending, damage):

@@ -29,7 +29,7 @@ def read_stories(path: Path) -> Iterator[str]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH, columns=["text"]):
                 yield from batch.column("text").to_pylist()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:  # the last: no such column
         raise InputError(f"{path} is no Parquet file of stories, or a damaged one ({one_line(error)})") from None
 
 

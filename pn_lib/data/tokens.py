@@ -4,6 +4,7 @@ The stream of n stories is ``SEP story SEP story ... SEP``, so every story has a
 share one.
 """
 
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from pn_lib.errors import InputError
 from pn_lib.progress import progress
 
 LARGEST_VOCABULARY = 1 << 16  # what uint16 can count
+DAMAGED_ZIP = BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError, RuntimeError  # the last: encrypted
 IGNORED = -100  # a target that counts for nothing; F.cross_entropy's own default
 
 
@@ -43,7 +45,7 @@ class TokenFile:
         try:
             with np.load(index) as arrays:
                 self.offsets, self.story_bytes = arrays["offsets"], arrays["story_bytes"]
-        except (BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
+        except DAMAGED_ZIP as error:
             raise InputError(f"{index} is damaged ({error}); {again}") from None
         size, expected = stream.stat().st_size, 2 * (int(self.offsets[-1]) + 1)
         if size != expected or len(self.offsets) != len(self.story_bytes) + 1:
