@@ -84,6 +84,17 @@ def test_weights_that_are_not_those_that_were_saved_are_refused(model, tokenizer
     assert same(open_model(tmp_path / "tiny")[0], model)
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("field", ["d_model", "n_layers", "vocab_size", "d_ff"])
+def test_a_config_of_more_than_its_weights_hold_is_refused_before_memory_is_taken(model, tokenizer, tmp_path, field):
+    model.save(tmp_path)
+    tokenizer.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {field: 1 << 32}))
+    with pytest.raises(InputError, match=r"model\.safetensors has [\d,]+ bytes, too few for the model of its config"):
+        open_model(tmp_path)
+
+
 def test_a_folder_of_transformers_in_either_kind_of_weights(model, tokenizer, tmp_path):
     export_transformers(model, tokenizer, tmp_path, CARD)
     assert same(open_model(tmp_path)[0], model)

@@ -24,6 +24,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json, sha256
 from pn_lib.models.architectures import MODELS
 from pn_lib.models.base import LanguageModel
+from pn_lib.models.flops import NeuralConfig, parameter_count
 from pn_lib.models.foreign import check_table, describe_folder
 from pn_lib.models.huggingface import from_transformers
 from pn_lib.models.llama2c import load_llama2c
@@ -94,18 +95,26 @@ def load_model(folder: Path | str) -> LanguageModel:
     settings = read_json(folder / "config.json")
     cls = _model_class(settings.pop("model", None), folder / "config.json")
     saved = settings.pop("weights", None)  # their digest, which models of older versions lack
-    model = cls(parse_config(cls.Config, settings, str(folder / "config.json")))
-    weights = folder / "model.safetensors"
+    config, weights = parse_config(cls.Config, settings, str(folder / "config.json")), folder / "model.safetensors"
     try:
+        _check_size(config, weights)
+        model = cls(config)
         if saved is not None and sha256(weights) != saved:
             raise InputError(f"{weights} is damaged, or not the one that its config.json tells of; make the model anew")
         model.load_state_dict(load_file(weights))
     except FileNotFoundError:
         raise InputError(f"{weights} does not exist beside its config.json; make the model anew") from None
     except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = "memory does not suffice" if "allocate memory" in str(error) else str(error).splitlines()[0]
         raise InputError(f"{weights} is damaged or of another shape ({reason}); make the model anew") from None
     return model.eval()
+
+
+def _check_size(config: Any, weights: Path) -> None:
+    """Refuse a config of more parameters than the file has bytes, before there is room for them."""
+    size = weights.stat().st_size
+    if isinstance(config, NeuralConfig) and (config.n_layers > size or parameter_count(config).total > size):
+        raise InputError(f"{weights} has {size:,} bytes, too few for the model of its config.json; make the model anew")
 
 
 def _model_class(name: str | None, where: Path) -> type[LanguageModel]:
