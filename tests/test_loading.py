@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from training_example import STORIES, make_model
 
 from pn_lib.data.tokenizer import train_tokenizer
@@ -146,6 +146,21 @@ def test_weights_that_would_execute_code_are_refused(model, tokenizer, tmp_path)
     assert not (tmp_path / "written").exists()
 
 
+def change(folder, key, of):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {key: of(config[key])}))
+
+
+def reshape(folder, name, shape):
+    """Give the first weight of this name another shape, as a flipped bit in the file's head can."""
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    key = next(key for key in state if name in key)
+    state[key] = state[key].flatten()[0].clone() if shape == () else state[key].reshape(shape).contiguous()
+    save_file(state, path, metadata={"format": "pt"})
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -155,6 +170,13 @@ def test_weights_that_would_execute_code_are_refused(model, tokenizer, tmp_path)
         (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json is damaged"),
         (lambda f: (f / "config.json").write_text("{"), "is damaged"),
         (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "'bert' has no equal here"),
+        (lambda f: change(f, "intermediate_size", lambda size: 10**9), "do not fit the config, which has far more"),
+        (
+            lambda f: change(f, "num_hidden_layers", lambda size: 10**12),
+            "do not fit the config, which has far more",
+        ),
+        (lambda f: reshape(f, "k_proj", (-1, 8)), "do not fit the config: .*k_proj.* have unlike shapes"),
+        (lambda f: reshape(f, "embed_tokens", ()), "do not fit the config: .*embed_tokens.* have unlike shapes"),
     ],
 )
 def test_damage_is_one_sentence(model, tokenizer, tmp_path, damage, sentence):

@@ -20,7 +20,7 @@ from torch import Tensor
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.families import FAMILIES
-from pn_lib.models.flops import NeuralConfig
+from pn_lib.models.flops import NeuralConfig, exceeds
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.mamba2 import Mamba2Config
 
@@ -65,10 +65,16 @@ def from_transformers(config: Mapping[str, Any], state: Mapping[str, Tensor]) ->
             f"this {kind} is quantized ({quantized.get('quant_method', 'unknown')}); write it in full, in Python, with "
             "transformers: AutoModelForCausalLM.from_pretrained(FOLDER).dequantize().save_pretrained('full')"
         )
-    model = FAMILIES[kind].model(_our_config(kind, config))
+    our_config = _our_config(kind, config)
+    if exceeds(our_config, 10 * sum(weight.numel() for weight in state.values())):  # which would take memory first
+        raise InputError("the weights do not fit the config, which has far more")
+    model = FAMILIES[kind].model(our_config)
     given, ours = _bare_state(state), {}
     for our_name, their_names in _names(kind, model.config.n_layers):
-        ours[our_name] = _turned(torch.cat([_take(given, name) for name in their_names]), our_name, kind)
+        parts = [_take(given, name) for name in their_names]
+        if len({part.shape[1:] for part in parts}) > 1 or not all(part.ndim for part in parts):
+            raise InputError(f"the weights do not fit the config: {' and '.join(their_names)} have unlike shapes")
+        ours[our_name] = _turned(torch.cat(parts), our_name, kind)
     if not model.config.tied_embeddings:
         ours["head.weight"] = _take(given, "lm_head.weight")
     # a tied output layer, and buffers that older files hold: causal masks and rotary frequencies

@@ -24,7 +24,7 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json, sha256
 from pn_lib.models.architectures import MODELS
 from pn_lib.models.base import LanguageModel
-from pn_lib.models.flops import NeuralConfig, parameter_count
+from pn_lib.models.flops import NeuralConfig, exceeds
 from pn_lib.models.foreign import check_table, describe_folder
 from pn_lib.models.huggingface import from_transformers
 from pn_lib.models.llama2c import load_llama2c
@@ -111,9 +111,9 @@ def load_model(folder: Path | str) -> LanguageModel:
 
 
 def _check_size(config: Any, weights: Path) -> None:
-    """Refuse a config of more parameters than the file has bytes, before there is room for them."""
+    """Refuse a config of more parameters than the file has bytes, before memory is taken for them."""
     size = weights.stat().st_size
-    if isinstance(config, NeuralConfig) and (config.n_layers > size or parameter_count(config).total > size):
+    if isinstance(config, NeuralConfig) and exceeds(config, size):
         raise InputError(f"{weights} has {size:,} bytes, too few for the model of its config.json; make the model anew")
 
 
