@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 300  # characters of a library's message
+
 
 class InputError(ValueError):
     """Something given to PocketNarrator is wrong; the message says what, where, and what to do about it."""
@@ -17,8 +19,9 @@ class DivergenceError(InputError):
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, for a sentence: some libraries' messages have line breaks."""
-    return " ".join(str(error).split())
+    """What an error says, for a sentence: some libraries' messages have line breaks, or quote half a damaged file."""
+    said = " ".join(str(error).split())
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

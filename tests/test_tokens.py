@@ -100,6 +100,12 @@ def encrypt(path, flag):
     path.write_bytes(data)
 
 
+def lengthen(path):
+    """Give the first file of a ZIP archive another, very long name; its directory has the old one."""
+    data = path.read_bytes()
+    path.write_bytes(data[:26] + (5011).to_bytes(2, "little") + data[28:30] + b"[" * 5000 + data[30:])
+
+
 @pytest.mark.parametrize(
     ("ending", "damage"),
     [
@@ -113,13 +119,16 @@ def encrypt(path, flag):
         (".npz", lambda index: np.savez(index, **{**np.load(index), "story_bytes": np.arange(3)})),
         (".npz", lambda index: encrypt(index, 0x01)),
         (".npz", lambda index: encrypt(index, 0x40)),
+        (".npz", lambda index: index.write_bytes(index.read_bytes().replace(b"offsets.npy", b"[" * 5000, 1))),
+        (".npz", lambda index: lengthen(index)),
     ],
 )
 def test_damaged_files(tokens, tmp_path, ending, damage):
     prefix = tmp_path / "tokens" / "train"
     damage(prefix.with_suffix(ending))
-    with pytest.raises(InputError, match=r"damaged|do not exist"):
+    with pytest.raises(InputError, match=r"damaged|do not exist") as caught:
         TokenFile(prefix)
+    assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
 
 
 def test_a_write_that_fails_leaves_no_old_index_on_a_new_stream(tokens, tokenizer, tmp_path):

@@ -17,7 +17,7 @@ from torch import Tensor
 from pn_lib import files
 from pn_lib.data.batches import batches
 from pn_lib.data.tokenizer import Tokenizer
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.progress import progress
 
 LARGEST_VOCABULARY = 1 << 16  # what uint16 can count
@@ -46,7 +46,7 @@ class TokenFile:
             with np.load(index) as arrays:
                 self.offsets, self.story_bytes = arrays["offsets"], arrays["story_bytes"]
         except DAMAGED_ZIP as error:
-            raise InputError(f"{index} is damaged ({error}); {again}") from None
+            raise InputError(f"{index} is damaged ({one_line(error)}); {again}") from None
         size, expected = stream.stat().st_size, 2 * (int(self.offsets[-1]) + 1)
         if size != expected or len(self.offsets) != len(self.story_bytes) + 1:
             raise InputError(f"{stream} is damaged: {size:,} bytes where its index says {expected:,}; {again}")
