@@ -81,8 +81,9 @@ def _smallest(told: Least, cells: list[Cell]) -> str:
 
 
 def _others(cells: list[Cell]) -> str:
-    """What other architectures reach beside a Transformer of about their size, where it read most."""
-    for ours in sorted((cell for cell in cells if cell.architecture == "transformer"), key=lambda cell: -cell.tokens):
+    """What other architectures reach beside a Transformer of about their size, where it read most and is largest."""
+    transformers = [cell for cell in cells if cell.architecture == "transformer"]
+    for ours in sorted(transformers, key=lambda cell: (-cell.tokens, -cell.parameters)):
         others = [
             f"{TITLES[cell.architecture]} {_share(cell.valid)}"
             for cell in cells
