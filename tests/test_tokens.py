@@ -1,5 +1,6 @@
 """Token files and batches."""
 
+import hashlib
 import re
 from types import SimpleNamespace
 
@@ -36,6 +37,10 @@ def test_stories_come_back_between_separators(tokens, tokenizer):
     assert np.flatnonzero(tokens.tokens == separator).tolist() == tokens.offsets.tolist()
     assert sum(len(tokens.story(i)) - 1 for i in range(len(tokens))) + 1 == len(tokens.tokens)
     assert isinstance(tokens.tokens, np.memmap) and tokens.tokens.dtype == np.uint16
+
+
+def test_the_digest_is_of_all_tokens_and_maps_none(tokens):
+    assert tokens.digest() == hashlib.sha256(tokens.tokens.tobytes()).hexdigest()
 
 
 def test_files_are_the_same_every_time(tokens, tokenizer, tmp_path):

@@ -4,6 +4,7 @@ The stream of n stories is ``SEP story SEP story ... SEP``, so every story has a
 share one.
 """
 
+import hashlib
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
@@ -60,6 +61,11 @@ class TokenFile:
     def separator_id(self) -> int:
         """The token that stands between stories; the stream begins with it."""
         return int(self.tokens[0])
+
+    def digest(self) -> str:
+        """SHA-256 of the stream, read piece by piece: of what is mapped, every page would stay in memory."""
+        with open(self.tokens.filename, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def story(self, i: int) -> np.ndarray:
         """Token ids (uint16) of story ``i`` from its opening separator to its closing one, both included."""

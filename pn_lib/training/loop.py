@@ -5,7 +5,6 @@ derived from seed and step, so nothing needs to be remembered of a random stream
 uninterrupted one bit for bit on the CPU (with the same number of threads and processes).
 """
 
-import hashlib
 import logging
 import math
 from collections.abc import Callable
@@ -386,7 +385,7 @@ class _Run:
     def key(self) -> str:
         settings = asdict(self.config)
         del settings["checkpoint_every"]  # changes no result
-        data = hashlib.sha256(np.ascontiguousarray(self.data.tokens)).hexdigest()
+        data = self.data.digest()
         return make_key(
             {
                 "code": code({__name__, type(self.model).__module__}),
