@@ -43,7 +43,7 @@ def fuzz_table(folder: Path = TRUST) -> str:
     ]
     for row in FuzzResult.read(folder).rows:
         counted = f"{row.files:,} | {row.whole_lines:,} | {row.lines:,}"
-        lines.append(f"| {row.reader} | {counted} | {row.failed or 'nothing'} |")
+        lines.append(f"| `{row.reader}` | {counted} | {row.failed or 'nothing'} |")
     return "\n".join(lines)
 
 
