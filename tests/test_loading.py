@@ -91,7 +91,7 @@ def test_a_config_of_more_than_its_weights_hold_is_refused_before_memory_is_take
     tokenizer.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {field: 1 << 32}))
-    with pytest.raises(InputError, match=r"model\.safetensors has [\d,]+ bytes, too few for the model of its config"):
+    with pytest.raises(InputError, match=r"safetensors is damaged: [\d,]+ bytes are too few for its config"):
         open_model(tmp_path)
 
 

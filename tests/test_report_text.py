@@ -577,6 +577,6 @@ def test_the_appendix_tells_each_fault_and_every_setting(example: Example) -> No
     for name, times in counts.items():
         assert re.search(rf"\| {re.escape(name)} \| {times} \|", tried), name
     for row in NumbersResult.read(TRUST).rows:
-        assert f"| {row.setting} |" in tried
+        assert f"| {row.setting} |" in tried.replace("\\", "")
     for row in FuzzResult.read(TRUST).rows:
-        assert f"| {row.reader} | {row.files:,} |".replace(",", THIN) in tried
+        assert f"| {row.reader} | {row.files} |" in re.sub(r"(?<=\d)\s(?=\d)", "", tried)

@@ -114,7 +114,7 @@ def _check_size(config: Any, weights: Path) -> None:
     """Refuse a config of more parameters than the file has bytes, before memory is taken for them."""
     size = weights.stat().st_size
     if isinstance(config, NeuralConfig) and exceeds(config, size):
-        raise InputError(f"{weights} has {size:,} bytes, too few for the model of its config.json; make the model anew")
+        raise InputError(f"{weights} is damaged: {size:,} bytes are too few for its config.json; make the model anew")
 
 
 def _model_class(name: str | None, where: Path) -> type[LanguageModel]:
