@@ -9,7 +9,7 @@ from typing import Any, TypeVar, dataclass_transform, get_args, get_origin, get_
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pn_lib.errors import InputError, suggestion
+from pn_lib.errors import InputError, one_line, suggestion
 
 T = TypeVar("T")
 LONGEST = 200  # characters of a value in a message
@@ -71,7 +71,8 @@ def _problem(problem: Mapping[str, Any], cls: type, names: Sequence[str]) -> str
         case "missing":
             return f"{key} is missing"
         case "value_error":  # of a __post_init__, which says what it is about
-            return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
+            said = one_line(problem["ctx"]["error"])
+            return f"{key}: {said}" if key else said
     got = "" if isinstance(problem["input"], dict) else f" (got {_cut(repr(problem['input']))})"
     # pydantic begins most of its sentences with "Input should"
     says = message.replace("Input should", "must", 1) if message.startswith("Input should") else f"is wrong: {message}"

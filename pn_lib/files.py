@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 
 TEMPORARY = ".tmp-"  # how the names of unfinished files begin
 
@@ -95,7 +95,9 @@ def read_json(path: Path | str) -> dict:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; the command that makes it has not run yet") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it and run again, and it is made anew") from None
+        raise InputError(
+            f"{path} is damaged ({one_line(error)}); delete it and run again, and it is made anew"
+        ) from None
     if not isinstance(value, dict):
         raise InputError(f"{path} is damaged (it holds no JSON object); delete it and run again")
     return value
@@ -112,7 +114,7 @@ def read_toml(path: Path, what: str) -> dict:
     except FileNotFoundError:
         raise InputError(f"{what} {path} does not exist") from None
     except (OSError, ValueError, RecursionError) as error:  # TOML and Unicode errors are ValueErrors
-        raise InputError(f"{what} {path} is no valid TOML ({error})") from None
+        raise InputError(f"{what} {path} is no valid TOML ({one_line(error)})") from None
 
 
 def sha256(path: Path | str) -> str:

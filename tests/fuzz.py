@@ -7,7 +7,6 @@ The outcomes go to results/published/trust/fuzz.json.
 """
 
 import argparse
-import contextlib
 import os
 import re
 import shutil
@@ -25,7 +24,7 @@ from pn_lib.run.stages import REPOSITORY
 PUBLISHED = REPOSITORY / "results" / "published" / "trust"
 FOUND = REPOSITORY / "build" / "fuzz"
 PARTS = Path(__file__).with_name("fuzz_parts.py")
-FOLDERS = ("home", "whole", "copy", "kept", "found")
+FOLDERS = ("home", "whole", "copy", "kept", "slow", "found")
 
 
 def run_part(part: str, name: str, room: Path, *options: str) -> subprocess.CompletedProcess:
@@ -49,7 +48,7 @@ def fuzz(name: str, seconds: float) -> FuzzRow:
         took = time.monotonic() - started
         tried = re.findall(r"^#(\d+)", done.stderr, re.MULTILINE)
         counted = run_part("count", name, room)
-        whole, lines = map(int, counted.stdout.split()[-2:]) if counted.returncode == 0 else (0, 0)
+        whole, lines = map(int, counted.stdout.split()[-2:])
         return FuzzRow(
             reader=name,
             files=int(tried[-1]) if tried else 0,
@@ -89,5 +88,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
+    sys.exit(main())

@@ -1,9 +1,11 @@
 """The parts of ``make fuzz``, each a process of its own: ``search`` for files that make a reader run new code, and
-``count`` the lines that those files run."""
+``count`` the lines that those files run. A part in which a reader did what none may ends with 1, and
+leaves the file in ``found``."""
 
 import os
 import random
 import sys
+import time
 import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -14,8 +16,7 @@ COMPILED = [  # by Numba, which cannot compile what atheris has changed
     for path in sorted(ROOT.glob("pn_lib/**/*.py"))
     if "numba" in path.read_text(encoding="utf-8")
 ]
-
-SLOWER = 10  # at least, what atheris watches; what is kept is read at full speed, too
+PATIENCE = 10  # times a reader's seconds while atheris watches it; what takes longer than its own is timed unwatched
 
 
 def search(name: str, room: Path, seconds: str) -> None:
@@ -23,9 +24,11 @@ def search(name: str, room: Path, seconds: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["pn_lib"], exclude=COMPILED):
+        import attempts
         from fuzzing import spoiled
 
-        own = _open(name, room, SLOWER)
+        own = _open(name, room)
+        allowed, attempts.SECONDS = attempts.SECONDS, PATIENCE * attempts.SECONDS
         for number, content in enumerate(own.contents):
             (room / "kept" / f"whole-{number}").write_bytes(bytes([number]) + content)
 
@@ -36,12 +39,11 @@ def search(name: str, room: Path, seconds: str) -> None:
             return (data[:1] + spoiled(rng, data[1:], own.contents))[:most]  # a whole value, or a large part
 
         def read(data: bytes) -> None:
-            try:
-                _attempt(own, data)
-            except BaseException:  # at which atheris would end without a word of the file
-                (room / "found" / "input").write_bytes(data)
-                traceback.print_exc()
-                os._exit(1)
+            begun = time.process_time()
+            if not _attempt(own, data, room):
+                os._exit(1)  # atheris would end without a word of the file
+            if time.process_time() - begun > allowed:
+                (room / "slow" / str(time.monotonic_ns())).write_bytes(data)
 
         longest = max(map(len, own.contents))
         options = {"max_total_time": seconds, "max_len": 2 * longest + 5000, "rss_limit_mb": 0, "timeout": 1200}
@@ -52,29 +54,28 @@ def search(name: str, room: Path, seconds: str) -> None:
 
 
 def count(name: str, room: Path) -> None:
-    """Print how many lines of pn_lib the whole files run, and how many the kept ones do, imports apart."""
+    """Print how many lines of pn_lib the whole files run, and how many those kept or slow do, imports apart."""
     import coverage
 
     own = _open(name, room)
-    kept = [path.read_bytes() for path in sorted((room / "kept").iterdir())]
-    counts = []
+    kept = [path.read_bytes() for folder in ("kept", "slow") for path in sorted((room / folder).iterdir())]
+    well, counts = True, []
     for files in ([bytes([number]) + content for number, content in enumerate(own.contents)], kept):
         measured = coverage.Coverage(data_file=None, source=[str(ROOT / "pn_lib")], config_file=False)
         measured.start()
         for data in files:
-            _attempt(own, data)
+            well = _attempt(own, data, room) and well
         measured.stop()
         found = measured.get_data()
         counts.append(sum(len(found.lines(path) or ()) for path in found.measured_files()))
     print(*counts)
+    sys.exit(not well)
 
 
-def _open(name: str, room: Path, slower: int = 1):
-    import attempts
+def _open(name: str, room: Path):
     from attempts import Room
     from fuzzing import READERS
 
-    attempts.SECONDS *= slower
     own = Room(READERS[name], room / "whole", room / "copy")
     away = room / "home"  # once all is imported, which fills caches
     os.environ |= {"HOME": str(away), "PN_ROOT": str(away), "HF_HUB_OFFLINE": "1"}
@@ -82,9 +83,18 @@ def _open(name: str, room: Path, slower: int = 1):
     return own
 
 
-def _attempt(own, data: bytes) -> None:
-    with open("/dev/null", "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        own.attempt(data[0] % len(own.files) if data else 0, data[1:])
+def _attempt(own, data: bytes, room: Path) -> bool:
+    """Whether the reader did nothing else than to read the file or refuse it."""
+    try:
+        with open("/dev/null", "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            own.attempt(data[0] % len(own.files) if data else 0, data[1:])
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        (room / "found" / "input").write_bytes(data)
+        traceback.print_exc()
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -806,3 +806,11 @@ def test_two_processes_do_not_judge_one_run(run, tmp_path, capsys):
         assert child.wait(timeout=30) == 130 and "stopped" in child.stderr.read()
     kept = len((run / "judge" / "tester.jsonl").read_text().splitlines())
     assert kept == sum(server.good.values()) and 0 < kept < len(SAMPLES)
+
+
+def test_a_damaged_name_is_not_quoted_whole(tmp_path):
+    path = tmp_path / "j.toml"
+    path.write_text(f'name = "{"[" * 5000}"\nbase_url = "http://h/v1"\nmodel = "m"\n')
+    with pytest.raises(InputError, match=r"j\.toml: name must be letters") as caught:
+        load_judge(path)
+    assert len(str(caught.value)) < 1000

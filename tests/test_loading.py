@@ -91,7 +91,7 @@ def test_a_config_of_more_than_its_weights_hold_is_refused_before_memory_is_take
     tokenizer.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {field: 1 << 32}))
-    with pytest.raises(InputError, match=r"safetensors is damaged: [\d,]+ bytes are too few for its config"):
+    with pytest.raises(InputError, match=rf"safetensors is damaged .*({field} is 4,294,967,296|its config makes)"):
         open_model(tmp_path)
 
 
@@ -168,12 +168,13 @@ def reshape(folder, name, shape):
         (lambda f: (f / "model.safetensors").unlink(), "no weights"),
         (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json is damaged"),
+        (lambda f: (f / "tokenizer.json").write_text('{"version": "%s"}' % ("[" * 5000)), "tokenizer.json is damaged"),
         (lambda f: (f / "config.json").write_text("{"), "is damaged"),
         (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "'bert' has no equal here"),
-        (lambda f: change(f, "intermediate_size", lambda size: 10**9), "do not fit the config, which has far more"),
+        (lambda f: change(f, "intermediate_size", lambda size: 10**9), "do not fit the config: d_ff is 1,000,000,000"),
         (
             lambda f: change(f, "num_hidden_layers", lambda size: 10**12),
-            "do not fit the config, which has far more",
+            "do not fit the config: n_layers is 1,000,000,000,000",
         ),
         (lambda f: reshape(f, "k_proj", (-1, 8)), "do not fit the config: .*k_proj.* have unlike shapes"),
         (lambda f: reshape(f, "embed_tokens", ()), "do not fit the config: .*embed_tokens.* have unlike shapes"),
@@ -184,7 +185,7 @@ def test_damage_is_one_sentence(model, tokenizer, tmp_path, damage, sentence):
     damage(tmp_path)
     with pytest.raises(InputError, match=sentence) as caught:
         open_model(tmp_path)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
 
 
 def test_a_tokenizer_of_another_model_is_refused(tokenizer, tmp_path):

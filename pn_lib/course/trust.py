@@ -28,23 +28,19 @@ def fault_counts(rows: Sequence[FaultRow]) -> list[tuple[str, int, int, int]]:
 
 def faults_table(folder: Path = TRUST) -> str:
     """Outcomes by kind of fault, all parts of a run together, as Markdown."""
-    lines = ["| fault | times | same files, without a word | one sentence, then the same files | anything else |"]
-    lines.append("|---|--:|--:|--:|--:|")
-    for name, same, told, failed in fault_counts(FaultOutcomes.read(folder).rows):
-        lines.append(f"| {name} | {same + told + failed} | {same} | {told} | {failed} |")
-    return "\n".join(lines)
+    heads = "fault", "times", "same files, without a word", "one sentence, then the same files", "anything else"
+    counts = fault_counts(FaultOutcomes.read(folder).rows)
+    return _table(heads, ["---", *["--:"] * 4], [(name, sum(found), *found) for name, *found in counts])
 
 
 def fuzz_table(folder: Path = TRUST) -> str:
     """What the fuzzer tried and found, by reader, as Markdown."""
-    lines = [
-        "| reader of | spoiled files | lines that whole files run | and spoiled ones | what went wrong |",
-        "|---|--:|--:|--:|---|",
+    heads = "reader of", "spoiled files", "lines that whole files run", "and spoiled ones", "what went wrong"
+    rows = [
+        (f"`{row.reader}`", f"{row.files:,}", row.whole_lines, row.lines, row.failed or "nothing")
+        for row in FuzzResult.read(folder).rows
     ]
-    for row in FuzzResult.read(folder).rows:
-        counted = f"{row.files:,} | {row.whole_lines:,} | {row.lines:,}"
-        lines.append(f"| `{row.reader}` | {counted} | {row.failed or 'nothing'} |")
-    return "\n".join(lines)
+    return _table(heads, ["---", "--:", "--:", "--:", "---"], rows)
 
 
 def numbers_table(folder: Path = TRUST) -> str:
@@ -52,14 +48,14 @@ def numbers_table(folder: Path = TRUST) -> str:
     found = NumbersResult.read(folder)
     rows = {(row.setting, row.file): row for row in found.rows}
     settings, files = (list(dict.fromkeys(keys)) for keys in zip(*rows, strict=True))
-    heads = [*(f"`{file}`" for file in files), "a loss, bits per byte"]
-    lines = [f"| {found.cpu} ({found.instructions}), beside one thread | {' | '.join(heads)} |"]
-    lines.append("|---|" + "--:|" * len(heads))
+    beside = f"{found.cpu} ({found.instructions}), beside one thread"
+    heads = [beside, *(f"`{file}`" for file in files), "a loss, bits per byte"]
+    table = []
     for setting in settings:
         here = [rows[setting, file] for file in files]
         loss = max(row.bits_per_byte or 0.0 for row in here)
-        lines.append(f"| {setting} | {' | '.join([*map(_moved, here), _short(loss)])} |")
-    return "\n".join(lines)
+        table.append([setting, *map(_moved, here), _short(loss)])
+    return _table(heads, ["---", *["--:"] * (len(heads) - 1)], table)
 
 
 def _moved(row: NumbersRow) -> str:
@@ -75,11 +71,15 @@ def _short(movement: float) -> str:
 
 def large_table(folder: Path = TRUST) -> str:
     """What is long or large, as Markdown."""
-    lines = [
-        "| what | how much | seconds, beside other work | most memory, MB | what went wrong |",
-        "|---|---|--:|--:|---|",
+    heads = "what", "how much", "seconds, beside other work", "most memory, MB", "what went wrong"
+    rows = [
+        (row.part, row.amount, f"{row.seconds:,.0f}", f"{row.peak_megabytes:,.0f}", row.failed or "nothing")
+        for row in LargeResult.read(folder).rows
     ]
-    for row in LargeResult.read(folder).rows:
-        measured = f"{row.seconds:,.0f} | {row.peak_megabytes:,.0f}"
-        lines.append(f"| {row.part} | {row.amount} | {measured} | {row.failed or 'nothing'} |")
-    return "\n".join(lines)
+    return _table(heads, ["---", "---", "--:", "--:", "---"], rows)
+
+
+def _table(heads: Sequence[str], sides: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Markdown; ``sides`` are the marks of left and right."""
+    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (heads, *rows)]
+    return "\n".join([lines[0], f"|{'|'.join(sides)}|", *lines[1:]])

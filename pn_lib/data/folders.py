@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import RepoCard
 
 from pn_lib.data.corpus_paths import COMPRESSED, ENDINGS, SPLITS, ending
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 
 _SHARD = r"(?:[-_.]?\d+(?:[-_]of[-_]\d+)?)?(?:-[0-9a-f]{8,})?"  # train-00000-of-00004-2d5a1467fff1081b
 _WHOLE_NAME = re.compile(rf"({'|'.join(SPLITS)}){_SHARD}")
@@ -138,7 +138,7 @@ def _declared(folder: Path) -> dict[str, list[Path]] | None:
     try:
         configs = RepoCard(content, ignore_metadata_errors=True).data.to_dict().get("configs")
     except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"folder {folder} has a README.md with a header that is no YAML ({error})") from None
+        raise InputError(f"folder {folder} has a README.md with a header that is no YAML ({one_line(error)})") from None
     configs = [c for c in configs or [] if isinstance(c, dict) and c.get("data_files")]
     if not configs:
         return None

@@ -114,7 +114,8 @@ def _json_values(buffer: str, file: TextIO, path: Path) -> Iterator[Any]:
             except (ValueError, RecursionError) as error:
                 if ended or len(buffer) - place > LONGEST_VALUE:
                     raise InputError(
-                        f"{path} is not JSON, or not to its end ({error}); if it was downloaded, fetch it again"
+                        f"{path} is not JSON, or not to its end ({one_line(error)}); "
+                        "if it was downloaded, fetch it again"
                     ) from None
             else:
                 yield value
@@ -196,7 +197,9 @@ def csv_rows(file: TextIO, path: Path, delimiter: str, quotes: bool) -> Iterator
             elif cells:
                 yield Damaged(f"row {number}", f"has {len(cells)} cells, not {len(names)}")
     except csv.Error as error:
-        raise InputError(f"{path} is no table as CSV or TSV ({error}); was it downloaded to its end?") from None
+        raise InputError(
+            f"{path} is no table as CSV or TSV ({one_line(error)}); was it downloaded to its end?"
+        ) from None
 
 
 # --- columns ------------------------------------------------------------------------------------------------------

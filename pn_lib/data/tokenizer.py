@@ -17,7 +17,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from pn_lib import files
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 
 SEPARATOR = "<|endoftext|>"
 SMALLEST_VOCABULARY = 257  # 256 bytes and the separator
@@ -165,7 +165,7 @@ def read_backend(text: bytes, where: str) -> tokenizers.Tokenizer:
     try:
         backend = tokenizers.Tokenizer.from_buffer(text)
     except Exception as error:  # tokenizers raises bare Exception
-        raise InputError(f"{where} is damaged ({error}); {again}") from error
+        raise InputError(f"{where} is damaged ({one_line(error)}); {again}") from error
     numbers = backend.get_vocab().values()
     if max(numbers, default=0) - len(numbers) > GAPS:
         raise InputError(f"{where} is damaged (it numbers {len(numbers):,} tokens up to {max(numbers):,}); {again}")
@@ -203,7 +203,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     try:
         backend.train_from_iterator(counted(), trainer)
     except (TypeError, UnicodeEncodeError) as error:
-        raise InputError(f"one of the first {seen:,} texts is no Unicode text ({error}); clean them first") from None
+        raise InputError(
+            f"one of the first {seen:,} texts is no Unicode text ({one_line(error)}); clean them first"
+        ) from None
     if not seen:
         raise InputError("there are no stories to train a tokenizer on")
     return Tokenizer(backend)

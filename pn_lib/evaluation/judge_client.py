@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.evaluation.judge import Rubric
 from pn_lib.evaluation.judge_settings import Judge
 from pn_lib.network import environment_fault
@@ -72,7 +72,7 @@ class Client:
             http = openai.DefaultHttpxClient(event_hooks=hooks, trust_env=not self._local)
         except (ImportError, OSError, ValueError) as error:
             advice = environment_fault(judge.base_url) or "see the proxies and certificates in the environment"
-            raise self._error(f"cannot be connected to ({error})", advice) from None
+            raise self._error(f"cannot be connected to ({one_line(error)})", advice) from None
         self._client = openai.OpenAI(
             api_key=self._key,
             base_url=judge.base_url,

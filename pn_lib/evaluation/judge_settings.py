@@ -47,7 +47,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ValueError(f"name must be letters, digits, '.', '_' and '-', as a file has it: {self.name!r:.50}")
+            raise ValueError(f"name must be letters, digits, '.', '_' and '-', as a file is named so: {self.name!r}")
         if not re.fullmatch(r"https?://(\[[\da-fA-F:.]+\]|[^][/?#@:\s]+)(:\d+)?(/[^?#\s]*)?", self.base_url):
             raise ValueError("base_url must be http(s)://host/path, without a password or a query")
         if self.max_cost is not None and not self.priced:

@@ -18,7 +18,7 @@ import pandas as pd
 from pn_lib.config import parse_config
 from pn_lib.data import pocket
 from pn_lib.data.tokenizer import Coder
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.evaluation.intervals import wilson_interval
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.likelihood import sequence_nats
@@ -118,7 +118,7 @@ def _parse(line: str, kind: str, where: str) -> Probe:
     try:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(f"{where} is no JSON ({error}); write one object a line") from None
+        raise InputError(f"{where} is no JSON ({one_line(error)}); write one object a line") from None
     if kind == "grammar":
         pair = parse_config(MinimalPair, fields, where)
         fields = {

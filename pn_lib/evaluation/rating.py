@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.evaluation.agreement import krippendorff_alpha, rank_correlations
 from pn_lib.evaluation.intervals import Interval
 from pn_lib.evaluation.judge import Sample, digest
@@ -118,7 +118,9 @@ def _read_file(path: Path) -> Iterator[tuple[int, Rating]]:
             reader = csv.DictReader(stream, restkey="more", restval="")
             columns, rows = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as CSV ({error}); give the file that the page saved") from None
+        raise InputError(
+            f"{path} cannot be read as CSV ({one_line(error)}); give the file that the page saved"
+        ) from None
     if set(columns) != set(COLUMNS):
         got = ",".join(columns)[:100] or "none"
         raise InputError(

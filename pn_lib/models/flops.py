@@ -58,11 +58,6 @@ def parameter_count(config: NeuralConfig) -> ParameterCount:
     return ParameterCount(total, total - sum(found.get(name, 0) for name in EMBEDDINGS), found)
 
 
-def exceeds(config: NeuralConfig, number: int) -> bool:
-    """Whether a model of this config has more parameters than ``number``; layers beyond all measure are not counted."""
-    return config.n_layers > number or parameter_count(config).total > number
-
-
 def flops_by_part(config: NeuralConfig, length: int) -> dict[str, int]:
     """FLOPs of the parts of a forward pass over one sequence of ``length`` tokens."""
     parts = Counter({"output": 2 * length * config.d_model * config.vocab_size})

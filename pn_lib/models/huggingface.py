@@ -20,9 +20,10 @@ from torch import Tensor
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.families import FAMILIES
-from pn_lib.models.flops import NeuralConfig, exceeds
+from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.mamba2 import Mamba2Config
+from pn_lib.models.shell import Damaged, make_model
 
 PREFIXES = ("model.", "transformer.", "backbone.")
 # Mamba-2's time_step_limit where it limits nothing: left out, as transformers has it, and as its config.json spells it
@@ -65,10 +66,11 @@ def from_transformers(config: Mapping[str, Any], state: Mapping[str, Tensor]) ->
             f"this {kind} is quantized ({quantized.get('quant_method', 'unknown')}); write it in full, in Python, with "
             "transformers: AutoModelForCausalLM.from_pretrained(FOLDER).dequantize().save_pretrained('full')"
         )
-    our_config = _our_config(kind, config)
-    if exceeds(our_config, 10 * sum(weight.numel() for weight in state.values())):  # which would take memory first
-        raise InputError("the weights do not fit the config, which has far more")
-    model = FAMILIES[kind].model(our_config)
+    try:  # what lacks some weights is told which, below
+        stored = sum(weight.numel() for weight in state.values())
+        model = make_model(FAMILIES[kind].model, _our_config(kind, config), stored, slack=10)
+    except Damaged as error:
+        raise InputError(f"the weights do not fit the config: {error}") from None
     given, ours = _bare_state(state), {}
     for our_name, their_names in _names(kind, model.config.n_layers):
         parts = [_take(given, name) for name in their_names]

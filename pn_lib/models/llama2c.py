@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pn_lib.data.tokenizer import Tokenizer
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.files import atomic
 from pn_lib.models.attention import rotary_table
 from pn_lib.models.base import LanguageModel, check_tokenizer
@@ -178,7 +178,7 @@ def _config(path: Path, sizes: Sequence[int], tied: bool) -> TransformerConfig:
     try:
         return TransformerConfig(abs(vocab_size), context, dim, layers, heads, kv_heads, hidden, tied_embeddings=tied)
     except ValueError as error:
-        raise InputError(f"{path} is no llama2.c model ({error})") from None
+        raise InputError(f"{path} is no llama2.c model ({one_line(error)})") from None
 
 
 def _as_later(shapes: Shapes) -> Shapes:

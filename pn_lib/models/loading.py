@@ -20,17 +20,17 @@ from pn_lib.config import parse_config
 from pn_lib.data.hub import limit_waiting
 from pn_lib.data.other_tokenizer import OtherTokenizer, find_separator
 from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer, is_byte_level, read_backend
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.files import read_json, sha256
 from pn_lib.models.architectures import MODELS
 from pn_lib.models.base import LanguageModel
-from pn_lib.models.flops import NeuralConfig, exceeds
 from pn_lib.models.foreign import check_table, describe_folder
 from pn_lib.models.huggingface import from_transformers
 from pn_lib.models.llama2c import load_llama2c
 from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 from pn_lib.models.mamba_ssm import is_mamba_ssm, to_transformers_format
 from pn_lib.models.packed import load_packed
+from pn_lib.models.shell import Damaged, make_model
 from pn_lib.models.weights import load_weights
 from pn_lib.network import unreachable
 
@@ -97,24 +97,16 @@ def load_model(folder: Path | str) -> LanguageModel:
     saved = settings.pop("weights", None)  # their digest, which models of older versions lack
     config, weights = parse_config(cls.Config, settings, str(folder / "config.json")), folder / "model.safetensors"
     try:
-        _check_size(config, weights)
-        model = cls(config)
+        model = make_model(cls, config, weights.stat().st_size)  # a weight has a byte or more
         if saved is not None and sha256(weights) != saved:
             raise InputError(f"{weights} is damaged, or not the one that its config.json tells of; make the model anew")
         model.load_state_dict(load_file(weights))
     except FileNotFoundError:
         raise InputError(f"{weights} does not exist beside its config.json; make the model anew") from None
-    except (SafetensorError, RuntimeError) as error:
-        reason = "memory does not suffice" if "allocate memory" in str(error) else str(error).splitlines()[0]
+    except (SafetensorError, RuntimeError, Damaged) as error:
+        reason = str(error).splitlines()[0]
         raise InputError(f"{weights} is damaged or of another shape ({reason}); make the model anew") from None
     return model.eval()
-
-
-def _check_size(config: Any, weights: Path) -> None:
-    """Refuse a config of more parameters than the file has bytes, before memory is taken for them."""
-    size = weights.stat().st_size
-    if isinstance(config, NeuralConfig) and exceeds(config, size):
-        raise InputError(f"{weights} is damaged: {size:,} bytes are too few for its config.json; make the model anew")
 
 
 def _model_class(name: str | None, where: Path) -> type[LanguageModel]:
@@ -174,7 +166,9 @@ def _tokenizer(folder: Path) -> Tokenizer:
     try:
         backend = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
     except Exception as error:  # tokenizers raises bare Exception
-        raise InputError(f"the tokenizer tables in {folder} are damaged ({error}); fetch them again") from None
+        raise InputError(
+            f"the tokenizer tables in {folder} are damaged ({one_line(error)}); fetch them again"
+        ) from None
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([SEPARATOR])

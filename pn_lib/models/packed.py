@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from pn_lib.config import config_class, parse_config
 from pn_lib.data.tokenizer import Coder
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.files import atomic
 from pn_lib.models.architectures import MODELS
 from pn_lib.models.base import LanguageModel
@@ -32,14 +32,13 @@ from pn_lib.models.grid import Grid, QuantizedMatrix
 from pn_lib.models.ngram import NGram
 from pn_lib.models.packed_tokenizer import pack_tokenizer, unpack_tokenizer
 from pn_lib.models.quantize import fill, matrices, quantized_of
+from pn_lib.models.shell import Damaged, make_shell
 
 VERSION = 1
 HEADER = "pocketnarrator"
 DTYPES = {"integers": torch.uint8, "scales": torch.float16, "others": torch.float16, "tokenizer": torch.uint8}
 PER_BYTE = {"int8": 1, "int4": 2, "ternary": 5}
 NEURAL = {name: cls for name, cls in MODELS.items() if cls is not NGram}  # what has weights
-# What a file's length does not bound: a layer costs time before its weights are missed, a position costs memory.
-MOST = {"n_layers": 1000, "context": 1 << 20}
 
 
 @config_class
@@ -89,23 +88,21 @@ def load_packed(path: Path | str) -> tuple[LanguageModel, Coder]:
             header = _header(file.metadata(), path)
             tensors = {name: file.get_tensor(name) for name in DTYPES}
     except SafetensorError as error:
-        raise InputError(f"{path} is damaged ({error}); fetch it again, or quantize the model again") from None
+        raise InputError(
+            f"{path} is damaged ({one_line(error)}); fetch it again, or quantize the model again"
+        ) from None
     for name, dtype in DTYPES.items():
         if tensors[name].dtype != dtype or tensors[name].ndim != 1:
             raise InputError(f"{path} is damaged: {name!r} is no list of {dtype}; fetch it again, or quantize again")
     try:
         model = _model(header, tensors, path)
         found, others = _weights(model, header.grid, tensors)
-    except _Damaged as error:
+    except Damaged as error:
         raise InputError(f"{path} is damaged: {error}; fetch it again, or quantize the model again") from None
     tokenizer = unpack_tokenizer(
         header.tokenizer, tensors["tokenizer"].numpy().tobytes(), model.config.vocab_size, str(path)
     )
     return fill(model, found, others), tokenizer
-
-
-class _Damaged(Exception):
-    """What is wrong with the numbers of a file."""
 
 
 def _header(metadata: dict[str, str] | None, path: Path) -> Header:
@@ -129,23 +126,14 @@ def _header(metadata: dict[str, str] | None, path: Path) -> Header:
 def _model(header: Header, tensors: dict[str, Tensor], path: Path) -> LanguageModel:
     """The model that the config describes, once it is certain that its weights are there: none is made before."""
     if header.model not in NEURAL:
-        raise _Damaged(f"it has a model of an unknown kind, {header.model!r}; known are {', '.join(NEURAL)}")
+        raise Damaged(f"it has a model of an unknown kind, {header.model!r}; known are {', '.join(NEURAL)}")
     cls = NEURAL[header.model]
     config = parse_config(cls.Config, header.config, f"the header of {path}")
     stored = PER_BYTE[header.grid.integers] * len(tensors["integers"]) + len(tensors["others"])
-    for name, value in asdict(config).items():
-        most = MOST.get(name, stored)
-        if isinstance(value, int) and value > most:
-            raise _Damaged(f"{name} is {value:,}, and its {stored:,} numbers allow no more than {most:,}")
-    try:
-        with torch.device("meta"):
-            shell = cls(config)
-    except RuntimeError:  # a size beyond 2^63
-        raise _Damaged("its config makes tensors larger than any memory") from None
-    expected = _lengths(shell, header.grid)
+    expected = _lengths(make_shell(cls, config, stored), header.grid)
     for name, length in expected.items():
         if len(tensors[name]) != length:
-            raise _Damaged(f"{name} has {len(tensors[name]):,} numbers where its config makes {length:,}")
+            raise Damaged(f"{name} has {len(tensors[name]):,} numbers where its config makes {length:,}")
     return cls(config)
 
 
@@ -171,9 +159,9 @@ def _weights(
     """The matrices, and the other parameters, by name."""
     integers, scales, rest = _unpack(tensors["integers"], grid), tensors["scales"], tensors["others"]
     if not (scales.isfinite().all() and (scales >= 0).all()):
-        raise _Damaged("a scale is negative or not finite")
+        raise Damaged("a scale is negative or not finite")
     if not rest.isfinite().all():
-        raise _Damaged("a weight is not finite")
+        raise Damaged("a weight is not finite")
     found, others, names = {}, {}, matrices(model)
     for name, parameter in model.named_parameters():
         if name in names:
@@ -197,6 +185,6 @@ def _unpack(packed: Tensor, grid: Grid) -> Tensor:
     """The inverse of ``_pack``, with what fills the last byte."""
     per_byte, base = PER_BYTE[grid.integers], 2 * grid.largest + 1
     if len(packed) and int(packed.max()) >= base**per_byte:
-        raise _Damaged(f"a byte holds {int(packed.max())}, which is no {per_byte} integers")
+        raise Damaged(f"a byte holds {int(packed.max())}, which is no {per_byte} integers")
     table = torch.arange(256)[:, None] // base ** torch.arange(per_byte) % base - grid.largest
     return table.to(torch.int8)[packed.int()].flatten()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pn_lib.data.tokenizer import Coder, Tokenizer, tokenizer_of
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 
 LARGEST = 1 << 26  # bytes unpacked: a few damaged ones could otherwise ask for all memory
@@ -68,7 +68,7 @@ def unpack_tokenizer(kind: str, data: bytes, vocab_size: int, where: str) -> Cod
     try:
         tokenizer = kinds[kind](plain)
     except InputError as error:
-        raise InputError(f"the tokenizer in {where} is damaged ({error}); fetch the file again") from None
+        raise InputError(f"the tokenizer in {where} is damaged ({one_line(error)}); fetch the file again") from None
     if tokenizer.vocab_size != vocab_size and not (
         isinstance(tokenizer, Tokenizer) and tokenizer.vocab_size > vocab_size and tokenizer.cut(vocab_size)
     ):

@@ -97,7 +97,7 @@ def shapes(
         return shaped(name, vocab_size, context, width, depth, options)
 
     depths = range(len(options.get("pattern", "")) or 1, WIDEST // DEEP + 1)
-    # of what is far too wide nothing is tried: the slack of a shape never triples it
+    # depths at which even the widest model is far too small are passed over; slack never triples a model
     fewest = bisect_left(depths, budget / 3, key=lambda depth: size(at(widths[-1], depth)))
     found = []
     for depth in depths[fewest:]:

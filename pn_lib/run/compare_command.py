@@ -23,7 +23,7 @@ from pn_lib.data.corpora import load_corpus
 from pn_lib.data.halves import halves
 from pn_lib.data.stories import iterate
 from pn_lib.data.tokenizer import Coder, train_tokenizer
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.evaluation.completions import complete, cut_beginning
 from pn_lib.evaluation.ear import ear_path, open_ear
 from pn_lib.evaluation.intervals import bits_per_byte_interval
@@ -88,7 +88,7 @@ def compare(file: str, root: Path) -> str:
     try:
         settings = parse_config(Comparison, tomllib.loads(Path(file).read_text(encoding="utf-8")), file)
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{file} cannot be read as TOML ({error})") from None
+        raise InputError(f"{file} cannot be read as TOML ({one_line(error)})") from None
     corpus = load_corpus(os.path.expandvars(settings.corpus), None, None, 0, root)
     training, validation = (list(iterate(clean(part)[0])) for part in (corpus.train, corpus.validation))
     stories = [story for story, test in zip(validation, halves(validation).test, strict=True) if test]

@@ -47,7 +47,6 @@ class Teacher:
                 f"the teacher reads {self.model.max_length:,} tokens at most, its student {context:,}: "
                 "take a shorter context, or a teacher with a longer one"
             )
-
         if within_stories and student.takes_stories and not self.model.takes_stories:
             raise InputError(
                 f"the teacher, a {self.model.name}, carries what it knows of one story into the next, which "

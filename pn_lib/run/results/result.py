@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Self
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.files import read_json, write_json, write_text
 from pn_lib.run.stages import load_stages, maker
 
@@ -102,7 +102,7 @@ class Row(Part):
         except FileNotFoundError:
             raise InputError(f"{path} does not exist; {_remedy(cls.FILE)}") from None
         except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path} is damaged ({error}); {_remedy(cls.FILE)}") from None
+            raise InputError(f"{path} is damaged ({one_line(error)}); {_remedy(cls.FILE)}") from None
         if not rows:
             raise InputError(f"{path} has no rows; {_remedy(cls.FILE)}")
         found = []
