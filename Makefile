@@ -7,7 +7,7 @@
 # make mutants      does a test notice a mistake in pn_lib? SAMPLE=200 of them are tried, a minute each
 # make faults       is anything lost or silently wrong? SAMPLE=200 faults more: killed, no disk, no memory, damaged files
 # make numbers      how far do numbers move with other threads and other instructions? ten minutes
-# make large        a corpus of MEGABYTES=1000, a judge of TEXTS=10000, and the playground: what they take, and Ctrl-C
+# make large        a corpus of MEGABYTES=1000, a judge of TEXTS=10000, the playground for SECONDS=3600, and Ctrl-C
 # make fuzz         spoiled files for every reader, for SECONDS=3600; the fuzzer, atheris, has wheels for Linux on x86-64
 # Choose with PROFILE=smoke|quick|laptop|overnight|paper and CORPUS=pocket|tinystories|path.
 # PYTHON names the interpreter of a new .venv; with an empty CONSTRAINT it takes the newest release of every package.
@@ -72,7 +72,7 @@ numbers: $(DEVELOP)
 	$(BIN)/python tests/elsewhere.py
 
 large: $(DEVELOP)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/large.py --megabytes $(MEGABYTES) --texts $(TEXTS)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/large.py --megabytes $(MEGABYTES) --texts $(TEXTS) --seconds $(SECONDS)
 
 fuzz: $(DEVELOP)
 	$(INSTALL) '.[fuzz]'

@@ -1,5 +1,5 @@
 """Is what is long or large as safe as what is small? ``make large`` measures it on this machine: MEGABYTES of text from
-the file to a training step, TEXTS graded by a judge that misbehaves, a playground pressed some hundred times.
+the file to a training step, TEXTS graded by a judge that misbehaves, a playground in use for SECONDS.
 
 Each part is a process of its own, whose peak memory is measured. The first two are stopped by Ctrl-C and begun again.
 The outcomes go to results/published/trust/large.json.
@@ -30,7 +30,6 @@ PARTS = Path(__file__).with_name("large_parts.py")
 SEPARATOR = "\n<|endoftext|>\n"
 MISCHIEF = ("drop", "500", "429/0", "html", "empty", "half", "cut", "words", "refusal")
 SHARE = 0.1  # of the judge's answers that are mischief
-PRESSES = 300
 
 
 @dataclass(frozen=True)
@@ -103,12 +102,12 @@ def judge(room: Path, texts: int) -> LargeRow:
     return _row("grades of a judge", f"{texts:,} texts, {SHARE:.0%} of the answers spoiled", done, wrong)
 
 
-def playground(room: Path) -> LargeRow:
-    """Pressed so often, it takes no more memory than at a third of it."""
-    done = run_part("playground", room, str(PRESSES))
+def playground(room: Path, seconds: float) -> LargeRow:
+    """Pressed again and again, it ends with no more memory than it had after a third of the time."""
+    done = run_part("playground", room, str(seconds))
     told = json.loads((room / TOLD).read_text()) if done.code == 0 else {}
     wrong = (done.code and f"{done.code}: {done.said[-300:]}") or (told["grown"] > 5 and f"{told['grown']:.1f} MB more")
-    return _row("playground", f"{PRESSES:,} times 100 tokens", done, wrong)
+    return _row("playground", f"{told.get('presses', 0):,} times 100 tokens", done, wrong)
 
 
 def _stop_fault(stopped: End) -> str | None:
@@ -133,10 +132,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=1000, help="of text")
     parser.add_argument("--texts", type=int, default=10_000, help="for the judge")
+    parser.add_argument("--seconds", type=float, default=3600, help="for the playground")
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
     rows = []
-    for part, arguments in ((corpus, (given.megabytes,)), (judge, (given.texts,)), (playground, ())):
+    for part, arguments in ((corpus, (given.megabytes,)), (judge, (given.texts,)), (playground, (given.seconds,))):
         with tempfile.TemporaryDirectory(prefix="pn-large-") as room:
             rows.append(part(Path(room), *arguments))
         LargeResult(rows=rows).write(PUBLISHED / LargeResult.FILE)

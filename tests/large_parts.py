@@ -1,6 +1,7 @@
 """The parts of ``make large``, each by the code that a run uses, as a command of the command line."""
 
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -46,18 +47,19 @@ def judging(folder: Path, url: str, texts: int) -> Judging:
     return Judging(judge, tasks(texts), JudgeLog(folder / "judge" / "tester.jsonl"))
 
 
-def playground(folder: Path, presses: int) -> None:
+def playground(folder: Path, seconds: float) -> None:
     from pn_lib.course.playground import Playground
 
     model, tokenizer = make_model().eval(), train_tokenizer(STORIES, 300)
     player = Playground({"a model": (model, tokenizer)}, "Once")
-    third = 0.0
-    for press in range(presses):
+    presses, third, start = 0, None, time.monotonic()
+    while (passed := time.monotonic() - start) < seconds:
         player.text.value = "Once"
         player.many.click()
-        if press == presses // 3:
+        presses += 1
+        if third is None and passed > seconds / 3:
             third = _megabytes()
-    write_json(folder / TOLD, {"grown": _megabytes() - third})
+    write_json(folder / TOLD, {"presses": presses, "grown": _megabytes() - third})
 
 
 def _megabytes() -> float:
@@ -70,7 +72,7 @@ if __name__ == "__main__":
     run = {
         "corpus": lambda: corpus(Path(folder)),
         "judge": lambda: judging(Path(folder), given[0], int(given[1])).collect(),
-        "playground": lambda: playground(Path(folder), int(given[0])),
+        "playground": lambda: playground(Path(folder), float(given[0])),
     }[part]
     cli.app.command("part")(run)
     sys.exit(cli.main(["part"]))
