@@ -82,8 +82,29 @@ lab: $(READY)
 	PN_PROFILE="$(if $(filter %.toml,$(PROFILE)),$(abspath $(PROFILE)),$(PROFILE))" PN_CORPUS="$(CORPUS)" \
 	    $(BIN)/python -c 'import pn_lib; from jupyterlab.labapp import main; main()' --notebook-dir=. notebooks/contents.ipynb
 
-# The environment, made anew when the locked versions change.
+# The environment, made anew when the locked versions change. Of two makes at once one installs, the other waits: venv
+# would empty what pip is filling.
+define ALONE
+import fcntl, os, sys
+lock = open("requirements.lock", "a")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Another make is installing into .venv; waiting for it.", flush=True)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+os.set_inheritable(lock.fileno(), True)
+os.execvp(sys.argv[1], sys.argv[1:])
+endef
+export ALONE
+
 $(READY): requirements.lock pyproject.toml
+$(DEVELOP): $(READY)
+
+ifndef INSTALLING
+$(READY) $(DEVELOP):
+	@INSTALLING=1 $(PYTHON) -c "$$ALONE" $(MAKE) --no-print-directory $@
+else
+$(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PocketNarrator needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv, once: about 1 GB. pip shows each download; then it unpacks them all, for a while without a word."
@@ -92,9 +113,10 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 # And what tests, web pages and assignments need besides.
-$(DEVELOP): $(READY)
+$(DEVELOP):
 	$(INSTALL) '.[dev]'
 	@touch $@
+endif
 
 # Needs Chromium: the machine's own, the one named by PN_CHROMIUM, or that of `.venv/bin/playwright install chromium`.
 lab-test: $(DEVELOP)

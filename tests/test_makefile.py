@@ -1,6 +1,8 @@
 """What make says it would do: installing is announced and shows its progress, and the contents are opened."""
 
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -23,3 +25,33 @@ def test_the_download_is_announced_and_its_progress_shown(commands):
 def test_jupyterlab_opens_the_contents(commands):
     assert commands[-1].endswith(" notebooks/contents.ipynb") and "jupyterlab" in commands[-1]
     assert (REPOSITORY / commands[-1].split()[-1]).exists()
+
+
+# It installs nothing, slowly, and writes down what it was called with.
+PYTHON = """#!/bin/sh
+echo "$*" >> calls
+case "$*" in
+    *" venv "*) rm -rf .venv; mkdir -p .venv/bin; cp python .venv/bin/python;;
+    *" pip "*) sleep 1;;
+    *fcntl*) exec {python} "$@";;
+esac
+"""
+
+
+def test_of_two_makes_at_once_one_installs_and_the_other_waits_for_it(tmp_path):
+    (tmp_path / "Makefile").write_text((REPOSITORY / "Makefile").read_text())
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+    python = tmp_path / "python"
+    python.write_text(PYTHON.format(python=sys.executable))
+    python.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "PYTHON=./python", ".venv/ready-dev"]
+    makes = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = [make.communicate(timeout=60)[0] for make in makes]
+    assert [make.returncode for make in makes] == [0, 0]
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert sum(" venv " in call for call in calls) == 1
+    assert sum("waiting for it" in words for words in said) == 1
