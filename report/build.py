@@ -18,7 +18,7 @@ from sources import Run
 
 from pn_lib.errors import InputError
 from pn_lib.files import atomic, write_text
-from pn_lib.run.made import check_run
+from pn_lib.run.stage_records import check_run
 
 
 def build(root: Path, name: str) -> list[Path]:

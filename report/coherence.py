@@ -6,7 +6,7 @@ from sources import Figure, Run, Traced
 from wording import plural
 
 from pn_lib.course.published_coherence import ALT, PICTURE
-from pn_lib.run.coherence_summary import PUBLISHED, other_seeds, published, smallest
+from pn_lib.run.coherence.summary import PUBLISHED, other_seeds, published, smallest
 
 
 def picture() -> Figure:

@@ -15,12 +15,12 @@ from wording import compare_speed, order, side_of_zero
 from pn_lib.errors import InputError
 from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import Judgment
-from pn_lib.run.coherence_summary import STUDY
+from pn_lib.run.coherence.summary import STUDY
 from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
-from pn_lib.run.results.mixers_results import TITLES
 from pn_lib.run.stages import REPOSITORY
+from pn_lib.titles import TITLES
 
 # Figures show the first two, judges read the third, and few runs have the others, for which their sections look
 NOT_READ = ("study.csv", "training_curve.csv", "completions.json", "judge.json", "listening.json", "rating.json")

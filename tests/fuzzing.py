@@ -32,8 +32,8 @@ from pn_lib.models.loading import open_model
 from pn_lib.models.packed import load_packed, save_packed
 from pn_lib.models.quantize import quantize
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.run.judge_command import read_samples
-from pn_lib.run.judge_prompts import read_prompts
+from pn_lib.run.commands.judge_command import read_samples
+from pn_lib.run.commands.judge_prompts import read_prompts
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.results.catalogue import CATALOGUE

@@ -10,7 +10,7 @@ import pytest
 from pn_lib.cli import app, corpus_argument, main
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.run.evaluate_command import Extent
+from pn_lib.run.commands.evaluate_command import Extent
 
 
 @pytest.fixture

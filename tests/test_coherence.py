@@ -19,9 +19,9 @@ from pn_lib.evaluation.validity import departures, source_nats
 from pn_lib.files import write_json
 from pn_lib.models.flops import training_flops_per_token
 from pn_lib.models.packed import load_packed
-from pn_lib.run import coherence
-from pn_lib.run.coherence_plan import HELD_OUT, Plan, grid
-from pn_lib.run.coherence_summary import summarize
+from pn_lib.run.coherence import experiments
+from pn_lib.run.coherence.plan import HELD_OUT, Plan, grid
+from pn_lib.run.coherence.summary import summarize
 from pn_lib.run.profile import load_profile, profile_names
 from pn_lib.run.publish import publish
 from pn_lib.run.results.coherence_results import CoherenceResult, CoherentModel
@@ -150,7 +150,7 @@ def made(tmp_path_factory):
         root = tmp_path_factory.mktemp("coherence")
         patch.setenv("PN_ROOT", str(root))
         said = []
-        [model] = coherence.make([PLAN], said.append)
+        [model] = experiments.make([PLAN], said.append)
         assert said == [f"[1/1] {PLAN.name}: 0% of its stories are valid"]
         return root, model
 
@@ -173,9 +173,11 @@ def test_an_experiment_says_what_is_true_of_its_stories(made):
 
 
 def test_an_experiment_trains_as_its_plan_says(made):
-    experiment, tokenizer = coherence.training_of(PLAN, made[0] / "results" / "coherence" / "work")
+    experiment, tokenizer = experiments.training_of(PLAN, made[0] / "results" / "coherence" / "work")
     training, config = experiment.training, experiment.model
-    anywhere, _ = coherence.training_of(replace(PLAN, within_stories=False), made[0] / "results" / "coherence" / "work")
+    anywhere, _ = experiments.training_of(
+        replace(PLAN, within_stories=False), made[0] / "results" / "coherence" / "work"
+    )
     assert training.within_stories and not anywhere.training.within_stories
     assert (training.learning_rate, training.matrix_learning_rate) == (PLAN.rate, PLAN.matrix_rate)
     assert (training.tokens, training.seed, training.context) == (PLAN.tokens, PLAN.seed, PLAN.context)
@@ -186,7 +188,7 @@ def test_a_recurrence_reads_a_story_a_row_and_as_many_of_its_tokens(tmp_path, mo
     monkeypatch.setenv("PN_ROOT", str(tmp_path))
     work = tmp_path / "results" / "coherence" / "work"
     plan = replace(PLAN, architecture="mamba", options={"d_state": 4}, tokens=8_192, context=512)
-    experiment, _ = coherence.training_of(plan, work)
+    experiment, _ = experiments.training_of(plan, work)
     training, stories = experiment.training, TokenFile(experiment.train)
     lengths = np.minimum(np.diff(stories.offsets), plan.context)
     assert training.within_stories and training.context == lengths.max()
@@ -196,7 +198,7 @@ def test_a_recurrence_reads_a_story_a_row_and_as_many_of_its_tokens(tmp_path, mo
         for step in range(training.steps)
     ]
     assert sum(seen) == pytest.approx(plan.tokens, rel=0.1)
-    [model] = coherence.make([plan], say=lambda _: None)
+    [model] = experiments.make([plan], say=lambda _: None)
     assert model.tokens == pytest.approx(plan.tokens, rel=0.1) and model.tokens < training.tokens
     places = training.steps * training.batch_size * training.context  # computed, those behind the ends, too
     assert model.flops == pytest.approx(training_flops_per_token(experiment.model, training.context) * places, rel=0.1)
@@ -205,9 +207,9 @@ def test_a_recurrence_reads_a_story_a_row_and_as_many_of_its_tokens(tmp_path, mo
 def test_a_finished_experiment_is_read_and_leaves_nothing_else(made, monkeypatch):
     root, model = made
     monkeypatch.setenv("PN_ROOT", str(root))
-    monkeypatch.setattr(coherence, "run_experiment", None)  # would fail if it were called
-    assert list(coherence.make([PLAN])) == [model] and coherence.known(told=6)[PLAN.name] == model
-    assert PLAN.name not in coherence.known(told=7)
+    monkeypatch.setattr(experiments, "run_experiment", None)  # would fail if it were called
+    assert list(experiments.make([PLAN])) == [model] and experiments.known(told=6)[PLAN.name] == model
+    assert PLAN.name not in experiments.known(told=7)
     files = {path.name for path in (root / "results" / "coherence").iterdir()}
     assert files == {f"{PLAN.name}.json", "models", "work"}
     for told, integers in zip(model.told[2:], ("int8", "int4"), strict=True):
@@ -215,7 +217,7 @@ def test_a_finished_experiment_is_read_and_leaves_nothing_else(made, monkeypatch
         assert packed.stat().st_size == told.file_bytes and load_packed(packed)[0].n_parameters() == model.parameters
     assert [path.name for path in (root / "results" / "coherence" / "work").iterdir()] == ["tokens"]
     other = replace(PLAN, seed=1)
-    assert coherence.finished(other) is None and other.name != PLAN.name
+    assert experiments.finished(other) is None and other.name != PLAN.name
 
 
 def test_a_killed_experiment_goes_on(made, tmp_path, monkeypatch):
@@ -225,17 +227,17 @@ def test_a_killed_experiment_goes_on(made, tmp_path, monkeypatch):
     model = made[1]
     monkeypatch.setenv("PN_ROOT", str(tmp_path))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(coherence, "judge_model", killed)
-        list(coherence.make([PLAN]))
-    again = next(coherence.make([PLAN]))
+        patch.setattr(experiments, "measure_model", killed)
+        list(experiments.make([PLAN]))
+    again = next(experiments.make([PLAN]))
     assert again.told == model.told and again.bits_per_byte == model.bits_per_byte
 
 
 def test_a_run_makes_the_next_experiments_that_it_can_afford(made, monkeypatch):
     monkeypatch.setenv("PN_ROOT", str(made[0]))
     next_, dear, last = (replace(PLAN, seed=seed, tokens=tokens) for seed, tokens in ((1, 600), (2, 900), (3, 400)))
-    assert coherence.affordable([PLAN, next_, dear, last], 1_000) == [PLAN, next_]
-    assert coherence.affordable([next_, PLAN], 500) == [PLAN]
+    assert experiments.affordable([PLAN, next_, dear, last], 1_000) == [PLAN, next_]
+    assert experiments.affordable([next_, PLAN], 500) == [PLAN]
 
 
 def test_experiments_are_published_beside_those_of_other_machines(made, tmp_path, monkeypatch):
@@ -244,11 +246,11 @@ def test_experiments_are_published_beside_those_of_other_machines(made, tmp_path
     write_json(tmp_path / "results" / "coherence" / f"{PLAN.name}.json", model.model_dump())
     with pytest.raises(InputError, match="there is no experiment of 100 stories or more in"):
         publish("coherence")
-    monkeypatch.setattr(coherence, "ENOUGH", 6)
+    monkeypatch.setattr(experiments, "ENOUGH", 6)
     theirs = tmp_path / "results" / "published" / "coherence" / "another.json"
     other = model.model_copy(update={"settings": model.settings | {"seed": 1}})
     write_json(theirs, other.model_dump())
-    together = tmp_path / coherence.STUDY
+    together = tmp_path / experiments.STUDY
     assert publish("coherence") == [
         theirs.with_name(f"{PLAN.name}.json"), together / "coherence.json", together / "timings" / "coherence.json"
     ]  # fmt: skip
@@ -258,15 +260,15 @@ def test_experiments_are_published_beside_those_of_other_machines(made, tmp_path
         most = Estimate(value=share, low=0.2, high=0.8)
         told = [t if t.integers == "int4" else t.model_copy(update={"valid": most}) for t in each.told]
         write_json(file, each.model_copy(update={"told": told}).model_dump())
-    shutil.copy(theirs.with_name(f"{PLAN.name}.json"), coherence.folder())
-    packed = coherence.models() / PLAN.name / "int8.safetensors"
+    shutil.copy(theirs.with_name(f"{PLAN.name}.json"), experiments.folder())
+    packed = experiments.models() / PLAN.name / "int8.safetensors"
     packed.parent.mkdir(parents=True)
     packed.write_bytes(b"the smallest that tells")
     copied = publish("coherence")[-1]
     assert copied == theirs.parent / "models" / "12k.safetensors" and copied.read_bytes() == packed.read_bytes()
-    monkeypatch.setattr(coherence, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(experiments, "REPOSITORY", tmp_path)
     monkeypatch.setenv("PN_ROOT", str(tmp_path / "elsewhere"))
-    assert coherence.finished(PLAN).told[0].valid.value == 4 / 6
+    assert experiments.finished(PLAN).told[0].valid.value == 4 / 6
 
 
 @pytest.mark.parametrize("name", profile_names())

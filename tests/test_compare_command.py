@@ -17,7 +17,7 @@ from pn_lib.evaluation import probes
 from pn_lib.models.likelihood import text_likelihood
 from pn_lib.models.loading import open_model
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.run import compare_command, listen_command
+from pn_lib.run.commands import compare_command, listen_command
 from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
 from pn_lib.run.results.stories_results import CompletionsResult
 

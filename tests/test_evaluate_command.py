@@ -16,7 +16,7 @@ from pn_lib.errors import InputError
 from pn_lib.evaluation.completions import MEASURES
 from pn_lib.files import write_json
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.run.evaluate_command import Extent, _stories, check_prompt, evaluate
+from pn_lib.run.commands.evaluate_command import Extent, _stories, check_prompt, evaluate
 from pn_lib.run.saved_models import model_source
 
 SMALL = ["--stories", "12", "--train-stories", "60", "--completions", "4", "--max-bytes", "120"]

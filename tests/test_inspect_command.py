@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from pn_lib.errors import InputError
-from pn_lib.run import inspect_command
-from pn_lib.run.inspect_command import inspect, inspect_corpus
+from pn_lib.run.commands import inspect_command
+from pn_lib.run.commands.inspect_command import inspect, inspect_corpus
 from pn_lib.run.profile import DataSettings, load_profile
 
 TALES = [

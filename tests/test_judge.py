@@ -33,7 +33,7 @@ from pn_lib.evaluation.judge_summary import (
 from pn_lib.evaluation.judging import JudgeLog, Judging
 from pn_lib.files import sha256
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.run.judge_prompts import read_prompts
+from pn_lib.run.commands.judge_prompts import read_prompts
 
 KEY = "sk-secret-0123456789"
 SAMPLES = [
@@ -744,14 +744,14 @@ def test_the_datasets_own_beginnings(tmp_path, monkeypatch):
     (tmp_path / "Evaluation prompts.yaml").write_text("- Once upon\n- There was\n")
     assert read_prompts(str(tmp_path)) == ["Once upon", "There was"]
     monkeypatch.setattr(
-        "pn_lib.run.judge_prompts.hf_hub_download", lambda *_, **__: str(tmp_path / "Evaluation prompts.yaml")
+        "pn_lib.run.commands.judge_prompts.hf_hub_download", lambda *_, **__: str(tmp_path / "Evaluation prompts.yaml")
     )
     assert read_prompts("tinystories") == ["Once upon", "There was"]
 
     def offline(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("pn_lib.run.judge_prompts.hf_hub_download", offline)
+    monkeypatch.setattr("pn_lib.run.commands.judge_prompts.hf_hub_download", offline)
     with pytest.raises(InputError, match="cannot be fetched"):
         read_prompts("tinystories")
 

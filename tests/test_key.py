@@ -126,7 +126,7 @@ EDITS = {
         ["03", "04", "05", "06", "07", "08", "10", "11"],
         False,
     ),
-    "a command": ("pn_lib/run/evaluate_command.py", statement, [], False),
+    "a command": ("pn_lib/run/commands/evaluate_command.py", statement, [], False),
     "the pipeline": ("pn_lib/run/pipeline.py", statement, [], False),
     "a profile's file that is not this run's": ("pn_lib/run/profiles/smoke.toml", comment, [], False),
     "a notebook's sentence": (

@@ -8,7 +8,7 @@ from tiny_listener import save_listener
 
 from pn_lib.cli import main
 from pn_lib.files import sha256
-from pn_lib.run import listen_command
+from pn_lib.run.commands import listen_command
 from pn_lib.run.results.listening_results import ListeningResult
 from pn_lib.run.results.stories_results import CompletionsResult
 

@@ -1,17 +1,24 @@
 """Every promise of a stack, for each of its mixers: causal, the same with and without its state, saved, counted."""
 
+from typing import get_args
+
 import pytest
 import torch
 from decoder_promises import VOCABULARY, assert_causal, assert_state_suffices, random_ids, recall_losses
 from torch.nn import functional as F
 
 from pn_lib.errors import InputError
+from pn_lib.models.architectures import MODELS
 from pn_lib.models.delta import DeltaNet, DeltaNetConfig
+from pn_lib.models.flops import LAYERS, NeuralConfig
 from pn_lib.models.generation import generate
-from pn_lib.models.hybrid import Hybrid, HybridConfig
+from pn_lib.models.hybrid import MIXERS, Hybrid, HybridConfig
 from pn_lib.models.loading import load_model
 from pn_lib.models.mamba2 import Mamba2, Mamba2Config
+from pn_lib.models.shapes import HYBRID_SLACK, SLACK, shaped
 from pn_lib.models.stack import LayerState
+from pn_lib.run.plotting import MODEL_COLOURS
+from pn_lib.titles import LETTERS, TITLES, Architecture
 
 SIZES = {"vocab_size": VOCABULARY, "d_model": 32}
 HYBRID = {"d_state": 8, "head_dim": 16, "scan_state": 4, "delta_heads": 2, "delta_dim": 8, **SIZES}
@@ -26,6 +33,7 @@ CONFIGS = {
     "hybrid, window": HybridConfig(**HYBRID, n_layers=3, pattern="AFM", window=3, tied_embeddings=False),
 }
 CLASSES = {Mamba2Config: Mamba2, DeltaNetConfig: DeltaNet, HybridConfig: Hybrid}
+NEURAL = {name: model.Config for name, model in MODELS.items() if model.Config in get_args(NeuralConfig)}
 configs = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
@@ -173,3 +181,16 @@ def test_impossible_configs_are_named(cls, changes, message):
 def test_bad_ids_are_refused(config, ids):
     with pytest.raises(InputError):
         make(config)(ids)
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_an_architecture_is_known_wherever_it_has_to_be(name):
+    """The list in ``architectures`` of what a new one needs."""
+    assert name in get_args(Architecture) and name in TITLES and name in MODEL_COLOURS
+    assert isinstance(shaped(name, VOCABULARY, 16, 32, 2, {}), NEURAL[name])
+    assert name == "hybrid" or (name in LETTERS.values() and NEURAL[name] in SLACK)
+
+
+def test_names_and_letters_are_of_architectures_that_there_are():
+    assert set(get_args(Architecture)) == set(TITLES) == set(NEURAL) == set(MODELS) - {"ngram"}
+    assert set(LAYERS) == set(MIXERS) == {*LETTERS, "F"} and set(HYBRID_SLACK) <= set(LETTERS)

@@ -29,7 +29,7 @@ from pn_lib.models.packed import HEADER, load_packed, save_packed
 from pn_lib.models.packed_tokenizer import pack_tokenizer, unpack_tokenizer
 from pn_lib.models.quantize import matrices, quantize, quantized_of
 from pn_lib.models.transformer import Transformer, TransformerConfig
-from pn_lib.run.inspect_command import inspect
+from pn_lib.run.commands.inspect_command import inspect
 
 IDS = torch.tensor([[1, 5, 9, 2]])
 GRIDS = [Grid("int8", None), Grid("int4", 32), Grid("ternary", 6)]

@@ -24,9 +24,9 @@ from pn_lib.files import read_json, write_json
 from pn_lib.process import usable_cores
 from pn_lib.run import report as report_module
 from pn_lib.run.execution import OwnKernelManager, StageError
-from pn_lib.run.made import check_made, check_run, note_by_hand
 from pn_lib.run.pipeline import Pipeline
 from pn_lib.run.results.provenance import RunCard
+from pn_lib.run.stage_records import check_made, check_run, note_by_hand
 from pn_lib.run.stages import REPOSITORY, load_stages
 
 FIRST = """

@@ -10,7 +10,7 @@ from pn_lib.files import write_json, write_text
 from pn_lib.models.loading import open_model
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run import publish, saved_models
-from pn_lib.run.made import note_made
+from pn_lib.run.stage_records import note_made
 from pn_lib.run.stages import load_stages
 
 RUN = "quick-pocket"

@@ -9,9 +9,9 @@ from pn_lib.course.published_coherence import PICTURE, coherence_finding, cohere
 from pn_lib.evaluation.intervals import wilson_interval
 from pn_lib.evaluation.validity import departures
 from pn_lib.models.packed import load_packed
-from pn_lib.run.coherence_judge import tell
-from pn_lib.run.coherence_plan import Plan, grid
-from pn_lib.run.coherence_summary import PUBLISHED, STUDY, read_experiments, smallest, summarize
+from pn_lib.run.coherence.measurement import tell
+from pn_lib.run.coherence.plan import Plan, grid
+from pn_lib.run.coherence.summary import PUBLISHED, STUDY, read_experiments, smallest, summarize
 from pn_lib.run.profile import load_profile
 from pn_lib.run.results.coherence_results import CoherenceResult
 from pn_lib.run.saved_models import find_model

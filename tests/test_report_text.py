@@ -10,7 +10,7 @@ from report_example import Example, heard, judged, rated, spread
 from pn_lib.course.trust import TRUST, fault_counts
 from pn_lib.errors import InputError
 from pn_lib.files import read_json, sha256, write_json
-from pn_lib.run.coherence_summary import STUDY
+from pn_lib.run.coherence.summary import STUDY
 from pn_lib.run.results.coherence_results import CoherenceResult
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.results.trust_results import FaultOutcomes, FuzzResult, NumbersResult

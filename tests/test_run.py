@@ -26,13 +26,13 @@ from pn_lib.models.likelihood import likelihood
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run import run as run_module
 from pn_lib.run import surroundings
-from pn_lib.run.made import note_by_hand, note_made
 from pn_lib.run.model_folder import keep_model
 from pn_lib.run.plotting import LiveCurve, draw_png, use_style
 from pn_lib.run.profile import load_profile
 from pn_lib.run.results.data_results import DataResult
 from pn_lib.run.results.result import Result, Row
 from pn_lib.run.run import open_run
+from pn_lib.run.stage_records import note_by_hand, note_made
 from pn_lib.run.stages import REPOSITORY, covers, load_stages, maker
 from pn_lib.training.config import TrainingConfig
 

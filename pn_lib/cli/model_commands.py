@@ -33,7 +33,7 @@ def inspect(
     profile: Profile = "quick",
 ) -> None:
     """Say what a run would see of a corpus, or what a model is."""
-    from pn_lib.run import inspect_command
+    from pn_lib.run.commands import inspect_command
 
     print(inspect_command.inspect(target, corpus_argument(target), profile))
 
@@ -65,7 +65,7 @@ def train(
         return
     if device:
         raise InputError("--device goes with --dry-run; training takes the GPU that is there, or the CPU")
-    from pn_lib.run.train_command import train_profile
+    from pn_lib.run.commands.train_command import train_profile
 
     print(train_profile(profile, corpus_argument(corpus), size))
 
@@ -94,7 +94,7 @@ def generate(
     from pn_lib.models import generation
     from pn_lib.models.loading import open_model
     from pn_lib.models.lossless import warn_of_changes
-    from pn_lib.run.evaluate_command import check_prompt
+    from pn_lib.run.commands.evaluate_command import check_prompt
     from pn_lib.run.saved_models import model_source
 
     prompt = check_prompt(terminal.typed(prompt)) if prompt is not None else ""
@@ -131,7 +131,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure any saved model: likelihood, probes, its stories."""
-    from pn_lib.run import evaluate_command
+    from pn_lib.run.commands import evaluate_command
 
     extent = evaluate_command.Extent(stories, train_stories, completions, repeats, max_bytes, temperature, seed)
     print(evaluate_command.evaluate(model, corpus_argument(corpus), extent, out))
@@ -154,7 +154,7 @@ def quantize(
 
     The other commands take that file for the model.
     """
-    from pn_lib.run.quantize_command import quantize_model
+    from pn_lib.run.commands.quantize_command import quantize_model
 
     named = None if corpus is None else corpus_argument(corpus)
     print(quantize_model(model, out, bits, group, stories, named))
@@ -168,6 +168,6 @@ def export(
     bits: Annotated[int, typer.Option(metavar="32|8", help="of each weight; 8 is llama2c's int8, for runq")] = 32,
 ) -> None:
     """Write a saved model, quantized or not, for other programs."""
-    from pn_lib.run.export_command import export_model
+    from pn_lib.run.commands.export_command import export_model
 
     print(export_model(model, folder, to, bits))

@@ -36,7 +36,7 @@ def judge(
     Says what it will cost before it starts; what is answered is kept. A judge is a TOML file: name, base_url, model,
     api_key_env, ...
     """
-    from pn_lib.run.judge_command import judge_run
+    from pn_lib.run.commands.judge_command import judge_run
 
     summary = judge_run(name, judges, stories, pairs, prompts, models or [], estimate, yes)
     if summary is not None:
@@ -54,7 +54,7 @@ def rate(
 
     Without files: makes the page to send to raters. With the files that they send back: their grades and agreement.
     """
-    from pn_lib.run.rate_command import rate_run
+    from pn_lib.run.commands.rate_command import rate_run
 
     print(rate_run(name, files or [], pages, seed))
 
@@ -90,7 +90,7 @@ def listen(
 
     How surprised is it, and what is a beginning worth to it? What it has heard is kept.
     """
-    from pn_lib.run.listen_command import listen as hear
+    from pn_lib.run.commands.listen_command import listen as hear
 
     print(hear(name, ear, beginnings))
 
@@ -100,7 +100,7 @@ def compare(
     file: Annotated[str, typer.Argument(metavar="FILE", help="a TOML file: corpus, stories, models")],
 ) -> None:
     """Set models beside a general one on the same stories."""
-    from pn_lib.run.compare_command import compare as measure
+    from pn_lib.run.commands.compare_command import compare as measure
     from pn_lib.run.stages import output_root
 
     print(measure(file, output_root()))
@@ -126,7 +126,7 @@ def benchmark(
 @app.command()
 def coherence(profile: Profile = "overnight") -> None:
     """Run a profile's experiments on coherence, one by one."""
-    from pn_lib.run.coherence import make_of_profile
+    from pn_lib.run.coherence.experiments import make_of_profile
 
     make_of_profile(profile)
 

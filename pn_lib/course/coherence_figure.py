@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from pn_lib.run.plotting import COLOURS, MODEL_COLOURS
 from pn_lib.run.results.coherence_results import Cell, CoherenceResult, Dialect
-from pn_lib.run.results.mixers_results import TITLES
+from pn_lib.titles import TITLES
 
 SHIFT = 1.06  # factor of tokens from one architecture to the next, so that marks at one place do not hide another
 MARKS = "os^Dv"  # one a language

@@ -18,7 +18,18 @@ from pn_lib.run.times import SHOWN, notebook_seconds, total_seconds
 CONTENTS, GLOSSARY, RESULTS = "contents.ipynb", "glossary.ipynb", "results.ipynb"
 # Pages of Markdown on what one can do with the course, for GitHub and the site
 GUIDES = "guides"
-GUIDE_NAMES = ("running", "models", "stories", "judge", "teaching", "cluster", "speed", "findings", "trust", "house")
+GUIDE_NAMES = (
+    "running",
+    "models",
+    "stories",
+    "judge",
+    "teaching",
+    "cluster",
+    "speed",
+    "findings",
+    "trust",
+    "how_it_is_built",
+)
 GLOSSARY_SOURCE = Path(__file__).with_name("glossary.toml")
 WORDS_A_MINUTE, LINES_A_MINUTE = 120, 12  # of prose and of code, read to be understood
 SECTION = re.compile(r"## (A?\d+\.\d+ .+)")

@@ -3,12 +3,12 @@
 import numpy as np
 
 from pn_lib.course.coherence_figure import coherence_threshold
-from pn_lib.run.coherence_summary import STUDY, other_seeds, published, smallest
+from pn_lib.run.coherence.summary import STUDY, other_seeds, published, smallest
 from pn_lib.run.plotting import draw, use_style
 from pn_lib.run.results.coherence_results import Cell, CoherenceResult, CoherenceTimings, CoherentModel, Least
-from pn_lib.run.results.mixers_results import TITLES
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.stages import REPOSITORY
+from pn_lib.titles import TITLES
 
 PICTURE = REPOSITORY / "figures" / "published" / "reference" / "coherence_threshold.svg"
 ALIKE = 0.05  # of its size: an architecture does not meet another's to the last parameter

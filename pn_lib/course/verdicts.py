@@ -11,13 +11,14 @@ from pn_lib.evaluation.measures import GROUPS
 from pn_lib.evaluation.memory_tasks import standing
 from pn_lib.run.results.frontier_results import FrontierResult
 from pn_lib.run.results.memory_results import BesideParent, MemoryResult
-from pn_lib.run.results.mixers_results import TITLES, MixerPair, MixerSize, MixersResult, MixersTimings
+from pn_lib.run.results.mixers_results import MixerPair, MixerSize, MixersResult, MixersTimings
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.results.stories_results import EvaluationResult
 from pn_lib.run.results.study_results import LanguageResult, ScalingResult, StudyResult
 from pn_lib.run.results.training_results import RecipeResult, TrainingResult
 from pn_lib.run.results.whole_mamba_results import MambaResult
 from pn_lib.run.results.zoo_results import ZooResult
+from pn_lib.titles import TITLES
 
 STANDING = {"ahead": "ahead of", "behind": "behind", "not told apart": "not told apart from"}
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pn_lib import files
-from pn_lib.data.batches import BATCH, batches
+from pn_lib.data.text_groups import BATCH, batches
 from pn_lib.errors import InputError, one_line
 
 SCHEMA = pa.schema([("text", pa.string())])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pn_lib import files
-from pn_lib.data.batches import batches
+from pn_lib.data.text_groups import batches
 from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.errors import InputError, one_line
 from pn_lib.progress import progress

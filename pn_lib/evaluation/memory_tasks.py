@@ -6,9 +6,7 @@ import numpy as np
 
 from pn_lib.evaluation.intervals import Interval, over_seeds, t_interval
 from pn_lib.models.hybrid import HybridConfig
-
-# The architecture that a letter of a hybrid's pattern comes from; a feed-forward layer remembers nothing.
-PARENTS = {"A": "transformer", "S": "mamba", "M": "mamba2", "D": "deltanet"}
+from pn_lib.titles import LETTERS
 
 Shares = Mapping[tuple[str, str], np.ndarray]  # by task and architecture, right answers (seeds, lengths)
 
@@ -30,7 +28,7 @@ def accuracy_rows(shares: Shares, lengths: Sequence[int]) -> list[dict[str, str 
 
 def parents(config: HybridConfig) -> list[str]:
     """The architectures that a hybrid mixes."""
-    return [parent for letter, parent in PARENTS.items() if letter in config.layers]
+    return [parent for letter, parent in LETTERS.items() if letter in config.layers]
 
 
 def beside_parents(shares: Shares, mixed: Sequence[str]) -> dict[tuple[str, str], Interval]:

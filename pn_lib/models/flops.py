@@ -185,3 +185,8 @@ def training_flops_per_token(config: NeuralConfig, length: int | None = None) ->
     """FLOPs to train on one token of sequences of ``length`` (None: the context): three forward passes."""
     length = length or config.context
     return 3 * forward_flops(config, length) / length
+
+
+def training_flops(config: NeuralConfig, tokens: int, length: int | None = None) -> float:
+    """FLOPs of a training on so many tokens, in sequences of ``length`` (None: the context)."""
+    return training_flops_per_token(config, length) * tokens

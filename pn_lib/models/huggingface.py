@@ -19,8 +19,8 @@ from torch import Tensor
 
 from pn_lib.errors import InputError
 from pn_lib.models.base import LanguageModel
-from pn_lib.models.families import FAMILIES
 from pn_lib.models.flops import NeuralConfig
+from pn_lib.models.huggingface_families import FAMILIES
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.mamba2 import Mamba2Config
 from pn_lib.models.shell import Damaged, make_model

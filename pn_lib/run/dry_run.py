@@ -7,7 +7,7 @@ import torch
 
 from pn_lib.errors import InputError
 from pn_lib.hardware import autocast, resolve_precision
-from pn_lib.models.flops import parameter_count, training_flops_per_token
+from pn_lib.models.flops import parameter_count, training_flops
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
@@ -56,7 +56,7 @@ def dry_run(profile_name: str, device: str | None = None) -> str:
 
 
 def _row(config: TransformerConfig, training: TrainingConfig, here: torch.device, device: str | None) -> dict[str, str]:
-    flops = training_flops_per_token(config, training.context) * training.planned_tokens
+    flops = training_flops(config, training.planned_tokens, training.context)
     losses, rate = two_steps(config, training, here)
     row = {
         "parameters": f"{parameter_count(config).total:,}",

@@ -12,15 +12,15 @@ from pn_lib import hardware
 from pn_lib.data.corpora import check_corpus
 from pn_lib.errors import InputError
 from pn_lib.files import read_json, remove_unfinished
+from pn_lib.run.commands.inspect_command import AT_START, inspect_corpus
 from pn_lib.run.execution import StageError, execute
-from pn_lib.run.inspect_command import AT_START, inspect_corpus
-from pn_lib.run.made import REPORT, accept_by_hand, altered, forget_made, made, note_made
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.report import REPORT_FILES, build_report, report_key
 from pn_lib.run.results.provenance import RunCard
 from pn_lib.run.room import check_room
 from pn_lib.run.run import run_name, work_folder
+from pn_lib.run.stage_records import REPORT, accept_by_hand, altered, forget_made, made, note_made
 from pn_lib.run.stage_times import StageTimes
 from pn_lib.run.stages import Stage, corpus_state, load_stages, maker, output_root, stage_key
 from pn_lib.training.distributed import best_device

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -13,7 +13,8 @@ from pn_lib.config import config_class, parse_config
 from pn_lib.data.corpus_paths import Naming
 from pn_lib.errors import InputError, suggestion
 from pn_lib.files import read_toml
-from pn_lib.run.coherence_settings import CoherenceSettings
+from pn_lib.run.coherence.settings import CoherenceSettings
+from pn_lib.titles import Architecture
 from pn_lib.training.config import TrainingConfig
 
 # Fields of TransformerConfig or MambaConfig, but ``vocab_size`` and ``context``, which all models of a section share.
@@ -209,7 +210,7 @@ class MixerSettings:
     ``rates`` are tried first, then rates beyond them while the best lies at an edge, ``extensions`` times at most.
     """
 
-    architectures: dict[Literal["transformer", "mamba", "mamba2", "deltanet", "hybrid"], Options]
+    architectures: dict[Architecture, Options]
     sizes: Annotated[tuple[MixerSize, ...], Field(min_length=1)]  # the smallest first
     rates: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     extensions: NonNegativeInt

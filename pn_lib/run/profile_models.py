@@ -10,7 +10,7 @@ from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.mamba import MambaConfig
 from pn_lib.models.shapes import in_layers, shapes, total
 from pn_lib.models.transformer import TransformerConfig
-from pn_lib.run.coherence_plan import grid
+from pn_lib.run.coherence.plan import grid
 from pn_lib.run.profile import Options, Profile
 
 

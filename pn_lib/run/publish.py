@@ -7,10 +7,10 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.loading import load_model
-from pn_lib.run.coherence import COHERENCE, publish_experiments
-from pn_lib.run.made import check_run, made
+from pn_lib.run.coherence.experiments import COHERENCE, publish_experiments
 from pn_lib.run.report import REPORT_FILES
 from pn_lib.run.saved_models import PACKED
+from pn_lib.run.stage_records import check_run, made
 from pn_lib.run.stages import load_stages, output_root
 from pn_lib.run.times import publish_clock
 

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from pn_lib.data.corpus_paths import NAMED_CORPORA, corpus_name, corpus_path
 from pn_lib.errors import InputError, suggestion
 from pn_lib.files import atomic, check_writable, read_json, write_json, write_text
-from pn_lib.run.made import check_made, note_by_hand
 from pn_lib.run.plotting import draw, draw_png
 from pn_lib.run.profile import load_profile
 from pn_lib.run.results.result import Result, Row
 from pn_lib.run.sections import Sections
+from pn_lib.run.stage_records import check_made, note_by_hand
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY, Stage, covers, load_stages, maker, output_root, stage_key
 from pn_lib.run.surroundings import check_own_package, warn_of_little_memory
 

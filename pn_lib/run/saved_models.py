@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pn_lib.errors import InputError
-from pn_lib.run.made import check_made
+from pn_lib.run.stage_records import check_made
 from pn_lib.run.stages import REPOSITORY, output_root
 
 PACKED = ".safetensors"  # ending of a quantized model's file: models/NAME.safetensors

@@ -19,7 +19,7 @@ from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import Interval, bits_per_byte_interval
 from pn_lib.key import make_key
 from pn_lib.models.base import LanguageModel
-from pn_lib.models.flops import training_flops_per_token
+from pn_lib.models.flops import training_flops
 from pn_lib.models.packed import load_packed
 from pn_lib.models.packed_tokenizer import merges_of
 from pn_lib.run.frontier import Encoded, described, packed_once
@@ -114,7 +114,7 @@ def _judge(
     found = VocabularyModel(
         **described(settings, path, test),
         seed=settings.training.seed,
-        flops=settings.training.planned_tokens * training_flops_per_token(model.config),
+        flops=training_flops(model.config, settings.training.planned_tokens),
     )
     nats, sizes = test.story_nats.tolist(), test.story_bytes.tolist()
     return {"model": found.model_dump(), "story_nats": nats, "story_bytes": sizes, "seconds": training.seconds}

@@ -5,15 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pn_lib.run.results.result import Estimate, Part, Result, Row, Settings
-
-Architecture = Literal["transformer", "mamba", "mamba2", "deltanet", "hybrid"]
-TITLES: dict[Architecture, str] = {  # as the papers write them
-    "transformer": "Transformer",
-    "mamba": "Mamba",
-    "mamba2": "Mamba-2",
-    "deltanet": "Gated DeltaNet",
-    "hybrid": "Hybrid",
-}
+from pn_lib.titles import Architecture
 
 
 class RateTried(Part):

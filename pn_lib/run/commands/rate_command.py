@@ -20,7 +20,7 @@ from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.evaluation.measures import MEASURES
 from pn_lib.evaluation.rating import COLUMNS, Sheet, make_sheet, read_ratings, summarize
 from pn_lib.files import read_json, sha256, write_json, write_text
-from pn_lib.run.judge_command import read_samples
+from pn_lib.run.commands.judge_command import read_samples
 from pn_lib.run.results.rating_results import RatingResult
 from pn_lib.run.results.stories_results import CompletionsResult
 from pn_lib.run.stages import output_root

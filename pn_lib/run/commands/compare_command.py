@@ -34,7 +34,7 @@ from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import check_lossless
 from pn_lib.models.ngram import NGram, NGramConfig
 from pn_lib.models.packed_tokenizer import pack_tokenizer
-from pn_lib.run.listen_command import MAX_BYTES, REAL
+from pn_lib.run.commands.listen_command import MAX_BYTES, REAL
 from pn_lib.run.results.listening_results import ComparedModel, GeneralResult
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.results.stories_results import CompletionsResult

@@ -12,17 +12,17 @@ import numpy as np
 
 from pn_lib.data import pocket
 from pn_lib.data.tokenizer import Tokenizer
-from pn_lib.evaluation.intervals import bits_per_byte_interval, wilson_interval
+from pn_lib.evaluation.intervals import bits_per_byte_interval
 from pn_lib.evaluation.recall import Fact, novelty, recall_by_distance, recalls, stories_by_fact
-from pn_lib.evaluation.validity import departures, source_nats
+from pn_lib.evaluation.validity import departures, source_nats, valid_share
 from pn_lib.models.base import LanguageModel
-from pn_lib.models.flops import training_flops_per_token
+from pn_lib.models.flops import training_flops
 from pn_lib.models.generation import generate
 from pn_lib.models.grid import Grid
 from pn_lib.models.packed import save_packed
 from pn_lib.models.packed_tokenizer import pack_tokenizer
 from pn_lib.models.quantize import quantize
-from pn_lib.run.coherence_plan import TRAIN_SEED, Plan
+from pn_lib.run.coherence.plan import TRAIN_SEED, Plan
 from pn_lib.run.results.coherence_results import Told
 from pn_lib.training.config import TrainingConfig
 
@@ -30,7 +30,7 @@ BACK = (0, 50, 100, 200, 400)  # characters: where the stretches of ``recall_by_
 ROUNDED = ("int8", "int4")
 
 
-def judge_model(
+def measure_model(
     model: LanguageModel,
     tokenizer: Tokenizer,
     plan: Plan,
@@ -55,7 +55,7 @@ def judge_model(
     return {
         "parameters": model.n_parameters(),
         "config": asdict(model.config),
-        "flops": training_flops_per_token(model.config, training.context) * training.tokens,
+        "flops": training_flops(model.config, training.tokens, training.context),
         "excess": bits_per_byte_interval(np.array(story_nats) - exact, sizes),
         "story_bytes": float(sizes.mean()),
         "story_words": float(np.mean([len(story.split()) for story in plan.held_out])),
@@ -83,7 +83,7 @@ def _told(stories: list[str], plan: Plan, **how: Any) -> Told:
     return Told(
         **how,
         stories=len(stories),
-        valid=wilson_interval(len(valid), len(stories)),
+        valid=valid_share(stories, plan.language),
         words=float(np.mean([len(text[: ends.get(number)].split()) for number, text in enumerate(stories)])),
         reasons=dict(Counter(faults["reason"]).most_common()),
         slots=dict(Counter(faults["slot"].dropna()).most_common()),

@@ -37,8 +37,8 @@ from pn_lib.models.base import LanguageModel
 from pn_lib.models.likelihood import Likelihood, context_of, text_likelihood
 from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import round_trip
-from pn_lib.run.made import check_made
 from pn_lib.run.saved_models import model_source
+from pn_lib.run.stage_records import check_made
 from pn_lib.run.stages import NAMED_CORPORA, output_root
 
 POCKET_PROBES = 200  # of each kind

@@ -66,7 +66,10 @@ def judge_run(
     with _alone(results / "judge"):
         source = results / "completions.json"
         if prompts is not None:
-            from pn_lib.run.judge_prompts import complete_prompts, read_prompts  # seconds, for all that models need
+            from pn_lib.run.commands.judge_prompts import (  # seconds, for all that models need
+                complete_prompts,
+                read_prompts,
+            )
 
             source = results / "judge" / "prompts.json"
             write_json(source, complete_prompts(read_prompts(prompts)[:stories], models))

@@ -23,9 +23,9 @@ from pn_lib.data.tokens import TokenFile, token_paths, write_tokens
 from pn_lib.errors import InputError
 from pn_lib.files import write_json
 from pn_lib.models.loading import load_model
-from pn_lib.run.coherence_judge import judge_model
-from pn_lib.run.coherence_plan import TOKENIZER_STORIES, TRAIN_SEED, Plan, grid
-from pn_lib.run.coherence_summary import PUBLISHED, STUDY, read_experiments, smallest, summarize
+from pn_lib.run.coherence.measurement import measure_model
+from pn_lib.run.coherence.plan import TOKENIZER_STORIES, TRAIN_SEED, Plan, grid
+from pn_lib.run.coherence.summary import PUBLISHED, STUDY, read_experiments, smallest, summarize
 from pn_lib.run.profile import load_profile
 from pn_lib.run.profile_models import check_models
 from pn_lib.run.results.coherence_results import CoherentModel
@@ -135,7 +135,7 @@ def _made(plan: Plan, work: Path) -> CoherentModel:
     model = load_model(work / plan.name)
     files = models() / plan.name
     files.mkdir(parents=True, exist_ok=True)
-    judged = judge_model(model, tokenizer, plan, training, result["story_nats"], files)
+    judged = measure_model(model, tokenizer, plan, training, result["story_nats"], files)
     device = torch.device("cpu")
     return CoherentModel(
         settings=asdict(plan),

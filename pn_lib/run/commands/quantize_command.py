@@ -11,7 +11,7 @@ from pn_lib.models.likelihood import text_likelihood
 from pn_lib.models.loading import open_model
 from pn_lib.models.packed import save_packed
 from pn_lib.models.quantize import quantize
-from pn_lib.run.evaluate_command import SPLIT_SEED
+from pn_lib.run.commands.evaluate_command import SPLIT_SEED
 from pn_lib.run.saved_models import model_source
 from pn_lib.run.stages import output_root
 

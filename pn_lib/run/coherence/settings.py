@@ -1,10 +1,11 @@
 """The section [coherence] of a profile: which experiments there are."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from pn_lib.config import config_class
+from pn_lib.titles import Architecture
 
 
 @config_class
@@ -37,9 +38,7 @@ class CoherenceSettings:
     the next experiments, for ``run_tokens``; ``python -m pn_lib coherence`` makes them all.
     """
 
-    architectures: Annotated[
-        dict[Literal["transformer", "mamba", "mamba2", "hybrid"], CoherentArchitecture], Field(min_length=1)
-    ]
+    architectures: Annotated[dict[Architecture, CoherentArchitecture], Field(min_length=1)]
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     dialects: Annotated[tuple[DialectSettings, ...], Field(min_length=1)]
     seeds: PositiveInt

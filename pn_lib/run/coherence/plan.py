@@ -10,7 +10,7 @@ from pn_lib.key import make_key
 from pn_lib.models.architectures import MODELS
 from pn_lib.models.flops import NeuralConfig
 from pn_lib.models.shapes import shapes, spread, total
-from pn_lib.run.coherence_settings import CoherenceSettings
+from pn_lib.run.coherence.settings import CoherenceSettings
 
 TRAIN_SEED, HELD_OUT_SEED = 61, 62  # of the stories
 TOKENIZER_STORIES = 2_000  # the first of the training stories, whatever the budget: one vocabulary for all
