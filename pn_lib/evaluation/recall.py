@@ -54,6 +54,13 @@ def recall_by_distance(table: pd.DataFrame, edges: Sequence[int]) -> pd.DataFram
     return pd.DataFrame({"back": edges, "repeated": repeated, "broken": broken})
 
 
+def recall_by_fact(table: pd.DataFrame) -> pd.DataFrame:
+    """Of ``recalls``, how many times each fact had to be ``repeated``, and how often it was ``broken``: a row for each
+    ``slot``, in the order of their names."""
+    found = table.groupby("slot")["kept"].agg(repeated="size", broken=lambda kept: int((~kept).sum()))
+    return found.reset_index()
+
+
 def facts(telling: Telling) -> list[Fact]:
     """What a story tells, but for the breaks between paragraphs."""
     return [(slot, record["name"]) for slot, record in telling.facts.items() if slot != "break"]

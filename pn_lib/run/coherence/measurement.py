@@ -13,7 +13,7 @@ import numpy as np
 from pn_lib.data import pocket
 from pn_lib.data.tokenizer import Tokenizer
 from pn_lib.evaluation.intervals import bits_per_byte_interval
-from pn_lib.evaluation.recall import Fact, novelty, recall_by_distance, recalls, stories_by_fact
+from pn_lib.evaluation.recall import Fact, novelty, recall_by_distance, recall_by_fact, recalls, stories_by_fact
 from pn_lib.evaluation.validity import departures, source_nats, valid_share
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.flops import training_flops
@@ -79,7 +79,7 @@ def _told(stories: list[str], plan: Plan, **how: Any) -> Told:
     ends = dict(zip(faults["story"], faults["position"], strict=True))  # character of the first fault
     valid = [story for number, story in enumerate(stories) if number not in ends]
     texts, known = _training(plan.training_stories, plan.plots, plan.words)
-    table = recall_by_distance(recalls(stories, faults, plan.language), BACK)
+    repeats = recalls(stories, faults, plan.language)
     return Told(
         **how,
         stories=len(stories),
@@ -87,7 +87,8 @@ def _told(stories: list[str], plan: Plan, **how: Any) -> Told:
         words=float(np.mean([len(text[: ends.get(number)].split()) for number, text in enumerate(stories)])),
         reasons=dict(Counter(faults["reason"]).most_common()),
         slots=dict(Counter(faults["slot"].dropna()).most_common()),
-        recalled=table.to_dict("records"),
+        recalled=recall_by_distance(repeats, BACK).to_dict("records"),
+        facts=recall_by_fact(repeats).to_dict("records"),
         copies=sum(story in texts for story in stories),
         new_pairs=float(novelty(valid, known, plan.language).mean()) if valid else None,
     )

@@ -18,6 +18,7 @@ from pn_lib.run.results.coherence_results import (
     Dialect,
     Leak,
     Least,
+    Memory,
     Recalled,
     Threshold,
     Told,
@@ -27,6 +28,7 @@ from pn_lib.run.stages import REPOSITORY
 PUBLISHED = Path("results", "published", "coherence")  # the experiments
 STUDY = Path("results", "published", "reference")  # where lies what they say together
 LEVELS = (0.1, 0.5, 0.9)  # shares of valid stories
+TIMES = 20  # that a model's stories come back to a fact, below which its share of right ones says too little
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def summarize(models: Mapping[str, CoherentModel]) -> tuple[CoherenceResult, Coh
         thresholds=thresholds(groups),
         least=least(groups, ("parameters", "tokens", "flops", "bytes")),
         leaks=leaks(groups),
+        memories=memories(models),
         told=sum(t.stories for t in told),
         copies=sum(t.copies for t in told),
         new_pairs=float(np.mean(new)) if new else None,
@@ -151,6 +154,24 @@ def _cell(group: Group) -> Cell:
             for same in zip(*(t.recalled for t in told), strict=True)
         ],
     )
+
+
+def memories(models: Mapping[str, CoherentModel]) -> list[Memory]:
+    """What each model does with each fact that its stories come back to ``TIMES`` times or more."""
+    return [
+        Memory(
+            experiment=name,
+            architecture=model.settings["architecture"],
+            dialect=Group([model]).dialect,
+            parameters=model.parameters,
+            tokens=model.tokens,
+            seed=model.settings["seed"],
+            **fact.model_dump(),
+        )
+        for name, model in models.items()
+        for fact in model.told[0].facts or ()
+        if fact.repeated >= TIMES
+    ]
 
 
 def thresholds(groups: Sequence[Group]) -> list[Threshold]:

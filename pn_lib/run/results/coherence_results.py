@@ -13,6 +13,12 @@ class Recalled(Part):
     broken: int = Field(description="times that the fact was another then")
 
 
+class FactRecalled(Part):
+    slot: str = Field(description="the fact, such as colour")
+    repeated: int = Field(description="times that a story came back to it, up to its first fault")
+    broken: int = Field(description="times that it was another then")
+
+
 class Told(Part):
     """Stories that a model told from nothing."""
 
@@ -25,6 +31,9 @@ class Told(Part):
     reasons: dict[str, int] = Field(description="first faults by what is wrong")
     slots: dict[str, int] = Field(description="first faults by the fact that they break")
     recalled: list[Recalled] = Field(description="facts that had to be kept, by how far back they were told")
+    facts: list[FactRecalled] | None = Field(
+        None, description="facts that had to be kept, by which; null: by a version that did not count them"
+    )
     copies: int = Field(description="stories that were told in training, word for word")
     new_pairs: float | None = Field(
         description="pairs of facts that no training story has, as a share of a valid story's; null: none is valid"
@@ -82,6 +91,17 @@ class Cell(Part):
     recalled: list[Recalled] = Field(description="facts that had to be kept, at temperature 1")
 
 
+class Memory(FactRecalled):
+    """What a model does with a fact that it told before, at temperature 1."""
+
+    experiment: str = Field(description="the model's file in results/published/coherence, without .json")
+    architecture: str = Field(description="its architecture")
+    dialect: Dialect = Field(description="which language")
+    parameters: int = Field(description="its parameters")
+    tokens: int = Field(description="tokens that it read")
+    seed: int = Field(description="its seed")
+
+
 class Threshold(Part):
     """How many tokens a size takes until so many of its stories are valid."""
 
@@ -128,6 +148,9 @@ class CoherenceResult(Result):
     thresholds: list[Threshold] = Field(description="tokens to a share of valid stories")
     least: list[Least] = Field(description="the cheapest models by each cost but time")
     leaks: list[Leak] = Field(description="the relation of loss and coherence; none where no story is valid")
+    memories: list[Memory] = Field(
+        [], description="models and facts, where a model's stories came back to the fact often enough to say"
+    )
     told: int = Field(description="stories that all models told, at any temperature")
     copies: int = Field(description="those that were told in training, word for word")
     new_pairs: float | None = Field(
