@@ -6,7 +6,7 @@ from sources import Figure, Run, Traced
 from wording import plural
 
 from pn_lib.course.published_coherence import ALT, PICTURE
-from pn_lib.run.coherence.summary import PUBLISHED, other_seeds, published, smallest
+from pn_lib.run.coherence.summary import PUBLISHED, SURE, other_seeds, published, smallest
 
 
 def picture() -> Figure:
@@ -50,6 +50,23 @@ def coherence(found: Traced) -> list[dict[str, object]]:
             }
         )
     return languages
+
+
+def facts(found: Traced) -> dict[str, object]:
+    """How many ``models`` had their facts counted, how many ``pairs`` of a model and a fact that makes, how many of
+    them are ``sure``, and those that are ``unsure``, each with the share of the times that it comes back right."""
+    memories = list(found.memories)
+    right = [1 - memory.broken / memory.repeated for memory in memories]
+    return {
+        "models": len({memory.experiment for memory in memories}),
+        "pairs": len(memories),
+        "sure": sum(share >= SURE for share in right),
+        "unsure": [
+            {"slot": memory.slot, "right": share, "tokens": memory.tokens, "seed": memory.seed}
+            for memory, share in zip(memories, right, strict=True)
+            if share < SURE
+        ],
+    }
 
 
 def _key(row: Traced) -> tuple[int | None, int | None]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from coherence import coherence, picture, smallest_file
+from coherence import coherence, facts, picture, smallest_file
 from mixers import mixers
 from people import people
 from shipped import shipped
@@ -15,7 +15,7 @@ from wording import compare_speed, order, side_of_zero
 from pn_lib.errors import InputError
 from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import Judgment
-from pn_lib.run.coherence.summary import STUDY
+from pn_lib.run.coherence.summary import STUDY, SURE
 from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
@@ -61,6 +61,8 @@ def build_context(run: Run) -> dict[str, object]:
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
         "coherent": coherence(found["coherence"]),
+        "facts": facts(found["coherence"]),
+        "sure": SURE,
         "coherent_file": smallest_file(run),
         "threshold_picture": None if own_study else picture(),
         "shipped": shipped(run, data.corpus.title),

@@ -349,6 +349,11 @@ KNOWN: dict[type[Result], dict] = {
             | {"parameters": 125000, "tokens": 500000, "valid": spread(0.93)}
             for cost, value in (("parameters", 125000), ("tokens", 500000), ("flops", 3.7e11), ("bytes", 81000))
         ],
+        "memories": [
+            {"experiment": f"seed{seed}", "architecture": "transformer", "dialect": EASY, "parameters": 125000}
+            | {"tokens": 500000, "seed": seed, "slot": slot, "repeated": 50, "broken": broken}
+            for seed, slot, broken in ((1, "hero", 0), (1, "colour", 20), (0, "hero", 1), (0, "colour", 2))
+        ],
         "leaks": [{"architecture": "all", "dialect": EASY, "models": 2, "leak": spread(0.45), "half": 2.2}],
     },
     CoherenceTimings: {"least": [], "made": [{"name": "transformer-125k", "seconds": 61.0, "cpu": "a CPU (AVX2)"}]},

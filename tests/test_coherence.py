@@ -3,6 +3,7 @@ once, judged rightly, and taken up by any later call."""
 
 import math
 import shutil
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
@@ -14,17 +15,17 @@ from pn_lib.data import pocket
 from pn_lib.data.tokens import TokenFile, story_batch
 from pn_lib.errors import InputError
 from pn_lib.evaluation.leak import crossing, fit_leak, steady_share
-from pn_lib.evaluation.recall import facts, novelty, recall_by_distance, recalls, stories_by_fact
+from pn_lib.evaluation.recall import facts, novelty, recall_by_distance, recall_by_fact, recalls, stories_by_fact
 from pn_lib.evaluation.validity import departures, source_nats
 from pn_lib.files import write_json
 from pn_lib.models.flops import training_flops_per_token
 from pn_lib.models.packed import load_packed
 from pn_lib.run.coherence import experiments
 from pn_lib.run.coherence.plan import HELD_OUT, Plan, grid
-from pn_lib.run.coherence.summary import summarize
+from pn_lib.run.coherence.summary import TIMES, Group, summarize
 from pn_lib.run.profile import load_profile, profile_names
 from pn_lib.run.publish import publish
-from pn_lib.run.results.coherence_results import CoherenceResult, CoherentModel
+from pn_lib.run.results.coherence_results import CoherenceResult, CoherentModel, FactRecalled
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.saved_models import find_model
 
@@ -120,6 +121,9 @@ def test_kept_and_broken_facts_by_distance():
     assert table["slot"].iloc[-1] == "keepsake" and abs(table["back"].iloc[-1] - gap.distance) <= shared
     by = recall_by_distance(table, (0, 50, 100, 200, 400))
     assert by["repeated"].sum() == len(table) and by["broken"].sum() == 1
+    facts_of = recall_by_fact(table).set_index("slot")
+    assert facts_of["repeated"].to_dict() == Counter(table["slot"]) and facts_of["broken"].sum() == 1
+    assert facts_of.loc["keepsake", "broken"] == 1
     broken_at = by.loc[by["broken"] == 1, "back"].item()
     assert broken_at == max(edge for edge in (0, 50, 100, 200, 400) if edge <= table["back"].iloc[-1])
 
@@ -128,6 +132,19 @@ def test_stretches_begin_at_their_edges():
     table = pd.DataFrame({"back": [0, 49, 50, 399, 400, 9000], "kept": [True, False, True, False, True, True]})
     by = recall_by_distance(table, (0, 50, 400))
     assert by["repeated"].tolist() == [2, 2, 2] and by["broken"].tolist() == [1, 1, 0]
+
+
+def test_what_a_model_does_with_a_fact_is_told_where_it_came_back_often_enough(made):
+    _, model = made
+    facts = [{"slot": "colour", "repeated": TIMES, "broken": 15}, {"slot": "pet", "repeated": TIMES - 1, "broken": 0}]
+    first = model.told[0].model_copy(update={"facts": [FactRecalled(**fact) for fact in facts]})
+    older = first.model_copy(update={"facts": None})
+    told = {"one": first, "of an older version": older}
+    models = {name: model.model_copy(update={"told": [at, *model.told[1:]]}) for name, at in told.items()}
+    result, _ = summarize(models)
+    [memory] = result.memories
+    assert (memory.experiment, memory.slot, memory.repeated, memory.broken) == ("one", "colour", TIMES, 15)
+    assert memory.dialect == Group([model]).dialect and memory.seed == model.settings["seed"]
 
 
 def test_pairs_of_facts_that_were_never_together():

@@ -1,9 +1,11 @@
 """The published study of coherence: its picture, and what it found."""
 
+from collections import Counter
+
 import numpy as np
 
 from pn_lib.course.coherence_figure import coherence_threshold
-from pn_lib.run.coherence.summary import STUDY, other_seeds, published, smallest
+from pn_lib.run.coherence.summary import STUDY, SURE, other_seeds, published, smallest, unsure
 from pn_lib.run.plotting import draw, use_style
 from pn_lib.run.results.coherence_results import Cell, CoherenceResult, CoherenceTimings, CoherentModel, Least
 from pn_lib.run.results.result import Estimate
@@ -43,6 +45,7 @@ def coherence_finding() -> str:
     return (
         f"{beginning}{_smallest(least[0.5, 'parameters'], own)} {_file()} The quickest model that writes half of them "
         f"takes {least[0.5, 'seconds'].value:.0f} seconds of one core ({_processors(timings)}).{_others(own)} "
+        f"{_unsure(found)}"
         f"{_memory(found)}"
     )
 
@@ -96,6 +99,21 @@ def _others(cells: list[Cell]) -> str:
                 f"{', '.join(others)}; the Transformer's settings were searched for longest."
             )
     return ""
+
+
+def _unsure(found: CoherenceResult) -> str:
+    """How many facts the models are unsure of, if any were counted."""
+    facts = unsure(found)
+    if not facts:
+        return ""
+    how_many = Counter(len(each) for each in facts.values())
+    several = sum(models for number, models in how_many.items() if number > 1)
+    slots = " or ".join(sorted({fact.slot for each in facts.values() if len(each) == 1 for fact in each}))
+    return (
+        f"Bad luck with a seed is one fact: of {len(facts)} models in which we counted how often each fact comes back "
+        f"right, {how_many[0]} are right at least {SURE:.0%} of the times with every fact, {how_many[1]} with all but "
+        f"one ({slots}), {several} with fewer. "
+    )
 
 
 def _memory(found: CoherenceResult) -> str:

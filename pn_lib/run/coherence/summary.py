@@ -28,6 +28,7 @@ from pn_lib.run.stages import REPOSITORY
 PUBLISHED = Path("results", "published", "coherence")  # the experiments
 STUDY = Path("results", "published", "reference")  # where lies what they say together
 LEVELS = (0.1, 0.5, 0.9)  # shares of valid stories
+SURE = 0.95  # of the times that a fact comes back, it is right
 TIMES = 20  # that a model's stories come back to a fact, below which its share of right ones says too little
 
 
@@ -172,6 +173,16 @@ def memories(models: Mapping[str, CoherentModel]) -> list[Memory]:
         for fact in model.told[0].facts or ()
         if fact.repeated >= TIMES
     ]
+
+
+def unsure(found: CoherenceResult) -> dict[str, list[Memory]]:
+    """For each model whose facts were counted, by the name of its experiment, those that come back right less often
+    than ``SURE``."""
+    facts: dict[str, list[Memory]] = {memory.experiment: [] for memory in found.memories}
+    for memory in found.memories:
+        if memory.right < SURE:
+            facts[memory.experiment].append(memory)
+    return facts
 
 
 def thresholds(groups: Sequence[Group]) -> list[Threshold]:

@@ -18,6 +18,11 @@ class FactRecalled(Part):
     repeated: int = Field(description="times that a story came back to it, up to its first fault")
     broken: int = Field(description="times that it was another then")
 
+    @property
+    def right(self) -> float:
+        """The share of the times that it was the same."""
+        return 1 - self.broken / self.repeated
+
 
 class Told(Part):
     """Stories that a model told from nothing."""
