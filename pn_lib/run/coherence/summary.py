@@ -158,8 +158,9 @@ def _cell(group: Group) -> Cell:
 
 
 def memories(models: Mapping[str, CoherentModel]) -> list[Memory]:
-    """What each model does with each fact that its stories come back to ``TIMES`` times or more."""
-    return [
+    """What each model does with each fact that its stories come back to ``TIMES`` times or more; the model that read
+    least is first."""
+    found = [
         Memory(
             experiment=name,
             architecture=model.settings["architecture"],
@@ -173,6 +174,7 @@ def memories(models: Mapping[str, CoherentModel]) -> list[Memory]:
         for fact in model.told[0].facts or ()
         if fact.repeated >= TIMES
     ]
+    return sorted(found, key=lambda memory: (memory.parameters, memory.tokens, memory.seed))
 
 
 def unsure(found: CoherenceResult) -> dict[str, list[Memory]]:
