@@ -107,13 +107,12 @@ def _unsure(found: CoherenceResult) -> str:
     if not facts:
         return ""
     how_many = Counter(len(each) for each in facts.values())
-    several = sum(models for number, models in how_many.items() if number > 1)
     slots = " or ".join(sorted({fact.slot for each in facts.values() if len(each) == 1 for fact in each}))
-    return (
-        f"Bad luck with a seed is one fact: of {len(facts)} models in which we counted how often each fact comes back "
-        f"right, {how_many[0]} are right at least {SURE:.0%} of the times with every fact, {how_many[1]} with all but "
-        f"one ({slots}), {several} with fewer. "
-    )
+    several = sum(models for number, models in how_many.items() if number > 1)
+    told = [f"{how_many[0]} bring each of them back right at least {100 * SURE:.0f} % of the times"]
+    told += [f"{how_many[1]} all but one ({slots})"] if slots else []
+    told += [f"{several} fewer"] if several else []
+    return f"What a bad seed lacks is one fact: of {len(facts)} models whose facts we counted, {', '.join(told)}. "
 
 
 def _memory(found: CoherenceResult) -> str:
