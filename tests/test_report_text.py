@@ -404,7 +404,7 @@ def test_coherence_is_told_language_by_language(example: Example) -> None:
     assert "210 000 [" in text and "more than 500 000 |" in text
     assert "| 4.0 % | 14.0 % |" in text  # facts broken near and far
     assert "Of 2 models we counted" in text and "3 of 4 pairs of a model and a fact are right at least 95 %" in text
-    assert "The others are colour (60 %) after 500 000 tokens with seed 1. So a bad seed" in text
+    assert "The others are `colour` (60 %) after 500 000 tokens with seed 1. So a bad seed" in text
     assert "Of 1 600 stories that models wrote, 0 are word for word in the training text" in text
 
 

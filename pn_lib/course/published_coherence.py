@@ -107,10 +107,10 @@ def _unsure(found: CoherenceResult) -> str:
     if not facts:
         return ""
     how_many = Counter(len(each) for each in facts.values())
-    slots = " or ".join(sorted({fact.slot for each in facts.values() if len(each) == 1 for fact in each}))
+    slots = "`, `".join(sorted({fact.slot for each in facts.values() if len(each) == 1 for fact in each}))
     several = sum(models for number, models in how_many.items() if number > 1)
     told = [f"{how_many[0]} bring each of them back right at least {100 * SURE:.0f} % of the times"]
-    told += [f"{how_many[1]} all but one ({slots})"] if slots else []
+    told += [f"{how_many[1]} all but one (`{slots}`)"] if slots else []
     told += [f"{several} fewer"] if several else []
     return f"What a bad seed lacks is one fact: of {len(facts)} models whose facts we counted, {', '.join(told)}. "
 

@@ -14,7 +14,7 @@ class Recalled(Part):
 
 
 class FactRecalled(Part):
-    slot: str = Field(description="the fact, such as colour")
+    slot: str = Field(description="the fact, such as hero")
     repeated: int = Field(description="times that a story came back to it, up to its first fault")
     broken: int = Field(description="times that it was another then")
 
@@ -99,7 +99,7 @@ class Cell(Part):
 class Memory(FactRecalled):
     """What a model does with a fact that it told before, at temperature 1."""
 
-    experiment: str = Field(description="the model's file in results/published/coherence, without .json")
+    experiment: str = Field(description="the name of the model's file in results/published/coherence")
     architecture: str = Field(description="its architecture")
     dialect: Dialect = Field(description="which language")
     parameters: int = Field(description="its parameters")
