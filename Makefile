@@ -92,13 +92,14 @@ try:
 except BlockingIOError:
     print("Another make is installing into .venv; waiting for it.", flush=True)
     fcntl.flock(lock, fcntl.LOCK_EX)
+except OSError:
+    print("No locks on this file system: start no other make until .venv is installed.", flush=True)
 os.set_inheritable(lock.fileno(), True)
 os.execvp(sys.argv[1], sys.argv[1:])
 endef
 export ALONE
 
-$(READY): requirements.lock pyproject.toml
-$(DEVELOP): $(READY)
+$(READY) $(DEVELOP): requirements.lock pyproject.toml
 
 ifndef INSTALLING
 $(READY) $(DEVELOP):
@@ -113,7 +114,7 @@ $(READY):
 	@touch $@
 
 # And what tests, web pages and assignments need besides.
-$(DEVELOP):
+$(DEVELOP): $(READY)
 	$(INSTALL) '.[dev]'
 	@touch $@
 endif

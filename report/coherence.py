@@ -6,7 +6,7 @@ from sources import Figure, Run, Traced
 from wording import plural
 
 from pn_lib.course.published_coherence import ALT, PICTURE
-from pn_lib.run.coherence.summary import PUBLISHED, SURE, other_seeds, published, smallest
+from pn_lib.run.coherence.summary import PUBLISHED, counted, lacks_one, other_seeds, published, smallest, unsure
 
 
 def picture() -> Figure:
@@ -53,19 +53,15 @@ def coherence(found: Traced) -> list[dict[str, object]]:
 
 
 def facts(found: Traced) -> dict[str, object]:
-    """How many ``models`` had their facts counted, how many ``pairs`` of a model and a fact that makes, how many of
-    them are ``sure``, and those that are ``unsure``, each with the share of the times that it comes back right."""
-    memories = list(found.memories)
-    right = [1 - memory.broken / memory.repeated for memory in memories]
+    """Of the easiest language: how many ``models`` had their facts counted, how many ``pairs`` of a model and a fact
+    that makes, those that it is ``unsure`` of, and whether it ``lacks_one`` (see ``summary``)."""
+    of_models = counted(found)
+    pairs = sum(map(len, of_models.values()))
     return {
-        "models": len({memory.experiment for memory in memories}),
-        "pairs": len(memories),
-        "sure": sum(share >= SURE for share in right),
-        "unsure": [
-            {"slot": memory.slot, "right": share, "tokens": memory.tokens, "seed": memory.seed}
-            for memory, share in zip(memories, right, strict=True)
-            if share < SURE
-        ],
+        "models": len(of_models),
+        "pairs": pairs,
+        "unsure": unsure(of_models),
+        "lacks_one": lacks_one(of_models),
     }
 
 

@@ -351,7 +351,14 @@ KNOWN: dict[type[Result], dict] = {
         ],
         "memories": [
             {"experiment": f"seed{seed}", "architecture": "transformer", "dialect": EASY, "parameters": 125000}
-            | {"tokens": 500000, "seed": seed, "slot": slot, "repeated": 50, "broken": broken}
+            | {
+                "tokens": 500000,
+                "seed": seed,
+                "slot": slot,
+                "repeated": 50,
+                "broken": broken,
+                "valid": 0.9 - 0.5 * seed,
+            }
             for seed, slot, broken in ((1, "hero", 0), (1, "colour", 20), (0, "hero", 1), (0, "colour", 2))
         ],
         "leaks": [{"architecture": "all", "dialect": EASY, "models": 2, "leak": spread(0.45), "half": 2.2}],

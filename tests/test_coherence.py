@@ -22,10 +22,10 @@ from pn_lib.models.flops import training_flops_per_token
 from pn_lib.models.packed import load_packed
 from pn_lib.run.coherence import experiments
 from pn_lib.run.coherence.plan import HELD_OUT, Plan, grid
-from pn_lib.run.coherence.summary import TIMES, Group, summarize
+from pn_lib.run.coherence.summary import TIMES, Group, lacks_one, summarize, unsure
 from pn_lib.run.profile import load_profile, profile_names
 from pn_lib.run.publish import publish
-from pn_lib.run.results.coherence_results import CoherenceResult, CoherentModel, FactRecalled
+from pn_lib.run.results.coherence_results import CoherenceResult, CoherentModel, FactRecalled, Memory
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.saved_models import find_model
 
@@ -145,6 +145,22 @@ def test_what_a_model_does_with_a_fact_is_told_where_it_came_back_often_enough(m
     [memory] = result.memories
     assert (memory.experiment, memory.slot, memory.repeated, memory.broken) == ("one", "colour", TIMES, 15)
     assert memory.dialect == Group([model]).dialect and memory.seed == model.settings["seed"]
+
+
+def memory(experiment: str, slot: str, broken: int, valid: float, tokens: int = 1) -> Memory:
+    easy = {"plots": 1, "words": 4}
+    who = {"architecture": "mamba", "dialect": easy, "parameters": 1, "tokens": tokens, "seed": 0, "repeated": 100}
+    return Memory(experiment=experiment, slot=slot, broken=broken, valid=valid, **who)
+
+
+def test_a_bad_model_lacks_one_fact_or_not():
+    good = {"good": [memory("good", "hero", 0, 0.9), memory("good", "pet", 5, 0.9)]}
+    bad = {"bad": [memory("bad", "hero", 0, 0.3), memory("bad", "pet", 6, 0.3)]}
+    two = {"bad": [memory("bad", "hero", 50, 0.3), memory("bad", "pet", 6, 0.3)]}
+    better = {"bad": [memory("bad", "hero", 0, 0.95), memory("bad", "pet", 6, 0.95)]}
+    assert unsure(good) == [] and [found.slot for found in unsure(good | bad)] == ["pet"]
+    assert lacks_one(good | bad)
+    assert not any(map(lacks_one, (good, bad, good | two, good | better)))
 
 
 def test_pairs_of_facts_that_were_never_together():

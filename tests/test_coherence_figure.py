@@ -1,7 +1,6 @@
 """The figures of notebook 08 show every model of the study of coherence, and hide none behind another."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -56,19 +55,16 @@ def test_a_share_is_drawn_at_its_excess_above_the_bound():
 
 
 def test_a_fact_is_drawn_at_the_share_of_times_that_it_comes_back_right():
-    easy, other, shares = {"plots": 1, "words": 4}, {"plots": 3, "words": 4}, {"a": 0.2, "b": 0.9}
-    who = {"architecture": "transformer", "parameters": 60_000, "tokens": 5_000_000, "seed": 0}
-    rows = [("a", "hero", 0), ("a", "colour", 30), ("b", "hero", 2), ("b", "colour", 0)]
+    easy, other = {"plots": 1, "words": 4}, {"plots": 3, "words": 4}
+    who = {"architecture": "transformer", "parameters": 60_000, "tokens": 5_000_000, "seed": 0, "repeated": 40}
+    rows = [("a", "hero", 0, 0.2), ("a", "colour", 30, 0.2), ("b", "hero", 2, 0.9), ("b", "colour", 0, 0.9)]
     memories = [
-        who | {"experiment": name, "dialect": easy, "slot": slot, "repeated": 40, "broken": broken}
-        for name, slot, broken in rows
+        who | {"experiment": name, "dialect": easy, "slot": slot, "broken": broken, "valid": valid}
+        for name, slot, broken, valid in rows
     ]
     elsewhere = memories[0] | {"experiment": "c", "dialect": other, "slot": "pet"}
     study = found(cell("transformer", 60_000, 5_000_000, 3, 0.6) | {"dialect": easy}).model_dump()
-    models = {
-        name: SimpleNamespace(told=[SimpleNamespace(valid=SimpleNamespace(value=v))]) for name, v in shares.items()
-    }
-    axes, _ = facts_kept(CoherenceResult(**study | {"memories": [*memories, elsewhere]}), models).axes
+    axes, _ = facts_kept(CoherenceResult(**study | {"memories": [*memories, elsewhere]})).axes
     [marks] = axes.collections
     assert [label.get_text() for label in axes.get_yticklabels()] == ["colour", "hero"]  # what breaks most, first
     np.testing.assert_allclose(marks.get_offsets()[:, 0], [1, 0.25, 0.95, 1])

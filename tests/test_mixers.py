@@ -189,6 +189,8 @@ def test_an_architecture_is_known_wherever_it_has_to_be(name):
     assert name in get_args(Architecture) and name in TITLES and name in MODEL_COLOURS
     assert isinstance(shaped(name, VOCABULARY, 16, 32, 2, {}), NEURAL[name])
     assert name == "hybrid" or (name in LETTERS.values() and NEURAL[name] in SLACK)
+    for letter in (letter for letter, parent in LETTERS.items() if parent == name):
+        assert isinstance(HybridConfig(**HYBRID, pattern=letter).mixer(letter), NEURAL[name])
 
 
 def test_names_and_letters_are_of_architectures_that_there_are():

@@ -1,7 +1,5 @@
 """The figures of the study of coherence in notebook 08: every model in its place, and what each does with each fact."""
 
-from collections.abc import Mapping
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
+from pn_lib.run.coherence.summary import counted
 from pn_lib.run.plotting import COLOURS, MODEL_COLOURS
-from pn_lib.run.results.coherence_results import Cell, CoherenceResult, CoherentModel, Dialect
+from pn_lib.run.results.coherence_results import Cell, CoherenceResult, Dialect
 from pn_lib.titles import TITLES
 
 SHIFT = 1.06  # factor of tokens from one architecture to the next, so that marks at one place do not hide another
@@ -57,18 +56,19 @@ def _shares(axes: Axes, found: CoherenceResult, looks: "_Looks") -> None:
     axes.set(xscale="log", ylim=(0, 1), xlabel="excess (bits a story)", ylabel="share of valid stories")
 
 
-def facts_kept(found: CoherenceResult, models: Mapping[str, CoherentModel]) -> Figure:
+def facts_kept(found: CoherenceResult) -> Figure:
     """A row for each fact, and in it a mark for each model of the easiest language: how often the fact comes back
     right, colored by the share of the model's stories that are valid."""
-    easiest = found.cells[0].dialect
-    own = [memory for memory in found.memories if memory.dialect == easiest]
-    names = list(dict.fromkeys(memory.experiment for memory in own))
-    facts = sorted({memory.slot for memory in own}, key=lambda slot: min(m.right for m in own if m.slot == slot))
+    models = list(counted(found).values())
+    own = [memory for facts in models for memory in facts]
+    shift = {facts[0].experiment: 0.6 * ((number + 0.5) / len(models) - 0.5) for number, facts in enumerate(models)}
+    least = {slot: min(memory.right for memory in own if memory.slot == slot) for slot in {m.slot for m in own}}
+    facts = sorted(least, key=lambda slot: (least[slot], slot))
     figure, axes = plt.subplots(figsize=(7.0, 0.6 + 0.4 * max(len(facts), 3)))
     marks = axes.scatter(
         [memory.right for memory in own],
-        [facts.index(m.slot) + 0.6 * ((names.index(m.experiment) + 0.5) / len(names) - 0.5) for m in own],
-        c=[models[memory.experiment].told[0].valid.value for memory in own],
+        [facts.index(memory.slot) + shift[memory.experiment] for memory in own],
+        c=[memory.valid for memory in own],
         vmin=0, vmax=1, s=26, cmap="viridis", edgecolors=COLOURS["grey"], linewidths=0.5, clip_on=False, zorder=3,
     )  # fmt: skip
     axes.set(xlabel="share of the times that the fact comes back right")

@@ -1,11 +1,9 @@
 """The published study of coherence: its picture, and what it found."""
 
-from collections import Counter
-
 import numpy as np
 
 from pn_lib.course.coherence_figure import coherence_threshold
-from pn_lib.run.coherence.summary import STUDY, SURE, other_seeds, published, smallest, unsure
+from pn_lib.run.coherence.summary import STUDY, SURE, counted, lacks_one, other_seeds, published, smallest, unsure
 from pn_lib.run.plotting import draw, use_style
 from pn_lib.run.results.coherence_results import Cell, CoherenceResult, CoherenceTimings, CoherentModel, Least
 from pn_lib.run.results.result import Estimate
@@ -45,7 +43,7 @@ def coherence_finding() -> str:
     return (
         f"{beginning}{_smallest(least[0.5, 'parameters'], own)} {_file()} The quickest model that writes half of them "
         f"takes {least[0.5, 'seconds'].value:.0f} seconds of one core ({_processors(timings)}).{_others(own)} "
-        f"{_unsure(found)}"
+        f"{_facts(found)}"
         f"{_memory(found)}"
     )
 
@@ -101,18 +99,24 @@ def _others(cells: list[Cell]) -> str:
     return ""
 
 
-def _unsure(found: CoherenceResult) -> str:
-    """How many facts the models are unsure of, if any were counted."""
-    facts = unsure(found)
+def _facts(found: CoherenceResult) -> str:
+    """Which facts come back wrong, if any were counted."""
+    facts = counted(found)
     if not facts:
         return ""
-    how_many = Counter(len(each) for each in facts.values())
-    slots = "`, `".join(sorted({fact.slot for each in facts.values() if len(each) == 1 for fact in each}))
-    several = sum(models for number, models in how_many.items() if number > 1)
-    told = [f"{how_many[0]} bring each of them back right at least {100 * SURE:.0f} % of the times"]
-    told += [f"{how_many[1]} all but one (`{slots}`)"] if slots else []
-    told += [f"{several} fewer"] if several else []
-    return f"What a bad seed lacks is one fact: of {len(facts)} models whose facts we counted, {', '.join(told)}. "
+    lacking = unsure(facts)
+    sure = len(facts) - len({memory.experiment for memory in lacking})
+    told = (
+        f"Of {len(facts)} models whose facts we counted one by one, {sure} "
+        f"bring each of them back right at least {100 * SURE:.0f} % of the times"
+    )
+    if not lacking:
+        return f"{told}. "
+    slots = "`, `".join(sorted({memory.slot for memory in lacking}))
+    shares = sorted(100 * memory.right for memory in lacking)
+    ends = f"{shares[0]:.0f}" if len(shares) == 1 else f"{shares[0]:.0f} to {shares[-1]:.0f}"
+    told += f"; what the others do not is `{slots}` ({ends} %)"
+    return f"{told}: one fact each, in the models with the fewest valid stories. " if lacks_one(facts) else f"{told}. "
 
 
 def _memory(found: CoherenceResult) -> str:

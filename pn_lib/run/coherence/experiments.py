@@ -1,11 +1,12 @@
 """The study of coherence: how small a model, and how few tokens, tell stories that the source could have told.
 
-An experiment is a model of Pocket stories, trained, judged, and kept as a small file, ``results/coherence/NAME.json``;
-its weights, rounded, are the files of ``models/NAME`` beside it, which ``generate coherence/NAME/int8`` opens.
+An experiment is a model of Pocket stories, trained, measured, and kept as a small file,
+``results/coherence/NAME.json``; its weights, rounded, are the files of ``models/NAME`` beside it, which
+``generate coherence/NAME/int8`` opens.
 It depends on no run and no corpus, so the experiments of all runs and machines add up to one study: where a file has
 the settings asked for, here or among the published ones, it is read, and nothing is trained again. Of the code it knows
 the commit alone, and a change of the code does not make it void, since weeks of training would be lost: anyone who
-changes what these models learn, or how they are judged, deletes the files.
+changes what these models learn, or how they are measured, deletes the files.
 """
 
 import shutil
@@ -135,7 +136,7 @@ def _made(plan: Plan, work: Path) -> CoherentModel:
     model = load_model(work / plan.name)
     files = models() / plan.name
     files.mkdir(parents=True, exist_ok=True)
-    judged = measure_model(model, tokenizer, plan, training, result["story_nats"], files)
+    measured = measure_model(model, tokenizer, plan, training, result["story_nats"], files)
     device = torch.device("cpu")
     return CoherentModel(
         settings=asdict(plan),
@@ -146,7 +147,7 @@ def _made(plan: Plan, work: Path) -> CoherentModel:
         threads=torch.get_num_threads(),
         precision=hardware.resolve_precision(training.precision, device),
         commit=commit(),
-        **judged,
+        **measured,
     )
 
 

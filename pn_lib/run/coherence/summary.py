@@ -158,8 +158,8 @@ def _cell(group: Group) -> Cell:
 
 
 def memories(models: Mapping[str, CoherentModel]) -> list[Memory]:
-    """What each model does with each fact that its stories come back to ``TIMES`` times or more; the model that read
-    least is first."""
+    """What each model does with each fact that its stories come back to ``TIMES`` times or more: the small models
+    first, of one size those that read less."""
     found = [
         Memory(
             experiment=name,
@@ -168,6 +168,7 @@ def memories(models: Mapping[str, CoherentModel]) -> list[Memory]:
             parameters=model.parameters,
             tokens=model.tokens,
             seed=model.settings["seed"],
+            valid=model.told[0].valid.value,
             **fact.model_dump(),
         )
         for name, model in models.items()
@@ -177,14 +178,27 @@ def memories(models: Mapping[str, CoherentModel]) -> list[Memory]:
     return sorted(found, key=lambda memory: (memory.parameters, memory.tokens, memory.seed))
 
 
-def unsure(found: CoherenceResult) -> dict[str, list[Memory]]:
-    """For each model whose facts were counted, by the name of its experiment, those that come back right less often
-    than ``SURE``."""
-    facts: dict[str, list[Memory]] = {memory.experiment: [] for memory in found.memories}
+def counted(found: CoherenceResult) -> dict[str, list[Memory]]:
+    """The facts of each model of the easiest language whose facts were counted, by the name of its experiment."""
+    facts, easiest = defaultdict(list), found.cells[0].dialect
     for memory in found.memories:
-        if memory.right < SURE:
+        if (memory.dialect.plots, memory.dialect.words) == (easiest.plots, easiest.words):
             facts[memory.experiment].append(memory)
-    return facts
+    return dict(facts)
+
+
+def unsure(facts: Mapping[str, list[Memory]]) -> list[Memory]:
+    """Those that come back right less often than ``SURE``."""
+    return [memory for own in facts.values() for memory in own if memory.right < SURE]
+
+
+def lacks_one(facts: Mapping[str, list[Memory]]) -> bool:
+    """Whether models that are unsure of facts lack one each, and are those with the fewest valid stories."""
+    lacking = unsure(facts)
+    valid = {name: own[0].valid for name, own in facts.items()}
+    bad = {memory.experiment for memory in lacking}
+    good = valid.keys() - bad
+    return bool(bad and good) and len(lacking) == len(bad) and max(map(valid.get, bad)) < min(map(valid.get, good))
 
 
 def thresholds(groups: Sequence[Group]) -> list[Threshold]:

@@ -105,6 +105,7 @@ class Memory(FactRecalled):
     parameters: int = Field(description="its parameters")
     tokens: int = Field(description="tokens that it read")
     seed: int = Field(description="its seed")
+    valid: float = Field(description="share of its stories that are valid")
 
 
 class Threshold(Part):
