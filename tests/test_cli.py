@@ -27,6 +27,10 @@ def failure(capsys, *arguments: str) -> str:
     return captured.err
 
 
+# From Python 3.14 on, pathlib says of such a name that nothing is there.
+TOO_LONG = "a name too long for a file; give a shorter one" if sys.version_info < (3, 14) else None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -38,9 +42,9 @@ def failure(capsys, *arguments: str) -> str:
         (["generate", "mine-pocket/transformer", "Once"], "there is no run or folder 'mine-pocket/transformer'"),
         (["generate", "no/such/model", "Once"], "there is no model at no/such/model"),
         (["evaluate", "no/such/model"], "there is no model at no/such/model"),
-        (["generate", "x" * 300, "Once"], "a name too long for a file; give a shorter one"),
-        (["evaluate", "x" * 300], "a name too long for a file; give a shorter one"),
-        (["run", "--corpus", "x" * 300], "a name too long for a file; give a shorter one"),
+        (["generate", "x" * 300, "Once"], TOO_LONG or "there is no model at xxx"),
+        (["evaluate", "x" * 300], TOO_LONG or "there is no model at xxx"),
+        (["run", "--corpus", "x" * 300], TOO_LONG or "xxx does not exist"),
     ],
 )
 def test_bad_input(root, capsys, arguments, message):

@@ -361,26 +361,26 @@ def _not_cut_after_cut(answer: Callable) -> None:
 def _long_text(answer: Callable) -> None:
     log_probs = _log_probs(-5.0, **{"the ": -6.0, "he fox": -5.0, "fox ": -8.0, "e fox ": -20.0})
     try:
-        got = _tokens(answer(b"the fox " * 160, log_probs), "1,280 bytes")
+        got = _tokens(answer(b"the fox " * 320, log_probs), "2,560 bytes")
     except RecursionError:
         raise Wrong(
-            "1,280 bytes: your function calls itself too deeply for Python. Go through the places of the text "
+            "2,560 bytes: your function calls itself too deeply for Python. Go through the places of the text "
             "in a loop, from left to right."
         ) from None
     except (ValueError, ZeroDivisionError) as error:
         raise Wrong(
-            f"1,280 bytes: {error}. Are you multiplying probabilities? Products this small are 0 to a "
+            f"2,560 bytes: {error}. Are you multiplying probabilities? Products this small are 0 to a "
             "computer; add log-probabilities."
         ) from None
     expect(
-        b"".join(got) == b"the fox " * 160,
-        "1,280 bytes: your tokens do not join to the text. If you multiply "
+        b"".join(got) == b"the fox " * 320,
+        "2,560 bytes: your tokens do not join to the text. If you multiply "
         "probabilities, they become 0 in a text this long: add logarithms.",
     )
     total = sum(log_probs.get(token, -1e9) for token in got)
     expect_equal(
         total,
-        -2240.0,
+        -4480.0,
         "'the fox ' 160 times: the sum of log-probabilities",
         "If short texts work and this does not: products of probabilities become 0 here, sums do not.",
     )
