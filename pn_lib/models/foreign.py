@@ -154,8 +154,8 @@ def _checkpoint(path: Path) -> str:
         zipped = file.read(2) == b"PK"
     if zipped and not zipfile.is_zipfile(path):
         return (
-            f"is a checkpoint of PyTorch, as llama2.c's and nanoGPT's ckpt.pt, but only its beginning; {FETCH}; "
-            f"one of llama2.c is then converted by {llama2c}"
+            f"is a checkpoint of PyTorch, as llama2.c's and nanoGPT's ckpt.pt, but only its beginning, or it is "
+            f"damaged; {FETCH}; one of llama2.c is then converted by {llama2c}"
         )
     try:
         if zipped and not any(name.endswith("data.pkl") for name in zipfile.ZipFile(path).namelist()):
