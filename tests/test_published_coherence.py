@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from pn_lib.course.published_coherence import PICTURE, coherence_finding, coherence_picture
+from pn_lib.course.published_coherence import PICTURE, coherence_finding, coherence_picture, facts_finding
 from pn_lib.evaluation.intervals import wilson_interval
 from pn_lib.evaluation.validity import departures
 from pn_lib.models.packed import load_packed
 from pn_lib.run.coherence.measurement import tell
 from pn_lib.run.coherence.plan import Plan, grid
-from pn_lib.run.coherence.summary import PUBLISHED, STUDY, read_experiments, smallest, summarize
+from pn_lib.run.coherence.summary import PUBLISHED, STUDY, SURE, read_experiments, smallest, summarize
 from pn_lib.run.profile import load_profile
 from pn_lib.run.results.coherence_results import CoherenceResult
 from pn_lib.run.saved_models import find_model
@@ -31,6 +31,24 @@ def test_it_is_what_its_experiments_say_together(tmp_path):
         result.write(tmp_path / result.FILE)
         published = REPOSITORY / STUDY / result.FILE
         assert (tmp_path / result.FILE).read_bytes() == published.read_bytes(), "run python -m pn_lib publish coherence"
+
+
+def test_what_is_said_of_facts_follows_the_counts(found):
+    """What the published models lack, exchanged for nothing, for a second fact, and for a fact of the best model."""
+    lacking = {(memory.experiment, memory.slot) for memory in found.memories if memory.right < SURE}
+
+    def said(broken: set[tuple[str, str]]) -> str:
+        rows = []
+        for memory in found.memories:
+            wrong = memory.repeated // 4 if (memory.experiment, memory.slot) in broken else 0
+            rows.append(memory.model_copy(update={"broken": wrong}))
+        return facts_finding(found.model_copy(update={"memories": rows}))
+
+    best = max(found.memories, key=lambda memory: memory.valid).experiment
+    assert "the fewest valid stories" in said(lacking)
+    assert "the other" not in said(set()) and facts_finding(found.model_copy(update={"memories": []})) == ""
+    for more in ({(next(iter(lacking))[0], "hero")}, {(best, "hero")}):
+        assert "get `colour`, `hero` right" in said(lacking | more) and "fewest" not in said(lacking | more)
 
 
 def test_its_experiments_are_those_that_a_profile_asks_for():

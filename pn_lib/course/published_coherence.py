@@ -43,7 +43,7 @@ def coherence_finding() -> str:
     return (
         f"{beginning}{_smallest(least[0.5, 'parameters'], own)} {_file()} The quickest model that writes half of them "
         f"takes {least[0.5, 'seconds'].value:.0f} seconds of one core ({_processors(timings)}).{_others(own)} "
-        f"{_facts(found)}"
+        f"{facts_finding(found)}"
         f"{_memory(found)}"
     )
 
@@ -99,24 +99,24 @@ def _others(cells: list[Cell]) -> str:
     return ""
 
 
-def _facts(found: CoherenceResult) -> str:
+def facts_finding(found: CoherenceResult) -> str:
     """Which facts come back wrong, if any were counted."""
     facts = counted(found)
     if not facts:
         return ""
     lacking = unsure(facts)
-    sure = len(facts) - len({memory.experiment for memory in lacking})
+    bad = len({memory.experiment for memory in lacking})
     told = (
-        f"Of {len(facts)} models whose facts we counted one by one, {sure} "
-        f"bring each of them back right at least {100 * SURE:.0f} % of the times"
+        f"Of {len(facts)} models whose facts we counted one by one, {len(facts) - bad} bring each fact back right at "
+        f"least {100 * SURE:.0f} % of the time"
     )
     if not lacking:
         return f"{told}. "
     slots = "`, `".join(sorted({memory.slot for memory in lacking}))
     shares = sorted(100 * memory.right for memory in lacking)
     ends = f"{shares[0]:.0f}" if len(shares) == 1 else f"{shares[0]:.0f} to {shares[-1]:.0f}"
-    told += f"; what the others do not is `{slots}` ({ends} %)"
-    return f"{told}: one fact each, in the models with the fewest valid stories. " if lacks_one(facts) else f"{told}. "
+    stories = ", and write the fewest valid stories" if lacks_one(facts) else ""
+    return f"{told}; the other {bad} get `{slots}` right {ends} % of the time{stories}. "
 
 
 def _memory(found: CoherenceResult) -> str:

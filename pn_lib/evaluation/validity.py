@@ -30,9 +30,10 @@ def source_nats(stories: Sequence[str], language: Language = pocket.STORIES) -> 
     return np.array([-pocket.log_prob(story, language) for story in scored])
 
 
-def valid_share(stories: Sequence[str], language: Language = pocket.STORIES) -> Interval:
-    """Share of the stories that the source could have produced, word for word, with Wilson's interval."""
-    return wilson_interval(int(np.isfinite(source_nats(stories, language)).sum()), len(stories))
+def valid_share(stories: Sequence[str]) -> Interval:
+    """Share of the stories that the source could have produced, word for word, with Wilson's interval. (The study of
+    coherence, which asks for the ``departures`` anyway, counts those that have none.)"""
+    return wilson_interval(int(np.isfinite(source_nats(stories)).sum()), len(stories))
 
 
 def departures(stories: Sequence[str], language: Language = pocket.STORIES) -> pd.DataFrame:

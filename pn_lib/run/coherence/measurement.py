@@ -12,9 +12,9 @@ import numpy as np
 
 from pn_lib.data import pocket
 from pn_lib.data.tokenizer import Tokenizer
-from pn_lib.evaluation.intervals import bits_per_byte_interval
+from pn_lib.evaluation.intervals import bits_per_byte_interval, wilson_interval
 from pn_lib.evaluation.recall import Fact, novelty, recall_by_distance, recall_by_fact, recalls, stories_by_fact
-from pn_lib.evaluation.validity import departures, source_nats, valid_share
+from pn_lib.evaluation.validity import departures, source_nats
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.flops import training_flops
 from pn_lib.models.generation import generate
@@ -83,7 +83,7 @@ def _told(stories: list[str], plan: Plan, **how: Any) -> Told:
     return Told(
         **how,
         stories=len(stories),
-        valid=valid_share(stories, plan.language),
+        valid=wilson_interval(len(valid), len(stories)),
         words=float(np.mean([len(text[: ends.get(number)].split()) for number, text in enumerate(stories)])),
         reasons=dict(Counter(faults["reason"]).most_common()),
         slots=dict(Counter(faults["slot"].dropna()).most_common()),
