@@ -1,8 +1,8 @@
 """Is Muon's gain only a badly chosen rate of AdamW's? ``python -m pn_lib.run.optimizer_study RUN FOLDER``.
 
-Both optimizers train the last rung of notebook 04's ladder. Each tries six rates for the matrices inside the blocks, and
-more where the best is at an end, each with three rates for all else, which AdamW moves on both sides. What was chosen
-on the choice half with one seed is judged on the test half with others.
+Both optimizers train the last rung of notebook 04's ladder. Each tries six rates for the matrices inside the blocks,
+and more where the best is at an end, each with three rates for all else, which AdamW moves on both sides. What was
+chosen on the choice half with one seed is judged on the test half with others.
 """
 
 import sys
@@ -88,8 +88,8 @@ class Study:
                 break
         runs = [self.trained(name, *best, seed) for seed in SEEDS]
         trials = [Trial(matrix_rate=m, rate=r, bits_per_byte=loss) for (m, r), loss in sorted(tried.items())]
-        means = {key: float(np.mean([run[key] for run in runs])) for key in ("bits_per_byte", "tokens_per_second")}
-        return Side(optimizer=name, trials=trials, matrix_rate=best[0], rate=best[1], **means), runs
+        mean = float(np.mean([run["bits_per_byte"] for run in runs]))
+        return Side(optimizer=name, trials=trials, matrix_rate=best[0], rate=best[1], bits_per_byte=mean), runs
 
 
 def main() -> None:

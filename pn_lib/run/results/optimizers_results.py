@@ -23,7 +23,6 @@ class Side(Part):
     matrix_rate: float = Field(description="the best peak rate of the matrices; no end of those tried")
     rate: float = Field(description="the best peak rate of all else")
     bits_per_byte: float = Field(description="at these rates, on the test half, mean over seeds")
-    tokens_per_second: float = Field(description="of training, mean over seeds, one thread")
 
 
 class OptimizersResult(Result):
