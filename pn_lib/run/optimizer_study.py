@@ -1,7 +1,7 @@
 """Is Muon's gain only a badly chosen rate of AdamW's? ``python -m pn_lib.run.optimizer_study RUN FOLDER``.
 
 Both optimizers train the last rung of notebook 04's ladder. Each tries six rates for the matrices inside the blocks,
-and more where the best is at an end, each with three rates for all else, which AdamW moves on both sides. What was
+and more where the best is at an end, each with four rates for all else, which AdamW moves on both sides. What was
 chosen on the choice half with one seed is judged on the test half with others.
 """
 
@@ -30,7 +30,7 @@ from pn_lib.training.experiment import Experiment, run_experiment
 from pn_lib.training.tuning import FACTOR, TUNING_SEED
 
 FIRST = {"adamw": 0.00125, "muon": 0.0025}  # the lowest of six rates of the matrices
-OTHER = (0.01, 0.02, 0.04)  # rates of all else
+OTHER = (0.01, 0.02, 0.04, 0.08)  # rates of all else
 STEPS, SEEDS = 6, range(5)
 
 
