@@ -1,13 +1,13 @@
 """Is Muon's gain only a badly chosen rate of AdamW's? ``python -m pn_lib.run.optimizer_study RUN FOLDER``.
 
 Both optimizers train the last rung of notebook 04's ladder. Each tries six rates for the matrices inside the blocks,
-and more where the best is at an end, each with four rates for all else, which AdamW moves on both sides. What was
-chosen on the choice half with one seed is judged on the test half with others.
+each with four rates for all else, which AdamW moves on both sides, and more where the best is at an end. What was chosen
+on the choice half with one seed is judged on the test half with others.
 """
 
 import sys
 from dataclasses import replace
-from itertools import compress
+from itertools import compress, product
 from pathlib import Path
 
 import numpy as np
@@ -74,22 +74,29 @@ class Study:
 
     def side(self, name: str) -> tuple[Side, list[dict]]:
         """At its best rates, and its runs there."""
-        rates, tried = [FIRST[name] * FACTOR**step for step in range(STEPS)], {}
-        while True:
-            for pair in [(matrix_rate, rate) for matrix_rate in rates for rate in OTHER]:
+        matrix_rates, rates, tried = [FIRST[name] * FACTOR**step for step in range(STEPS)], list(OTHER), {}
+        wider = True
+        while wider:
+            for pair in product(matrix_rates, rates):
                 if pair not in tried:
                     tried[pair] = self.trained(name, *pair, TUNING_SEED)["bits_per_byte"]
             best = min(tried, key=tried.__getitem__)
-            if best[0] == rates[0]:
-                rates.insert(0, rates[0] / FACTOR)
-            elif best[0] == rates[-1]:
-                rates.append(rates[-1] * FACTOR)
-            else:
-                break
+            wider = [widened(*both) for both in zip((matrix_rates, rates), best, strict=True)].count(True) > 0
         runs = [self.trained(name, *best, seed) for seed in SEEDS]
         trials = [Trial(matrix_rate=m, rate=r, bits_per_byte=loss) for (m, r), loss in sorted(tried.items())]
         mean = float(np.mean([run["bits_per_byte"] for run in runs]))
         return Side(optimizer=name, trials=trials, matrix_rate=best[0], rate=best[1], bits_per_byte=mean), runs
+
+
+def widened(rates: list[float], best: float) -> bool:
+    """Whether the best rate was at an end, so that there is one more beyond it now."""
+    if best == rates[0]:
+        rates.insert(0, rates[0] / FACTOR)
+    elif best == rates[-1]:
+        rates.append(rates[-1] * FACTOR)
+    else:
+        return False
+    return True
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ class Side(Part):
     optimizer: Literal["adamw", "muon"] = Field(description="what moves the weight matrices inside the blocks")
     trials: list[Trial] = Field(description="the rates that were tried")
     matrix_rate: float = Field(description="the best peak rate of the matrices; no end of those tried")
-    rate: float = Field(description="the best peak rate of all else")
+    rate: float = Field(description="the best peak rate of all else; no end of those tried, either")
     bits_per_byte: float = Field(description="at these rates, on the test half, mean over seeds")
 
 
