@@ -1,8 +1,8 @@
 """Is Muon's gain only a badly chosen rate of AdamW's? ``python -m pn_lib.run.optimizer_study RUN FOLDER``.
 
 Both optimizers train the last rung of notebook 04's ladder. Each tries six rates for the matrices inside the blocks,
-each with four rates for all else, which AdamW moves on both sides, and more where the best is at an end. What was chosen
-on the choice half with one seed is judged on the test half with others.
+each with four rates for all else, which AdamW moves on both sides, and more where the best is at an end. What was
+chosen on the choice half with one seed is judged on the test half with others.
 """
 
 import sys
