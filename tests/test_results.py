@@ -16,6 +16,7 @@ from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.listening_results import ListeningResult
 from pn_lib.run.results.mixers_results import DecodingStep
+from pn_lib.run.results.optimizers_results import OptimizersResult
 from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
 from pn_lib.run.results.rating_results import RatingResult
 from pn_lib.run.results.result import Estimate, Result
@@ -79,6 +80,18 @@ def test_the_study_of_sharing_is_of_equal_bytes_and_its_verdicts_follow_from_its
             assert way.difference.value == pytest.approx(way.bits_per_byte - first.bits_per_byte)
             side = "ahead" if way.difference.value < 0 else "behind"
             assert way.verdict == (side if way.p_holm <= 0.05 else "not told apart")
+
+
+def test_muon_and_adamw_are_compared_where_each_has_its_best_rates(tmp_path):
+    found, copy = OptimizersResult.read(PUBLISHED / "reference"), tmp_path / OptimizersResult.FILE
+    found.write(copy)
+    assert copy.read_bytes() == (PUBLISHED / "reference" / OptimizersResult.FILE).read_bytes()
+    for side in (found.adamw, found.muon):
+        best, tried = min(side.trials, key=lambda trial: trial.bits_per_byte), {one.matrix_rate for one in side.trials}
+        assert (side.matrix_rate, side.rate) == (best.matrix_rate, best.rate)
+        assert len(tried) >= 6 and min(tried) < side.matrix_rate < max(tried)
+    assert found.difference.value == pytest.approx(found.muon.bits_per_byte - found.adamw.bits_per_byte)
+    assert found.seeds >= 5
 
 
 def test_there_is_a_model_for_every_file_that_a_notebook_declares():

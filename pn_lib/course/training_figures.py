@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from pn_lib.run.plotting import COLOURS, MODEL_COLOURS, plot_curve
+from pn_lib.run.results.optimizers_results import OptimizersResult
 from pn_lib.training.schedule import rate_factor
 
 
@@ -94,6 +95,25 @@ def ladder(rungs: pd.DataFrame, runs: pd.Series, mark: float) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("bits per byte (validation); further left is better")
     figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def rates(found: OptimizersResult) -> Figure:
+    """Loss over the rate of the matrices, for AdamW and for Muon, each at its best rate of all else."""
+    figure, axes = plt.subplots(figsize=(7.0, 3.2))
+    looks = ((found.adamw, "AdamW", "--s", "orange", 12), (found.muon, "Muon", "-o", "blue", -18))
+    for side, name, line, colour, above in looks:
+        points = [(one.matrix_rate, one.bits_per_byte) for one in side.trials if one.rate == side.rate]
+        best = min(points, key=lambda point: point[1])
+        axes.plot(*zip(*points, strict=True), line, color=COLOURS[colour], label=name)
+        axes.plot(*best, "*", markersize=13, color=COLOURS["black"])
+        axes.annotate(f"{best[1]:.3f}", best, xytext=(0, above), textcoords="offset points", ha="center")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sorted({one.matrix_rate for side in (found.adamw, found.muon) for one in side.trials}))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(y=0.15)
+    axes.set(xlabel="peak rate of the matrices", ylabel="bits per byte (choice half)")
+    axes.legend()
     return figure
 
 
