@@ -20,7 +20,9 @@ from pn_lib.course.trust import TRUST, faults_table, fuzz_table, large_table, nu
 from pn_lib.course.voices import FILES, SHOWN_WORDS, first_sentences, one_line, voices
 from pn_lib.run.comparison import TRAINED
 from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
+from pn_lib.run.results.optimizers_results import OptimizersResult
 from pn_lib.run.results.study_results import StudyResult
+from pn_lib.run.results.training_results import RecipeResult
 from pn_lib.run.results.trust_results import FaultOutcomes, FuzzResult, LargeResult, NumbersResult
 from pn_lib.run.stages import NOTEBOOKS, REPOSITORY
 from pn_lib.run.times import SHOWN
@@ -143,6 +145,12 @@ def test_the_findings_are_the_published_runs():
     assert f"at {zoo['models']['stories260K']['bits_per_byte']['value']:.3f} on the same stories" in finding
     for rung in (0, 1, -1):
         assert f"{recipe['ladder'][rung]['bits_per_byte']:.2f}" in finding
+    step, fair = RecipeResult.read(PUBLISHED).gains["Muon for matrices"], OptimizersResult.read(REFERENCE)
+    left = fair.difference
+    assert step == max(RecipeResult.read(PUBLISHED).gains.values()) and -left.low < step / 2
+    assert f"The largest step, {step:.3f}, is the one from AdamW to the optimizer Muon" in finding
+    assert f"Muon ends {-left.value:.3f} ({-left.high:.3f} to {-left.low:.3f}) below AdamW" in finding
+    assert f"({fair.seeds} seeds, {fair.stories} stories)" in finding
 
 
 def told_size(size: dict) -> str:
@@ -163,9 +171,8 @@ def test_what_is_said_of_remembering_survives_holms_correction():
     said = f"{large['budget'] / 1000:.0f} thousand parameters and {large['tokens'] / 1e6:.1f} million tokens"
     assert f"At {said} ({large['seeds']} seeds), {len(clear)} of {len(large['pairs'])} pairs" in finding
     words = {(pair["second"], pair["verdict"]): f"{abs(pair['difference']['value']):.3f}" for pair in timed[:4]}
-    assert f"only Mamba stays ahead of it (by {words['mamba', 'behind']})" in finding
-    assert f"ahead of Gated DeltaNet (by {words['deltanet', 'ahead']})" in finding
-    assert {verdict for name, verdict in words if name in ("mamba2", "hybrid")} == {"not told apart"}
+    assert f"only Mamba (by {words['mamba', 'behind']}) and the hybrid (by {words['hybrid', 'behind']}) stay" in finding
+    assert {verdict for name, verdict in words if name in ("mamba2", "deltanet")} == {"not told apart"}
     rows = [row for row in published("memory")["rows"] if row["task"] == "associative recall" and row["length"] == 128]
     share = {row["architecture"]: f"{100 * row['mean']:.0f} %" for row in rows}
     said = "hybrid gives {hybrid} right answers, Mamba-2 {mamba2}, Gated DeltaNet {deltanet}, Mamba {mamba}, and the"
@@ -176,13 +183,22 @@ def test_what_is_said_of_the_architecture_survives_holms_correction():
     finding = part(GUIDE["findings"], "finding")
     study = StudyResult.read(PUBLISHED)
     rows = {(axis.axis, row.variant): row for axis in study.axes for row in axis.variants}
-    raising = [rows[key] for key, found in study.judgments.items() if found.verdict == "raises the loss"]
-    words = f"Of {len(study.judgments)} single changes, {len(raising)} survive Holm's correction with "
-    assert words + f"{study.baseline.seeds} seeds, and each raises the loss" in finding
+    raising, lowering, same = (
+        [rows[key] for key, found in study.judgments.items() if found.verdict == verdict]
+        for verdict in ("raises the loss", "lowers the loss", "not told apart")
+    )
+    clear = len(raising) + len(lowering)
+    assert clear + len(same) == len(study.judgments)
+    words = f"Of {len(study.judgments)} single changes to a small Transformer, {clear} survive Holm's correction with "
+    assert words + f"{study.baseline.seeds} seeds" in finding
+    assert [row.variant for row in lowering] == ["H=1"]
+    assert (
+        f"One head instead of four lowers the loss (by {-lowering[0].difference:.3f}). The others raise it" in finding
+    )
     assert all(f"(by {row.difference:.3f})" in finding for row in raising)
-    same = [found for found in study.judgments.values() if found.verdict == "not told apart"]
     assert f"The other {len(same)} cannot be told apart from the baseline" in finding
-    assert len(raising) + len(same) == len(study.judgments)
+    assert {row.variant for row in same} == {"layernorm, pre", "layernorm, post", "gelu", "relu"}
+    assert f"Each model read {study.baseline.tokens / 1e6:.1f} million tokens." in finding
 
 
 def test_the_smallest_file_is_the_published_one():
