@@ -17,7 +17,6 @@ from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.listening_results import ListeningResult
 from pn_lib.run.results.mixers_results import DecodingStep
 from pn_lib.run.results.optimizers_results import OptimizersResult
-from pn_lib.run.results.provenance import Machine, RunCard, StageTimes
 from pn_lib.run.results.rating_results import RatingResult
 from pn_lib.run.results.result import Estimate, Result
 from pn_lib.run.results.sharing_results import SharingResult
@@ -60,12 +59,6 @@ def test_every_published_file_is_read_and_written_again_to_the_byte(tmp_path, ru
         found.write(copy)
     else:
         kind.write(found, copy)
-    if kind is Machine and found.instructions is None:
-        pytest.skip("a machine noted before its kind was")
-    if kind is StageTimes and found.stages[0].cpu is None:
-        pytest.skip("times noted before the machine of each was")
-    if kind is RunCard and "content" not in found.model_fields_set:
-        pytest.skip("a run noted before the content of its corpus was")
     assert copy.read_bytes() == (PUBLISHED / run / kind.FILE).read_bytes()
 
 
