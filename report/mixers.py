@@ -1,5 +1,7 @@
 """What can be said of the architectures beside one another: verdicts after correction, and what each costs."""
 
+from itertools import takewhile
+
 from sources import Traced
 from wording import compare_speed
 
@@ -74,10 +76,11 @@ def decoding(timed: Traced, names: list[str]) -> dict[str, object]:
     for who in names:
         least, most = (steps[who, T] for T in (contexts[0], contexts[-1]))
         ahead = [T for T in contexts if compare_speed(steps[who, T].ms_per_token, steps[names[0], T].ms_per_token) < 0]
+        kept = list(takewhile(ahead.__contains__, reversed(contexts)))
         rows[who] = {
             "growth": most.ms_per_token / least.ms_per_token,
             "carried": most.state_bytes / least.state_bytes,
             "ratio": most.ms_per_token / steps[names[0], contexts[-1]].ms_per_token,
-            "faster_from": min(ahead) if ahead and ahead == contexts[-len(ahead) :] else None,
+            "faster_from": min(kept, default=None),
         }
     return {"shortest": contexts[0], "longest": contexts[-1], "rows": rows}

@@ -12,11 +12,13 @@ from pn_lib.errors import InputError
 from pn_lib.files import read_json, sha256, write_json
 from pn_lib.run.coherence.summary import STUDY
 from pn_lib.run.results.coherence_results import CoherenceResult
+from pn_lib.run.results.mixers_results import DecodingStep
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.results.trust_results import FaultOutcomes, FuzzResult, NumbersResult
 from pn_lib.run.stages import REPOSITORY
 
-import shipped  # isort: skip  (report/ is on the path by report_example)
+import mixers  # isort: skip  (report/ is on the path by report_example)
+import shipped  # isort: skip
 import wording  # isort: skip
 from wording import THIN, compare, exactly  # isort: skip
 
@@ -284,6 +286,18 @@ def test_decoding_is_told_by_its_times(example: Example) -> None:
     assert "| Mamba | 1.00 | 1.0 | 0.31 | 512 on | 36 |" in text
     assert "| Transformer | 4.00 | 16.0 | 1.00 | – | – |" in text
     assert "*Fast*: at 2 048 tokens of context, Mamba takes 0.31 of the Transformer’s time per token." in text
+
+
+def test_a_model_is_faster_from_the_context_on_from_which_it_stays_so() -> None:
+    times = {"transformer": (2, 2, 2, 3), "mamba": (1, 2, 1, 1), "mamba2": (2, 2, 2, 1), "hybrid": (1, 1, 1, 4)}
+    steps = [
+        DecodingStep(model=who, context=T, ms_per_token=float(ms), state_bytes=1)
+        for who, row in times.items()
+        for T, ms in zip((64, 128, 256, 512), row, strict=True)
+    ]
+    rows = mixers.decoding(steps, list(times))["rows"]
+    assert {who: row["faster_from"] for who, row in rows.items()} == {
+        "transformer": None, "mamba": 256, "mamba2": 512, "hybrid": None}  # fmt: skip
 
 
 def test_the_ladder_is_told_by_its_numbers(example: Example) -> None:
