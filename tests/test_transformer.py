@@ -84,7 +84,8 @@ def test_cached_equals_uncached(combinations, way_to_step):
         for t in range(2, 12):
             logits, state = model.step(x[:, t], state)
             steps.append(logits)
-        torch.testing.assert_close(torch.stack(steps, 1), whole[:, 1:], rtol=1e-4, atol=1e-5, msg=str(options))
+        # logits of up to 5, whose last digits depend on the registers' width: 1.4e-5 apart with AVX-512
+        torch.testing.assert_close(torch.stack(steps, 1), whole[:, 1:], rtol=1e-4, atol=2e-5, msg=str(options))
 
 
 @every_combination
