@@ -20,7 +20,7 @@ STAGES = load_stages()
 LESSONS = lesson_paths()  # and appendices
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {
-    "04_transformer_training": (110, 500_000),  # the loop, a recipe found by measuring, fair rates, and an appendix
+    "04_transformer_training": (108, 500_000),  # the loop, a recipe found by measuring, and an appendix
     "05_story_evaluation": (102, 700_000),  # a zoo, measures that are measured, the exact source, six exercises
     "11_making_it_small": (115, 400_000),  # the frontier, vocabularies, sharing, and teachers
     "10_mixer_comparison": (115, 450_000),  # five mixers on every term, and a whole Mamba beside them

@@ -78,14 +78,17 @@ def way_to_step(request, monkeypatch):
 def test_cached_equals_uncached(combinations, way_to_step):
     for options in combinations:
         model, x = make(options), ids()
+        close = {"rtol": 1e-4, "atol": 1e-5}
+        # In float64, since the registers' width decides a float32's last digits; linear attention's sums are float32
+        if way_to_step == "torch" and options.get("attention") != "linear":
+            model, close = model.double(), {"rtol": 1e-10, "atol": 1e-10}
         whole = model(x)
         logits, state = model.prefill(x[:, :2])  # fewer than a window holds
         steps = [logits]
         for t in range(2, 12):
             logits, state = model.step(x[:, t], state)
             steps.append(logits)
-        # logits of up to 5, whose last digits depend on the registers' width: 1.4e-5 apart with AVX-512
-        torch.testing.assert_close(torch.stack(steps, 1), whole[:, 1:], rtol=1e-4, atol=2e-5, msg=str(options))
+        torch.testing.assert_close(torch.stack(steps, 1), whole[:, 1:], **close, msg=str(options))
 
 
 @every_combination

@@ -57,12 +57,14 @@ def steady_share(valid: float, words_before_fault: float, story_words: float) ->
 def crossing(tokens: Sequence[float], shares: Sequence[float], level: float) -> float | None:
     """How many tokens it takes until ``level`` of the stories are valid: between two budgets on a straight line over
     the logarithm of tokens; the smallest budget if that suffices; None if no budget does."""
-    order = np.argsort(tokens)
-    x, y = np.log(np.asarray(tokens, float)[order]), np.asarray(shares, float)[order]
-    above = np.flatnonzero(y >= level)
-    if not len(above):
+    budgets = sorted(zip(tokens, shares, strict=True))
+    i = next((i for i, (_, share) in enumerate(budgets) if share >= level), None)
+    if i is None:
         return None
-    i = int(above[0])
+    more, above = budgets[i]
     if i == 0:
-        return float(np.exp(x[0]))
-    return float(np.exp(np.interp(level, y[i - 1 : i + 1], x[i - 1 : i + 1])))
+        return float(more)
+    less, below = budgets[i - 1]
+    return less * (more / less) ** (
+        (level - below) / (above - below)
+    )  # NumPy's log differs by processor, this does not
