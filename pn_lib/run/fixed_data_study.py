@@ -105,7 +105,15 @@ class Study:
         if known is None:
             torch.manual_seed(plan.seed)
             model, start = Transformer(model_config), time.perf_counter()
-            training = train(model, self.train, config, folder=home, name=plan.name, teacher=teacher)
+            training = train(
+                model,
+                self.train,
+                config,
+                validate=lambda model: likelihood(model, self.choice, 256, stories=16),
+                folder=home,
+                name=plan.name,
+                teacher=teacher,
+            )
             seconds = time.perf_counter() - start
             model.save(home)
             known = self.judged(model) | {
