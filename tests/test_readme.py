@@ -162,14 +162,15 @@ def told_size(size: dict) -> str:
 def test_what_is_said_of_remembering_survives_holms_correction():
     finding, timed = part(GUIDE["findings"], "finding"), published("timings/mixers")["equal_seconds"]["pairs"]
     small, large = published("mixers")["sizes"]
-    behind = [pair["difference"]["value"] for pair in small["pairs"][:4] if pair["verdict"] == "behind"]
-    assert (
-        f"at {told_size(small)}, by {min(behind):.3f} to {max(behind):.3f} bits per byte ({small['seeds']}" in finding
-    )
-    clear = [pair for pair in large["pairs"] if pair["verdict"] != "not told apart"]
-    assert {(pair["first"], pair["verdict"]) for pair in clear} == {("transformer", "behind")}
-    said = f"{large['budget'] / 1000:.0f} thousand parameters and {large['tokens'] / 1e6:.1f} million tokens"
-    assert f"At {said} ({large['seeds']} seeds), {len(clear)} of {len(large['pairs'])} pairs" in finding
+    for size in (small, large):
+        behind = [pair["difference"]["value"] for pair in size["pairs"][:4] if pair["verdict"] == "behind"]
+        assert len(behind) == 4
+        said = told_size(size) if size is small else told_size(size).replace(" in the layers", "")
+        assert f"at {said}, by {min(behind):.3f} to {max(behind):.3f}" in finding
+    assert f"({small['seeds']} seeds, Holm's correction)" in finding and f"({large['seeds']} seeds)" in finding
+    [clear] = [pair for pair in large["pairs"][4:] if pair["verdict"] != "not told apart"]
+    assert (clear["first"], clear["second"], clear["verdict"]) == ("mamba2", "hybrid", "behind")
+    assert f"Mamba-2, by {clear['difference']['value']:.3f}" in finding
     words = {(pair["second"], pair["verdict"]): f"{abs(pair['difference']['value']):.3f}" for pair in timed[:4]}
     assert f"only Mamba (by {words['mamba', 'behind']}) and the hybrid (by {words['hybrid', 'behind']}) stay" in finding
     assert {verdict for name, verdict in words if name in ("mamba2", "deltanet")} == {"not told apart"}
