@@ -36,10 +36,7 @@ from pn_lib.training.loop import train
 
 SHARE, VOCABULARY, MEMBERS = 8, 1024, 4
 SHAPE = {"d_model": 96, "n_layers": 4, "n_heads": 3, "d_ff": 272}
-SMALL, LARGE = (
-    {"d_model": 64, "n_layers": 3, "n_heads": 2, "d_ff": 160},
-    {"d_model": 160, "n_layers": 5, "n_heads": 5},
-)
+SMALL = {"d_model": 64, "n_layers": 3, "n_heads": 2, "d_ff": 160}
 OPTIONS = {"tied_embeddings": True, "qk_norm": True, "initialisation": "zero"}
 EPOCHS, DROPOUTS, DECAY = (2, 4, 8), (0.0, 0.1, 0.2), 0.3
 
@@ -180,7 +177,8 @@ def main() -> None:
     study = Study(run, folder)
     plans = [Plan(epochs, dropout) for epochs in EPOCHS for dropout in DROPOUTS]
     member = min(plans, key=lambda plan: study.trained(plan)["choice"])
-    longer = [replace(plans[0], epochs=2 * EPOCHS[-1], dropout=dropout) for dropout in DROPOUTS[:2]]
+    longer = [replace(plans[0], epochs=2 * EPOCHS[-1], dropout=dropout) for dropout in DROPOUTS]
+    longer.append(replace(longer[1], decay=DECAY))
     others = [replace(member, decay=DECAY), replace(member, shape="small")]
     rows = [study.row(plan) for plan in (*plans, *longer, *others)]
     ensembles = study.ensembles(member)
