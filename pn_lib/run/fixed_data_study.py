@@ -193,6 +193,7 @@ def main() -> None:
         models=rows,
         epochs=member.epochs,
         dropout=member.dropout,
+        members=[study.trained(replace(member, seed=seed))["test"] for seed in range(MEMBERS)],
         ensembles=ensembles,
         students=students,
     ).write(folder / results.FixedDataResult.FILE)

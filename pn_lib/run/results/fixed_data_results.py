@@ -53,5 +53,6 @@ class FixedDataResult(Result):
     models: list[Trained] = Field(description="the models of seed 0")
     epochs: int = Field(description="epochs of an ensemble's members, the best of the choice half")
     dropout: float = Field(description="dropout of an ensemble's members, the best of the choice half")
+    members: list[float] = Field(description="bits per byte of each member alone, on the test half")
     ensembles: list[Ensemble] = Field(description="by size")
     students: list[Student] = Field(description="by size")
