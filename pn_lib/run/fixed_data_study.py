@@ -140,7 +140,6 @@ class Study:
             choice_bits_per_byte=known["choice"],
             bits_per_byte=known["test"],
             train_loss=known["train_loss"],
-            seconds=known["seconds"],
         )
 
     def ensembles(self, best: Plan) -> list[results.Ensemble]:
@@ -166,7 +165,6 @@ class Study:
             alone=alone["test"],
             bits_per_byte=taught["test"],
             difference=self.difference(taught, alone),
-            seconds=taught["seconds"],
         )
 
 

@@ -17,7 +17,6 @@ class Trained(Part):
     choice_bits_per_byte: float = Field(description="on the choice half")
     bits_per_byte: float = Field(description="on the test half")
     train_loss: float = Field(description="mean loss of the last updates, in nats per token, with dropout")
-    seconds: float = Field(description="of training, one thread, beside other work")
 
 
 class Ensemble(Part):
@@ -37,7 +36,6 @@ class Student(Part):
     alone: float = Field(description="bits per byte on the test half without a teacher, same seed and settings")
     bits_per_byte: float = Field(description="on the test half, taught")
     difference: Estimate = Field(description="the taught one's loss minus the other's, interval over stories")
-    seconds: float = Field(description="of training, one thread, beside other work")
 
 
 class FixedDataResult(Result):
