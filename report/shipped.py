@@ -4,6 +4,7 @@ from sources import Figure, Run
 from wording import order, side_of_zero
 
 from pn_lib.course.frontier_figure import PICTURE, frontier_words
+from pn_lib.run.results.fixed_data_results import FixedDataResult
 from pn_lib.run.results.frontier_results import SmallFiles, SmallFilesTimings
 from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
 from pn_lib.run.results.optimizers_results import OptimizersResult
@@ -16,7 +17,8 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     """Each file with its cost and its place beside the general model, from small to large; the smallest that beats the
     n-gram, and the smallest that beats the general model (None: none is shown to); the most ``fluent``, whose endings
     surprise the general model least, and whether they are ``loose``: as plausible as real ones, less tied to
-    beginnings; the two ``optimizers`` at their best. None for another corpus, or where nothing was compared."""
+    beginnings; the two ``optimizers`` at their best; what helps on ``fixed`` data. None for another corpus, or where nothing was
+    compared."""
     if not (FOLDER / GeneralResult.FILE).exists() or GeneralResult.read(FOLDER).corpus != corpus:
         return None
     kinds = (SmallFiles, SmallFilesTimings, GeneralResult, ListeningResult)
@@ -40,6 +42,7 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
         "loose": order(told.surprise, real.surprise) == 0 and order(told.worth, real.worth) < 0,
         "ngram": ngram,
         "optimizers": run.shipped(OptimizersResult, FOLDER),
+        "fixed": run.shipped(FixedDataResult, FOLDER),
         "below_ngram": next((one for one in compared if order(one.bits_per_byte, ngram.bits_per_byte) < 0), None),
         "below_general": next((one for one in compared if side_of_zero(one.difference) < 0), None),
         "picture": Figure(PICTURE, frontier_words(), "Drawn by `python -m pn_lib refresh`"),

@@ -12,6 +12,7 @@ from pn_lib.evaluation.intervals import Interval
 from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings
 from pn_lib.run.results.data_results import DataResult
+from pn_lib.run.results.fixed_data_results import FixedDataResult
 from pn_lib.run.results.frontier_results import FrontierResult, FrontierTimings
 from pn_lib.run.results.judge_results import JudgeResult
 from pn_lib.run.results.listening_results import ListeningResult
@@ -85,6 +86,28 @@ def test_muon_and_adamw_are_compared_where_each_has_its_best_rates(tmp_path):
         assert len(tried) >= 6 and min(tried) < side.matrix_rate < max(tried)
     assert found.difference.value == pytest.approx(found.muon.bits_per_byte - found.adamw.bits_per_byte)
     assert found.seeds >= 5
+
+
+def test_what_helps_on_fixed_data_is_chosen_on_one_half_and_judged_on_the_other(tmp_path):
+    found, copy = FixedDataResult.read(PUBLISHED / "reference"), tmp_path / FixedDataResult.FILE
+    found.write(copy)
+    assert copy.read_bytes() == (PUBLISHED / "reference" / FixedDataResult.FILE).read_bytes()
+    base = found.models[0]
+    grid = {
+        (one.epochs, one.dropout): one
+        for one in found.models
+        if (one.parameters, one.weight_decay) == (base.parameters, base.weight_decay)
+    }
+    epochs, dropouts = ({key[place] for key in grid} for place in (0, 1))
+    assert len(grid) == len(epochs) * len(dropouts)
+    shorter = [one for key, one in grid.items() if key[0] <= found.epochs]
+    member = min(shorter, key=lambda one: one.choice_bits_per_byte)
+    assert (member.epochs, member.dropout) == (found.epochs, found.dropout)
+    assert found.members[0] == member.bits_per_byte and len(found.members) == found.ensembles[-1].members
+    for ensemble in found.ensembles:
+        assert ensemble.difference.value == pytest.approx(ensemble.bits_per_byte - member.bits_per_byte)
+    for student in found.students:
+        assert student.difference.value == pytest.approx(student.bits_per_byte - student.alone)
 
 
 def test_there_is_a_model_for_every_file_that_a_notebook_declares():
