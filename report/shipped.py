@@ -17,8 +17,8 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     """Each file with its cost and its place beside the general model, from small to large; the smallest that beats the
     n-gram, and the smallest that beats the general model (None: none is shown to); the most ``fluent``, whose endings
     surprise the general model least, and whether they are ``loose``: as plausible as real ones, less tied to
-    beginnings; the two ``optimizers`` at their best; what helps on ``fixed`` data. None for another corpus, or where nothing was
-    compared."""
+    beginnings; the two ``optimizers`` at their best; what helps on ``fixed`` data. None for another
+    corpus, or where nothing was compared."""
     if not (FOLDER / GeneralResult.FILE).exists() or GeneralResult.read(FOLDER).corpus != corpus:
         return None
     kinds = (SmallFiles, SmallFilesTimings, GeneralResult, ListeningResult)
