@@ -63,6 +63,18 @@ def test_results_and_a_second_run(experiments, expected, tmp_path, monkeypatch):
     assert run_study(experiments, tmp_path / "expected", "again", Here()) == expected
 
 
+def test_finished_experiments_are_taken_up_on_another_machine(experiments, expected, tmp_path, monkeypatch):
+    """Which has their result files, and has encoded the same stories itself, in another folder."""
+    there = tmp_path / "there"
+    for experiment in experiments:
+        (there / experiment.name).mkdir(parents=True)
+        (there / experiment.name / RESULT).write_bytes((tmp_path / "expected" / experiment.name / RESULT).read_bytes())
+    write_tokens(there / "train", STORIES, train_tokenizer(STORIES, 280))
+    moved = [replace(e, train=str(there / "train"), validation=str(there / "train")) for e in experiments]
+    monkeypatch.setattr(module, "train", None)  # would fail if it were called
+    assert run_study(moved, there, "again", Here()) == expected
+
+
 def test_a_damaged_result_is_found_anew_and_never_read(experiments, expected, tmp_path, caplog):
     path = tmp_path / "expected" / experiments[0].name / RESULT
     whole = path.read_text()
