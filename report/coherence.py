@@ -6,7 +6,10 @@ from sources import Figure, Run, Traced
 from wording import plural
 
 from pn_lib.course.published_coherence import ALT, PICTURE
+from pn_lib.data import pocket
 from pn_lib.run.coherence.summary import PUBLISHED, counted, lacks_one, other_seeds, published, smallest, unsure
+
+EXAMPLE_SEED = 0  # of the story that shows a language
 
 
 def picture() -> Figure:
@@ -31,8 +34,9 @@ def smallest_file(run: Run) -> dict[str, object] | None:
 
 
 def coherence(found: Traced) -> list[dict[str, object]]:
-    """For each language its name, experiments, thresholds by architecture and size, cheapest models, the smallest that
-    writes ``half`` of its stories without a fault (None: none does), and law."""
+    """For each language its name, its plots and words in ``short``, an ``example`` of its stories, experiments,
+    thresholds by architecture and size, cheapest models, the smallest that writes ``half`` of its stories without a
+    fault (None: none does), and law."""
     languages = []
     for dialect, cells in groupby(found.cells, key=_key):
         cells = list(cells)
@@ -40,6 +44,8 @@ def coherence(found: Traced) -> list[dict[str, object]]:
         languages.append(
             {
                 "name": _name(cells[0].dialect),
+                "short": [str(part or "all") for part in dialect],
+                "example": pocket.sample_stories(1, EXAMPLE_SEED, pocket.dialect(*dialect))[0],
                 "cells": cells,
                 "best": max(cells, key=lambda cell: cell.valid.value),
                 "thresholds": [list(rows) for _, rows in groupby(own, key=lambda r: (r.architecture, r.parameters))],
@@ -50,6 +56,12 @@ def coherence(found: Traced) -> list[dict[str, object]]:
             }
         )
     return languages
+
+
+def fewest(language: dict[str, object], threshold: Traced) -> int:
+    """The smallest budget that was tried of the architecture and size of a threshold."""
+    own = threshold.architecture, threshold.parameters
+    return min(cell.tokens for cell in language["cells"] if (cell.architecture, cell.parameters) == own)
 
 
 def facts(found: Traced) -> dict[str, object]:

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from coherence import coherence, facts, picture, smallest_file
+from coherence import coherence, facts, fewest, picture, smallest_file
 from mixers import mixers
 from people import people
 from shipped import shipped
 from small import small
 from sources import Run, Traced
-from stories import heads, stories
+from stories import heads, own_transformers, stories
 from trust import trust
 from wording import compare_speed, order, side_of_zero
 
@@ -51,7 +51,7 @@ def build_context(run: Run) -> dict[str, object]:
         "branches": branches(found["recipe"], found["recipe_timings"]),
         "recipe_steps": found["recipe"].updates,
         "few_rungs": too_small(updates=found["recipe"].updates, seeds=found["recipe"].seeds),
-        "law": law(found["scaling"]),
+        "law": law(found["scaling"], found["zoo"]),
         "enough_parameters": next((row.parameters for row in found["language"].sizes if row.valid.value >= 0.5), None),
         "stories": stories(run, data, found["evaluation"], found["zoo"]),
         "heads": heads(found["inside"]),
@@ -61,6 +61,7 @@ def build_context(run: Run) -> dict[str, object]:
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
         "coherent": coherence(found["coherence"]),
+        "fewest": fewest,
         "facts": facts(found["coherence"]),
         "sure": SURE,
         "coherent_file": smallest_file(run),
@@ -123,8 +124,9 @@ def branches(recipe: Traced, timings: Traced) -> dict[str, list[str]]:
     }
 
 
-def law(scaling: Traced) -> dict[str, object]:
-    """What the fitted law says beyond what was trained."""
+def law(scaling: Traced, zoo: Traced) -> dict[str, object]:
+    """What the fitted law says beyond what was trained: of larger budgets, and of the models that write endings, where
+    it was ``asked`` for the loss of each smaller than the main one (none of them was fitted)."""
     dearest = max((row.off_by_two for row in scaling.best), default=None)
     trained = list(scaling.points)
     sizes = [row.parameters for row in trained]
@@ -134,7 +136,15 @@ def law(scaling: Traced) -> dict[str, object]:
         "trainings": len(trained),
         "outside": outside,
         "off_by_two": dearest,
+        "asked": asked(scaling.law, zoo) if scaling.law else [],
     }
+
+
+def asked(fitted: Traced, zoo: Traced) -> list[tuple[Traced, float]]:
+    """The run's own smaller Transformers, and the loss that the law promises for each."""
+    own = [zoo.models[who] for who in own_transformers(zoo) if who != "transformer"]
+    E, A, alpha, B, beta = (getattr(fitted, name).value for name in ("E", "A", "alpha", "B", "beta"))
+    return [(row, E + A / row.parameters**alpha + B / zoo.tokens**beta) for row in own]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ def mixers(found: Traced, timings: Traced, timed: Traced) -> dict[str, object]:
     """The first architecture, with which the others are compared; all of them; verdicts; what decoding costs."""
     small = found.sizes[0]
     names = [row.architecture for row in small.models]
-    costs = decoding(timed, names)
+    costs = decoding(timed, names, found.beyond.trained)
     return {
         "first": names[0],
         "rivals": names[1:],
@@ -62,11 +62,12 @@ def beyond(found: Traced, names: list[str]) -> dict[str, object]:
     return {"longest": longest, "rise": {who: losses[who, longest] - losses[who, found.trained] for who in names}}
 
 
-def decoding(timed: Traced, names: list[str]) -> dict[str, object]:
+def decoding(timed: Traced, names: list[str], trained: int) -> dict[str, object]:
     """Time of a decoding step and what is carried, at the shortest and the longest context that all have.
 
     ``rows`` has, for each architecture, how much either grows from one to the other, its time at the longest over the
-    first one's there, and from which context on it stays faster than that; None where it does not.
+    first one's there, the same at the length that all were ``trained`` on (None: not timed), and from which context on
+    it stays faster than that; None where it does not.
     """
     steps = {(row.model, row.context): row for row in timed}
     contexts = sorted({T for _, T in steps if all((who, T) in steps for who in names)})
@@ -81,6 +82,9 @@ def decoding(timed: Traced, names: list[str]) -> dict[str, object]:
             "growth": most.ms_per_token / least.ms_per_token,
             "carried": most.state_bytes / least.state_bytes,
             "ratio": most.ms_per_token / steps[names[0], contexts[-1]].ms_per_token,
+            "trained": steps[who, trained].ms_per_token / steps[names[0], trained].ms_per_token
+            if trained in contexts
+            else None,
             "faster_from": min(kept, default=None),
         }
     return {"shortest": contexts[0], "longest": contexts[-1], "rows": rows}

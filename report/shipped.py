@@ -1,7 +1,7 @@
 """The files that come with the repository: small models trained for hours, where they have read this run's corpus."""
 
 from sources import Figure, Run
-from wording import order, side_of_zero
+from wording import THIN, count, order, side_of_zero
 
 from pn_lib.course.frontier_figure import PICTURE, frontier_words
 from pn_lib.run.results.fixed_data_results import FixedDataResult
@@ -23,13 +23,13 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
         return None
     kinds = (SmallFiles, SmallFilesTimings, GeneralResult, ListeningResult)
     files, timings, general, heard = (run.shipped(kind, FOLDER) for kind in kinds)
-    seconds = {row.name: row.seconds for row in timings.models}
+    times = {row.name: row for row in timings.models}
     beside = {row.name: row for row in general.models}
     ngram = next(row for row in general.models if "gram" in row.name)
     ours = [who for who in heard.tellers if who.startswith(f"{FOLDER.name}/")]
     fluent = min(ours, key=lambda who: heard.tellers[who].surprise.value)
     told, real = heard.tellers[fluent], heard.tellers.human
-    rows = [(model, seconds[model.name], beside.get(f"{FOLDER.name}/{model.name}")) for model in files.models]
+    rows = [(model, times[model.name], beside.get(f"{FOLDER.name}/{model.name}")) for model in files.models]
     compared = [one for *_, one in rows if one is not None]
     return {
         "rows": rows,
@@ -39,6 +39,7 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
         "heard": heard,
         "fluent": fluent,
         "fluent_bytes": beside[fluent].file_bytes,
+        "label": lambda who: f"our {count(beside[who].file_bytes / 1000)}{THIN}kB file" if who in ours else who,
         "loose": order(told.surprise, real.surprise) == 0 and order(told.worth, real.worth) < 0,
         "ngram": ngram,
         "optimizers": run.shipped(OptimizersResult, FOLDER),

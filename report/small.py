@@ -1,7 +1,7 @@
 """What can be said of small files: what rounding, compensation and a teacher changed, and how fast integers decode."""
 
 from sources import Traced
-from wording import order, side_of_zero
+from wording import order, side_of_zero, signed
 
 from pn_lib.evaluation.enough import too_small
 
@@ -17,8 +17,8 @@ def small(found: Traced | None, timings: Traced | None) -> dict[str, object] | N
     better = [row for row in files if order(row.bits_per_byte, found.ngram.bits_per_byte) < 0]
     return {
         "few": bool(too_small(stories=found.stories)),
-        "rounded": [{"name": named(row), "verdict": side_of_zero(row.difference)} for row in rounded],
-        "gains": [{"name": named(row), "verdict": side_of_zero(row.gain)} for row in compensated],
+        "rounded": [{"name": named(row), "verdict": visible(row.difference)} for row in rounded],
+        "gains": [{"name": named(row), "verdict": visible(row.gain)} for row in compensated],
         "below_ngram": better[0].file_bytes if better else None,
         "fastest": fastest(timings),
         "taught": taught(found, timings),
@@ -39,6 +39,11 @@ def taught(found: Traced, timings: Traced) -> list[dict[str, object]]:
         }
         for row in found.taught or ()
     ]
+
+
+def visible(difference: Traced) -> int:
+    """The side of zero, 0 for a difference that is none to the digits that the report gives."""
+    return side_of_zero(difference) if signed(difference.value) != signed(0.0) else 0
 
 
 def named(row: Traced) -> str:

@@ -63,6 +63,11 @@ def large(value: float) -> str:
     return count(value)
 
 
+def millions(value: float) -> str:
+    """1234567 -> 1.23, for a table whose caption says million."""
+    return fixed(value / 1e6, 2)
+
+
 def bpb(value: float | None) -> str:
     return fixed(value, 3)
 

@@ -312,12 +312,18 @@ KNOWN: dict[type[Result], dict] = {
         },
     },
     ScalingResult: {
-        "law": {name: spread(value, 0.1) for name, value in (("E", 0.75), ("alpha", 0.4), ("beta", 0.5))},
+        "law": {
+            name: spread(value, 0.1)
+            for name, value in (("E", 0.75), ("A", 30.0), ("alpha", 0.4), ("B", 60.0), ("beta", 0.5))
+        },
         "exact": 0.704,
         "misfit": 0.02,
         "promise": {"parameters": 1050000, "value": 1.02, "low": 0.95, "high": 1.1, "measured": 0.912},
-        "best": [{"flops": 3e12, "parameters": 210000.0, "low": 150000.0, "high": 300000.0, "off_by_two": 0.031}],
-        "points": [{"parameters": 100000, "tokens": 40000}],
+        "best": [
+            {"flops": flops, "parameters": 210000.0, "low": 150000.0, "high": 300000.0, "off_by_two": 0.031}
+            for flops in (1e10, 3e12)
+        ],
+        "points": [{"parameters": 100000, "tokens": 40000}, {"parameters": 300000, "tokens": 400000}],
     },
     LanguageResult: {
         "seeds": 3,
@@ -410,7 +416,7 @@ KNOWN: dict[type[Result], dict] = {
                 "models": [
                     {
                         "architecture": who,
-                        "config": {"n_layers": 3, "d_model": 64},
+                        "config": {"n_layers": 3, "d_model": 64, "pattern": "MMA"},
                         "rate": 0.04,
                         "inside": who != "hybrid",
                         "loss": spread(loss),

@@ -29,9 +29,8 @@ def coherence_threshold(found: CoherenceResult, story_words: float) -> Figure:
     left.axhline(story_words, color=COLOURS["black"], linestyle=":", linewidth=1)
     left.annotate("a whole story", (0, story_words), (4, 4), xycoords=("axes fraction", "data"), fontsize=9,
                   textcoords="offset points")  # fmt: skip
-    left.set(xscale="log", yscale="symlog", ylim=(0, 2 * story_words), xlabel="tokens read (millions)",
+    left.set(xscale="log", ylim=(0, 1.1 * story_words), xlabel="tokens read (millions)",
              ylabel="words before the first fault")  # fmt: skip
-    left.yaxis.set_major_formatter("{x:g}")
     _shares(right, found, looks)
     left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axes in (left, right):
@@ -100,18 +99,18 @@ class _Looks:
                 "color": MODEL_COLOURS[cell.architecture], "markerfacecolor": "none"}  # fmt: skip
 
     def legend(self, law: bool) -> list[Line2D]:
-        grey = {"color": COLOURS["grey"], "linestyle": "", "markerfacecolor": "none"}
-        first = next(iter(self.marks.values()))
+        grey = {"color": COLOURS["grey"], "linestyle": ""}
         return [
             *(Line2D([], [], color=MODEL_COLOURS[name], label=TITLES[name]) for name in self.names),
-            *(Line2D([], [], marker=first, markersize=points, label=f"{size:,} K parameters", **grey)
+            *(Line2D([], [], marker="o", markersize=points, label=f"{size:,} K parameters", **grey)
               for size, points in self.points.items()),
-            *(Line2D([], [], marker=mark, label=title, **grey)
-              for title, mark in self.marks.items() if len(self.marks) > 1),
+            *(Line2D([], [], marker=mark, markerfacecolor="none", label=name, **grey)
+              for name, mark in self.marks.items() if len(self.marks) > 1),
             Line2D([], [], color=COLOURS["black"], linestyle="--", linewidth=1, label="bound"),
             *([Line2D([], [], color=COLOURS["grey"], linestyle=":", linewidth=1, label="law")] if law else []),
         ]  # fmt: skip
 
 
 def _title(dialect: Dialect) -> str:
-    return f"plots {dialect.plots or 'all'}, words {dialect.words or 'all'}"
+    plots = "all plots" if dialect.plots is None else f"{dialect.plots} plot{'s' * (dialect.plots > 1)}"
+    return f"{plots}, {'all words' if dialect.words is None else f'{dialect.words} words a list'}"
