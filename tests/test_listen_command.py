@@ -61,6 +61,8 @@ def test_the_summary_holds_models_and_known_groups(run):
     assert set(found.known_groups.better) == {"surprise", "worth"}
     for teller in found.tellers.values():
         assert teller.surprise.low <= teller.surprise.value <= teller.surprise.high
+    # Of Tom and Mia, Ben, and Sue, the real endings name all; the model's say Tom, no one, and nothing to be heard
+    assert found.tellers["human"].names_kept.value == 1 and found.tellers["ngram"].names_kept.value == 0.25
 
 
 def test_mistakes_are_one_sentence(run, capsys):

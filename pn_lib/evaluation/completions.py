@@ -20,7 +20,7 @@ from pn_lib.evaluation.copies import StoryIndex
 from pn_lib.evaluation.diversity import words
 from pn_lib.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
 from pn_lib.evaluation.measures import MEASURES
-from pn_lib.evaluation.names import WORD, names_in
+from pn_lib.evaluation.names import names_in, names_kept, told
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.generation import generate
 from pn_lib.progress import progress
@@ -191,19 +191,14 @@ def quotes_close(text: str) -> bool:
 def carried_over(beginning: str, text: str, yardstick: Yardstick) -> dict[str, float]:
     """Which names and content words of the beginning come again, as shares (NaN if it has none), and how many names
     the completion has of its own."""
-    before, after = (_names(part, yardstick.names) for part in (beginning, text))
     spelled = {word for name in yardstick.names for word in words(name)}
     content = set(words(beginning)) - yardstick.common - spelled
     again = set(words(text))
     return {
-        "names_kept": len(before & after) / len(before) if before else float("nan"),
+        "names_kept": names_kept(beginning, text, yardstick.names),
         "words_kept": len(content & again) / len(content) if content else float("nan"),
-        "names_new": float(len(after - before)),
+        "names_new": float(len(told(text, yardstick.names) - told(beginning, yardstick.names))),
     }
-
-
-def _names(text: str, known: frozenset[str]) -> set[str]:
-    return known.intersection(found[1] for found in WORD.finditer(text))
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Interval | None]:

@@ -42,6 +42,17 @@ def names_in(stories: Iterable[str], least: int = 3, share: float = 0.9) -> set[
     }
 
 
+def told(text: str, names: Set[str]) -> Set[str]:
+    """Those of the names that a text has."""
+    return names & {found[1] for found in WORD.finditer(text)}
+
+
+def names_kept(beginning: str, text: str, names: Set[str]) -> float:
+    """The share of a beginning's names that come again in a text behind it; NaN if it has none."""
+    before = told(beginning, names)
+    return len(before & told(text, names)) / len(before) if before else float("nan")
+
+
 class Span(NamedTuple):
     """A word of a sequence: the tokens from ``start`` up to, and without, ``end`` that have a letter of it."""
 

@@ -17,7 +17,7 @@ from pn_lib.evaluation.completions import cut_at
 from pn_lib.evaluation.ear import Heard, Listener, ear_path, hear, open_ear
 from pn_lib.evaluation.intervals import bootstrap_interval
 from pn_lib.evaluation.known_groups import damage, known_groups
-from pn_lib.evaluation.names import names_in
+from pn_lib.evaluation.names import names_in, names_kept
 from pn_lib.files import sha256
 from pn_lib.key import make_key
 from pn_lib.progress import progress
@@ -44,7 +44,8 @@ def listen(run: str, source: str | None, beginnings: int) -> Path:
         raise InputError(f"--beginnings must be at least 2, not {beginnings}")
     told, path = CompletionsResult.read(results), ear_path(source)
     listener, tokenizer = open_ear(source)
-    texts = endings_to_hear(told)
+    names = names_of(told)
+    texts = endings_to_hear(told, names)
     log = HeardLog(results / "listening" / f"{path.stem}.jsonl", f"{path.name} {listener.n_parameters()}")
     rows = []
     for place, beginning in enumerate(progress(told.beginnings[:beginnings], "Listening", unit="beginning")):
@@ -52,6 +53,7 @@ def listen(run: str, source: str | None, beginnings: int) -> Path:
         found = log.hear(listener, tokenizer, beginning, list(here.values()))
         rows += [
             {"group": group, "beginning": place, **heard.per_byte(), **heard._asdict()}
+            | {"names_kept": names_kept(beginning, here[group], names)}
             for group, heard in zip(here, found, strict=True)
         ]
     tables = dict(tuple(pd.DataFrame(rows).groupby("group", sort=False)))
@@ -70,28 +72,33 @@ def listen(run: str, source: str | None, beginnings: int) -> Path:
     return results / ListeningResult.FILE
 
 
-def endings_to_hear(told: CompletionsResult) -> dict[str, list[str | None]]:
+def names_of(told: CompletionsResult) -> set[str]:
+    """The names of the real stories."""
+    return names_in([b + real[0].text for b, real in zip(told.beginnings, told.tellers[REAL], strict=True)], least=1)
+
+
+def endings_to_hear(told: CompletionsResult, names: set[str]) -> dict[str, list[str | None]]:
     """By group, the text heard behind each beginning: each model's first ending, the real one, and the real one
     damaged; None where it is empty, or nothing was there to damage."""
     real = [endings[0].text for endings in told.tellers[REAL]]
-    names = names_in([b + e for b, e in zip(told.beginnings, real, strict=True)], least=1)
     groups = {who: [endings[0].text for endings in rows] for who, rows in told.tellers.items()}
     groups |= {who: [each and each[0].text for each in rows] for who, rows in damage(real, names, MAX_BYTES).items()}
     return {who: [cut_at(text, True, MAX_BYTES).text if text else None for text in row] for who, row in groups.items()}
 
 
 def summarize(teller: str, table: pd.DataFrame) -> HeardTeller:
-    """Bits per byte over all endings of a teller, its interval over beginnings.
+    """Bits per byte and names kept over all endings of a teller, with intervals over beginnings.
 
     Raises:
         InputError: of fewer than two beginnings there is an ending.
     """
     if len(table) < 2:
         raise InputError(f"{teller} wrote fewer than two endings that can be heard; give more --beginnings")
-    size = table["size"].to_numpy()
+    size, kept = table["size"].to_numpy(), table["names_kept"].dropna().to_numpy()
     return HeardTeller(
         surprise=bootstrap_interval(table["given"].to_numpy(), size),
         worth=bootstrap_interval((table["alone"] - table["given"]).to_numpy(), size),
+        names_kept=bootstrap_interval(kept) if len(kept) > 1 else None,
     )
 
 

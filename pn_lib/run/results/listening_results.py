@@ -12,6 +12,9 @@ from pn_lib.run.results.stories_results import KnownGroups, ProbeScore
 class HeardTeller(Part):
     surprise: Estimate = Field(description="bits per byte of its endings behind their beginnings, for the listener")
     worth: Estimate = Field(description="bits per byte that an ending costs the listener less behind its beginning")
+    names_kept: Estimate | None = Field(
+        None, description="share of a beginning's names that come again in the ending; null without names, or if older"
+    )
 
 
 class ListeningResult(Result):
