@@ -305,7 +305,7 @@ def test_the_ladder_is_told_by_its_numbers(example: Example) -> None:
         "nats per token after 4.0 epochs; from there it rose by 0.60" in text
         and "had not risen again at the end" in text
     )
-    assert "On the same stories the 4-gram reaches 0.500; 0 of 3 rungs end below it." in text
+    assert "On the same stories the 4-gram reaches 0.500; none of the 3 rungs end below it." in text
     example.jsons["recipe"]["updates"] = 99
     text = example.text()
     assert "The ladder is too small to tell with 99 updates (we ask for 100)" in text

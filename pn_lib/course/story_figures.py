@@ -143,7 +143,9 @@ def sampling(settings: Mapping[str, Mapping[str, Any]], quality: str) -> Figure:
         if heat:
             axes.annotate(name, (x, low), xytext=(0, -4), textcoords="offset points", fontsize=9, ha="center", va="top")
     axes.margins(x=0.1)
-    axes.set(xlabel="diversity (distinct-2)", ylabel=f"quality ({quality.replace('_', ' ')}, share)", ylim=(-0.03, 1.05))
+    axes.set(
+        xlabel="diversity (distinct-2)", ylabel=f"quality ({quality.replace('_', ' ')}, share)", ylim=(-0.03, 1.05)
+    )
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
