@@ -84,6 +84,9 @@ def test_the_three_findings_are_the_published_runs():
     assert [pair["first"] for pair in small["pairs"][:4]] == ["transformer"] * 4 and len(behind) == 4
     assert f"With {told_size(small)}, each" in finding
     assert f"**{min(behind):.3f} to {max(behind):.3f} bits per byte** ({small['seeds']} seeds" in finding
+    timed = published("timings/mixers")["equal_seconds"]["pairs"][:4]
+    assert [pair["second"] for pair in timed if pair["verdict"] == "behind"] == ["mamba", "hybrid"]
+    assert "equal seconds of training, only Mamba and the hybrid do" in finding
     heard = ListeningResult.read(REFERENCE)
     human, ours = heard.tellers["human"], heard.tellers["reference/3m"]
     assert ours.surprise.low < human.surprise.value < ours.surprise.high and ours.worth.high < human.worth.low
