@@ -86,7 +86,7 @@ def test_the_three_findings_are_the_published_runs():
     assert f"**{min(behind):.3f} to {max(behind):.3f} bits per byte** ({small['seeds']} seeds" in finding
     timed = published("timings/mixers")["equal_seconds"]["pairs"][:4]
     assert [pair["second"] for pair in timed if pair["verdict"] == "behind"] == ["mamba", "hybrid"]
-    assert "equal seconds of training, only Mamba and the hybrid do" in finding
+    assert "At equal seconds, only Mamba and the hybrid do" in finding
     heard = ListeningResult.read(REFERENCE)
     human, ours = heard.tellers["human"], heard.tellers["reference/3m"]
     assert ours.surprise.low < human.surprise.value < ours.surprise.high and ours.worth.high < human.worth.low
