@@ -458,8 +458,7 @@ def test_the_files_of_the_repository_are_shown_in_a_run_of_their_corpus_alone(
         row["valid"] = spread(0.0, 0.0)
     assert "Fluency is cheap" in example.text() and "loosely tied" in example.text()
     heard = read_json(folder / "listening.json")
-    for one in heard["tellers"].values():
-        one["worth"] = spread(0.2)
+    heard["known_groups"]["better"]["worth"]["reference/3m"] = spread(0.5)  # no more often on the real ending
     write_json(folder / "listening.json", heard)
     assert "Fluency is cheap" not in example.text() and "loosely tied" not in example.text()
     large |= {"difference": spread(0.0)}  # zero lies inside
