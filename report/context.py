@@ -127,6 +127,7 @@ def branches(recipe: Traced, timings: Traced) -> dict[str, list[str]]:
 def law(scaling: Traced, zoo: Traced) -> dict[str, object]:
     """What the fitted law says beyond what was trained: of larger budgets, and of the models that write endings, where
     it was ``asked`` for the loss of each smaller than the main one (none of them was fitted)."""
+    promised = asked(scaling.law, zoo) if scaling.law else []
     dearest = max((row.off_by_two for row in scaling.best), default=None)
     trained = list(scaling.points)
     sizes = [row.parameters for row in trained]
@@ -136,7 +137,7 @@ def law(scaling: Traced, zoo: Traced) -> dict[str, object]:
         "trainings": len(trained),
         "outside": outside,
         "off_by_two": dearest,
-        "asked": asked(scaling.law, zoo) if scaling.law else [],
+        "asked": promised,
     }
 
 

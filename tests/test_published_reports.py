@@ -64,7 +64,6 @@ SAID = {
     "32-bit",
     "bfloat16",
     "llama2.c",
-    "PN_STORIES260K",
 }
 
 
