@@ -15,6 +15,7 @@ from wording import compare_speed, order, side_of_zero
 from pn_lib.errors import InputError
 from pn_lib.evaluation.enough import too_small
 from pn_lib.evaluation.intervals import Judgment
+from pn_lib.evaluation.scaling import ScalingLaw
 from pn_lib.run.coherence.summary import STUDY, SURE
 from pn_lib.run.results.catalogue import CATALOGUE
 from pn_lib.run.results.coherence_results import CoherenceResult, CoherenceTimings
@@ -144,8 +145,8 @@ def law(scaling: Traced, zoo: Traced) -> dict[str, object]:
 def asked(fitted: Traced, zoo: Traced) -> list[tuple[Traced, float]]:
     """The run's own smaller Transformers, and the loss that the law promises for each."""
     own = [zoo.models[who] for who in own_transformers(zoo) if who != "transformer"]
-    E, A, alpha, B, beta = (getattr(fitted, name).value for name in ("E", "A", "alpha", "B", "beta"))
-    return [(row, E + A / row.parameters**alpha + B / zoo.tokens**beta) for row in own]
+    law = ScalingLaw(**{name: fitted[name].value for name in fitted})
+    return [(row, float(law.loss(row.parameters, zoo.tokens))) for row in own]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def small(found: Traced | None, timings: Traced | None) -> dict[str, object] | N
     return {
         "few": bool(too_small(stories=found.stories)),
         "rounded": [{"name": named(row), "verdict": visible(row.difference)} for row in rounded],
-        "gains": [{"name": named(row), "verdict": visible(row.gain)} for row in compensated],
+        "gains": [{"name": named(row), "verdict": side_of_zero(row.gain)} for row in compensated],
         "below_ngram": better[0].file_bytes if better else None,
         "fastest": fastest(timings),
         "taught": taught(found, timings),

@@ -410,6 +410,8 @@ def test_coherence_is_told_language_by_language(example: Example) -> None:
     assert "45.0 % [42.0 %, 48.0 %] is probability spent on texts that are not stories" in text
     assert "at an excess of 2.2 bits per story" in text
     assert "| 0.21 [0.20, 0.22] | 0.31 [0.30, 0.32] | > 0.50 |" in text
+    example.jsons["coherence"]["thresholds"][0]["tokens"]["value"] = 250_000  # the smallest budget tried
+    assert "| ≤ 0.25 | 0.31" in example.text()
     assert "| 4.0 | 14.0 |" in text  # facts broken near and far, in percent
     assert "of 4 pairs of a model and a fact, 3 do at least 95 % of the time" in text
     assert "The others: `colour` (500 000 tokens, seed 1), 60 %." in text
@@ -451,6 +453,7 @@ def test_the_files_of_the_repository_are_shown_in_a_run_of_their_corpus_alone(
     write_json(folder / "general.json", general)
     text = example.text()
     assert "a file of 77 kB, tokenizer included, predicts stories better than a 4\\-gram" in text
+    assert "| our 77 kB file |" in text and "| stories260K |" in text
     assert "and one of 333 kB better than SmolLM2-135M-Instruct" in text.replace("\\-", "-")
     assert "the difference is −0.200 [−0.230, −0.170]. Ours play at home here." in text and "A stranger’s ear" in text
     assert "*Coherent*: in an invented language of one plot" in text
@@ -514,6 +517,8 @@ def test_small_files_are_judged_by_their_intervals(example: Example) -> None:
     assert "Rounding raises the loss of the Mamba in int4. Rounding makes no difference" in text
     assert "Compensation lowers the loss of the Mamba in int4, compared with rounding" in text
     assert "the Mamba in int8 writes 3 000 tokens a second, 1.5 times as many as in float32" in text
+    example.jsons["frontier"]["rounded"][2]["difference"] = spread(0.0004, 0.0001)  # above zero, and reads as 0.000
+    assert "raises the loss of" not in example.text()
     example.jsons["frontier"]["rounded"][3]["gain"] = spread(0.0)
     assert "Compensation cannot be told apart from rounding for the Mamba in int4." in example.text()
     assert "file of this run whose loss is shown to lie below the 4-gram’s has 640" in example.text()

@@ -29,7 +29,7 @@ def small_files_table() -> str:
 
 def _rows(folder: Path, stories: str) -> Iterator[str]:
     found, timed = (read_json(folder / room / "frontier.json")["models"] for room in ("", "timings"))
-    minutes = {timing["name"]: timing.get("processes", 1) * timing["seconds"] / 60 for timing in timed}
+    minutes = {timing["name"]: timing["processes"] * timing["seconds"] / 60 for timing in timed}
     for model in sorted(found, key=lambda model: model["file_bytes"]):
         loss = model["bits_per_byte"]
         cells = (
