@@ -5,9 +5,10 @@ from wording import THIN, count, order, side_of_zero
 
 from pn_lib.course.frontier_figure import PICTURE, frontier_words
 from pn_lib.run.results.fixed_data_results import FixedDataResult
-from pn_lib.run.results.frontier_results import SmallFiles, SmallFilesTimings
+from pn_lib.run.results.frontier_results import SmallFiles
 from pn_lib.run.results.listening_results import GeneralResult, ListeningResult
 from pn_lib.run.results.optimizers_results import OptimizersResult
+from pn_lib.run.results.small_files_results import PublishedTimings
 from pn_lib.run.stages import REPOSITORY
 
 FOLDER = REPOSITORY / "results" / "published" / "reference"
@@ -21,7 +22,7 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     corpus, or where nothing was compared."""
     if not (FOLDER / GeneralResult.FILE).exists() or GeneralResult.read(FOLDER).corpus != corpus:
         return None
-    kinds = (SmallFiles, SmallFilesTimings, GeneralResult, ListeningResult)
+    kinds = (SmallFiles, PublishedTimings, GeneralResult, ListeningResult)
     files, timings, general, heard = (run.shipped(kind, FOLDER) for kind in kinds)
     times = {row.name: row for row in timings.models}
     beside = {row.name: row for row in general.models}

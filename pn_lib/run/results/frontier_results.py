@@ -119,7 +119,6 @@ class FrontierResult(SmallFiles):
 class PackedTiming(Part):
     name: str = Field(description="the model")
     seconds: float = Field(description="seconds of training, without validation and checkpoints")
-    processes: int = Field(1, description="processes that trained it together")
     decoding: float = Field(description="tokens a second of one story, written straight from the file's integers")
     float32_decoding: float = Field(description="the same by the weights in float32")
 
