@@ -14,10 +14,15 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from pn_lib.course.address import first_cell
 from pn_lib.course.exercises import lesson_paths
-from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, PUBLISHED, REPOSITORY, covers, load_stages
+from pn_lib.course.small_files import RUNS
+from pn_lib.run.results.optimizers_results import OptimizersResult
+from pn_lib.run.results.sharing_results import SharingResult
+from pn_lib.run.results.vocabulary_results import VocabularyResult
+from pn_lib.run.stages import NAVIGATION_TAG, NOTEBOOKS, PUBLISHED, REFERENCE, REPOSITORY, covers, load_stages
 
 STAGES = load_stages()
 LESSONS = lesson_paths()  # and appendices
+RESULTS = {kind.__name__: kind for kind in (OptimizersResult, SharingResult, VocabularyResult)}  # read by notebooks
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
 LARGER = {
     "04_transformer_training": (108, 500_000),  # the loop, a recipe found by measuring, and an appendix
@@ -56,6 +61,23 @@ def test_an_appendix_belongs_to_no_run_and_comes_last():
     assert LESSONS[-1] == appendix and appendix.stem == "A1_a_kernel_on_a_cpu"
     source = "\n".join(cell.source for cell in read(appendix).cells[3:])
     assert "open_run" not in source and "PN_PROFILE" not in source
+
+
+def published_files_of(source: str) -> set[str]:
+    """What a notebook's code takes from ``results/published``, as it would declare it."""
+    models = {f"{PUBLISHED}/{run}/models" for run in re.findall(r'"(reference|coherent-pocket)/\w+"', source)}
+    read = re.findall(r'(\w+)\.read\(PUBLISHED / "([\w-]+)"\)', source)
+    results = {f"{PUBLISHED}/{run}/{RESULTS[kind].FILE}" for kind, run in read if run != REFERENCE.name}
+    tables = {f"{PUBLISHED}/{run}/frontier.json" for run in RUNS} if "small_files_in_words" in source else set()
+    return models | results | tables
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_notebook_runs_again_when_a_published_file_that_it_shows_is_another(stage):
+    source = "\n".join(cell.source for cell in read(stage.path).cells if cell.cell_type == "code")
+    taken = published_files_of(source)
+    assert taken <= set(stage.reads)
+    assert all((REPOSITORY / "results" / path).exists() for path in taken)
 
 
 def test_each_artifact_is_made_once_and_before_it_is_read():

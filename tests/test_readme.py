@@ -68,7 +68,7 @@ def small_file(name: str) -> list[dict]:
 
 def test_the_three_findings_are_the_published_runs():
     finding, (model, timing) = part(README, "finding"), small_file("300k")
-    assert f"The {model['file_bytes'] / 1000:.0f} kB, tokenizer included" in finding
+    assert f"The {model['file_bytes'] / 1000:.0f} kB file, tokenizer included" in finding
     assert f"{model['parameters'] / 1e6:.2f} million weights of 4 bits" in finding and model["integers"] == "int4"
     assert f"**{model['bits_per_byte']['value']:.3f} bits per byte**" in finding
     larger, _ = small_file("3m")
@@ -76,7 +76,7 @@ def test_the_three_findings_are_the_published_runs():
     stranger = general["SmolLM2-135M-Instruct"]
     assert general["reference/3m"].difference.high < 0
     assert (
-        f"{larger['file_bytes'] / 1000:,.0f} kB reach **{larger['bits_per_byte']['value']:.3f}**, ahead of "
+        f"the {larger['file_bytes'] / 1000:,.0f} kB file, **{larger['bits_per_byte']['value']:.3f}**, ahead of "
         f"{stranger.name}, a general model of {stranger.file_bytes / 1e6:.0f} MB" in finding
     )
     small = published("mixers")["sizes"][0]

@@ -141,8 +141,8 @@ PROFILES = {
     "smoke": "tests: everything works, nothing is learned well",
     "quick": "a first complete run (the default)",
     "laptop": "the reference report, on TinyStories",
-    "overnight": "the same, with small files that are trained for hours",
-    "coherent": "Pocket stories alone: a small file that learns to tell them",
+    "overnight": "the same, plus small model files trained for hours",
+    "coherent": "a small model file, trained on Pocket stories only",
     "paper": "TinyStories' own sizes, for one GPU or several",
 }
 
@@ -174,7 +174,7 @@ def contents_page(lessons: list[Lesson]) -> NotebookNode:
         for lesson in lessons
     )
     table = (
-        f"## The lessons\n\n| | question | uses results of | to read | exercises |\n|---|---|---|---|---|\n"
+        f"## The lessons\n\n| | question | uses results of | reading time | exercises |\n|---|---|---|---|---|\n"
         f"{rows}\n\nReading times assume {WORDS_A_MINUTE} words and {LINES_A_MINUTE} lines of code a minute. The top "
         "of each notebook says how long it takes to run, as measured."
     )
@@ -252,7 +252,7 @@ def readme_map(lessons: list[Lesson]) -> str:
         for lesson in lessons
         for number, title in [lesson.title.split(". ", 1)]
     )
-    return f"| | notebook | question | to read |\n|---|---|---|---|\n{rows}"
+    return f"| | notebook | question | reading time |\n|---|---|---|---|\n{rows}"
 
 
 def new_page(name: str, texts: list[str], **metadata) -> NotebookNode:

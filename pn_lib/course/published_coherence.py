@@ -5,7 +5,14 @@ import numpy as np
 from pn_lib.course.coherence_figure import coherence_threshold
 from pn_lib.run.coherence.summary import STUDY, SURE, counted, lacks_one, other_seeds, published, smallest, unsure
 from pn_lib.run.plotting import draw, use_style
-from pn_lib.run.results.coherence_results import Cell, CoherenceResult, CoherenceTimings, CoherentModel, Least
+from pn_lib.run.results.coherence_results import (
+    Cell,
+    CoherenceResult,
+    CoherenceTimings,
+    CoherentModel,
+    Dialect,
+    Least,
+)
 from pn_lib.run.results.result import Estimate
 from pn_lib.run.stages import REPOSITORY
 from pn_lib.titles import TITLES
@@ -34,9 +41,8 @@ def coherence_finding() -> str:
     own = [cell for cell in found.cells if cell.dialect == easiest]
     least = {(row.level, row.cost): row for row in (*found.least, *timings.least) if row.dialect == easiest}
     beginning = (
-        "- **Coherence, exactly.** A program writes Pocket stories and can decide of any text whether it could have "
-        f"written it. In its easiest language (plots: {easiest.plots or 'all'}; words in a list: at most "
-        f"{easiest.words or 'all'}), "
+        "- **Coherence, exactly.** A program writes Pocket stories and can decide, for any text, whether it could have "
+        f"written that text. In its easiest language ({_language(easiest)}), "
     )
     if (0.5, "parameters") not in least:
         return f"{beginning}no model writes half of its stories without a fault."
@@ -46,6 +52,11 @@ def coherence_finding() -> str:
         f"{facts_finding(found)}"
         f"{_memory(found)}"
     )
+
+
+def _language(dialect: Dialect) -> str:
+    plots = f"plots: {dialect.plots or 'all'}" if dialect.plots != 1 else "one plot"
+    return f"{plots}, and {f'at most {dialect.words}' if dialect.words else 'all'} words in each of its lists"
 
 
 def _file() -> str:
@@ -86,17 +97,23 @@ def _others(cells: list[Cell]) -> str:
     transformers = [cell for cell in cells if cell.architecture == "transformer"]
     for ours in sorted(transformers, key=lambda cell: (-cell.tokens, -cell.parameters)):
         others = [
-            f"{TITLES[cell.architecture]} {_share(cell.valid)}"
+            f"{_named(cell.architecture)} {_share(cell.valid)}"
             for cell in cells
             if cell.architecture != ours.architecture
             and all(abs(getattr(cell, cost) / getattr(ours, cost) - 1) < ALIKE for cost in ("parameters", "tokens"))
         ]  # fmt: skip
         if others:
             return (
-                f" At about {_size(ours)} and {_read(ours)}, the Transformer is at {_share(ours.valid)}, "
-                f"{', '.join(others)}; the Transformer's settings were searched for longest."
+                f" At about {_size(ours)} and {_read(ours)}, the Transformer reaches {_share(ours.valid)}, "
+                f"{', '.join(others)}; the Transformer's settings were tuned the longest."
             )
     return ""
+
+
+def _named(architecture: str) -> str:
+    """An architecture within a sentence: the hybrid has no name of its own."""
+    title = TITLES[architecture]
+    return title if architecture != "hybrid" else f"the {title.lower()}"
 
 
 def facts_finding(found: CoherenceResult) -> str:
@@ -107,7 +124,7 @@ def facts_finding(found: CoherenceResult) -> str:
     lacking = unsure(facts)
     bad = len({memory.experiment for memory in lacking})
     told = (
-        f"Of {len(facts)} models whose facts we counted one by one, {len(facts) - bad} bring each fact back right at "
+        f"Of {len(facts)} models whose facts we counted one by one, {len(facts) - bad} repeat each fact correctly at "
         f"least {100 * SURE:.0f} % of the time"
     )
     if not lacking:
@@ -120,7 +137,9 @@ def facts_finding(found: CoherenceResult) -> str:
 
 
 def _memory(found: CoherenceResult) -> str:
-    return f"Of {found.told:,} stories that all models wrote, {found.copies or 'none'} had been read in training."
+    if not found.copies:
+        return f"None of the {found.told:,} stories that the models wrote occurs in their training data."
+    return f"Of the {found.told:,} stories that the models wrote, {found.copies:,} occur in their training data."
 
 
 def _processors(timings: CoherenceTimings) -> str:

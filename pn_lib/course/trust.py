@@ -28,14 +28,14 @@ def fault_counts(rows: Sequence[FaultRow]) -> list[tuple[str, int, int, int]]:
 
 def faults_table(folder: Path = TRUST) -> str:
     """Outcomes by kind of fault, all parts of a run together, as Markdown."""
-    heads = "fault", "times", "same files, without a word", "one sentence, then the same files", "anything else"
+    heads = "fault", "times", "recovered silently", "recovered after one message", "anything else"
     counts = fault_counts(FaultOutcomes.read(folder).rows)
     return _table(heads, ["---", *["--:"] * 4], [(name, sum(found), *found) for name, *found in counts])
 
 
 def fuzz_table(folder: Path = TRUST) -> str:
     """What the fuzzer tried and found, by reader, as Markdown."""
-    heads = "reader of", "spoiled files", "lines that whole files run", "and spoiled ones", "what went wrong"
+    heads = "reader of", "spoiled files", "lines of code run by intact files", "by spoiled files", "what went wrong"
     rows = [
         (f"`{row.reader}`", f"{row.files:,}", row.whole_lines, row.lines, row.failed or "nothing")
         for row in FuzzResult.read(folder).rows
@@ -48,7 +48,7 @@ def numbers_table(folder: Path = TRUST) -> str:
     found = NumbersResult.read(folder)
     rows = {(row.setting, row.file): row for row in found.rows}
     settings, files = (list(dict.fromkeys(keys)) for keys in zip(*rows, strict=True))
-    beside = f"{found.cpu} ({found.instructions}), beside one thread"
+    beside = f"changes against one thread, {found.cpu} ({found.instructions})"
     heads = [beside, *(f"`{file}`" for file in files), "a loss, bits per byte"]
     table = []
     for setting in settings:

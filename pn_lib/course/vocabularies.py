@@ -71,7 +71,7 @@ def draw_vocabularies(study: VocabularyStudy) -> Figure:
 def vocabularies_in_words(study: VocabularyStudy) -> str:
     """Which vocabulary has the lowest loss from how many bytes on, and whether that is a ranking."""
     rule = (
-        "A lead counts beyond what the test stories and the seeds of the smallest size leave open."
+        "A lead counts only if it exceeds the uncertainty from the test stories and the seeds of the smallest size."
         if any(part.verdict for part in study.envelope)
         else f"Not ranked: that takes {LEAST['stories']} test stories, a second vocabulary whose files are no larger, "
         "and a second seed of the smallest size."
@@ -91,11 +91,11 @@ def vocabulary_finding() -> str:
     finished = "" if len(models) == found.planned else f"; so far {len(models)} of {found.planned} planned models"
     return (
         f"- **The vocabulary.** Small Transformers of 4 bits a weight each read {found.study.text_bytes / 1e6:.1f} MB "
-        f"of TinyStories. Of their files, tokenizer included, those of lowest loss have a vocabulary of "
+        f"of TinyStories. Which vocabulary gives the lowest loss depends on the size of the file, tokenizer included: "
         f"{in_words(found.study)}. Of the weights in the best file of each, {shares} are token tables; its training "
         f"took {flops}, or {took} of one core ({found.machine}). Longer training may favor another vocabulary. One "
-        f"seed each; a lead counts beyond what {found.stories} test stories and the seeds of the smallest size leave "
-        f"open{finished}."
+        f"seed each; a lead counts only if it exceeds the uncertainty from {found.stories} test stories and from the "
+        f"seeds of the smallest size{finished}."
     )
 
 

@@ -22,7 +22,7 @@ def voices() -> str:
     rows = {"the real story": example["endings"]["human"]}
     rows |= {f"our file of {sizes[name]:,.0f} kB": written(name, example["beginning"]) for name in FILES}
     lines = [f"| {who} | …{first_sentences(ending)} |" for who, ending in rows.items()]
-    return "\n".join([f"> {one_line(example['beginning'])} …", "", "| | goes on |", "|---|---|", *lines])
+    return "\n".join([f"> {one_line(example['beginning'])} …", "", "| author | continuation |", "|---|---|", *lines])
 
 
 def written(name: str, beginning: str) -> str:
