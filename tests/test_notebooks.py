@@ -65,7 +65,10 @@ def test_an_appendix_belongs_to_no_run_and_comes_last():
 
 def published_files_of(source: str) -> set[str]:
     """What a notebook's code takes from ``results/published``, as it would declare it."""
-    models = {f"{PUBLISHED}/{run}/models" for run in re.findall(r'"(reference|coherent-pocket)/\w+"', source)}
+    models = {
+        f"{PUBLISHED}/{run}/models/{name}.safetensors"
+        for run, name in re.findall(r'"(reference|coherent-pocket)/(\w+)"', source)
+    }
     read = re.findall(r'(\w+)\.read\(PUBLISHED / "([\w-]+)"\)', source)
     results = {f"{PUBLISHED}/{run}/{RESULTS[kind].FILE}" for kind, run in read if run != REFERENCE.name}
     tables = {f"{PUBLISHED}/{run}/frontier.json" for run in RUNS} if "small_files_in_words" in source else set()
