@@ -112,6 +112,8 @@ def test_the_small_models_write_endings_that_the_general_one_hears(root, monkeyp
     [
         ("general = true\n", "", "name two models or more, one of them with general = true"),
         ("stories = 6", "storys = 6", "unknown key 'storys'"),
+        ("stories = 6", "stories = 0", "stories must be greater than 0"),
+        ("stories = 6", "stories = 2026-01-01", "stories must be a valid integer"),
         ('trained_on = "the web"\n', "", "trained_on is missing"),
     ],
 )
@@ -123,4 +125,4 @@ def test_mistakes_in_the_file_are_one_sentence(root, capsys, old, new, said):
     assert main(["compare", str(folder / "mine.toml")]) == 2
     assert said in capsys.readouterr().err
     assert main(["compare", str(folder / "nothing.toml")]) == 2
-    assert "cannot be read as TOML" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err

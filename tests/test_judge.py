@@ -731,7 +731,7 @@ def test_models_finish_ones_own_beginnings(tmp_path):
 
 def test_beginnings_as_people_write_them(tmp_path):
     plain, listed = tmp_path / "p.txt", tmp_path / "p.yaml"
-    plain.write_bytes("\ufeffPim said: wait\r\nOda\r\n".encode())
+    plain.write_bytes("\ufeffPim said: wait\r\n\r\nOda\r\n \r\n".encode())
     listed.write_bytes("\ufeff- 'Pim said: \"Wait\"'\r\n- no\r\n- 42\r\n".encode())
     assert read_prompts(str(plain)) == ["Pim said: wait", "Oda"]
     assert read_prompts(str(listed)) == ['Pim said: "Wait"', "no", "42"]

@@ -64,6 +64,15 @@ def test_our_folder_with_its_tokenizer_beside_or_in_the_run(model, tokenizer, tm
     assert open_model(folder)[1].vocab_size == tokenizer.vocab_size
 
 
+def test_weights_of_a_training_that_diverged_are_refused(model, tokenizer, tmp_path):
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[3] = torch.nan
+    model.save(tmp_path / "tiny")
+    tokenizer.save(tmp_path / "tiny")
+    with pytest.raises(InputError, match=r"weights that are no finite numbers \(.+\), as after a training"):
+        open_model(tmp_path / "tiny")
+
+
 def test_weights_that_are_not_those_that_were_saved_are_refused(model, tokenizer, tmp_path):
     model.save(tmp_path / "tiny")
     tokenizer.save(tmp_path / "tiny")

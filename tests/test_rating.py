@@ -148,7 +148,7 @@ def change(path: Path, old: str, new: str) -> Path:
 
 SPOILT = {
     "columns": (lambda path, sheet: change(path, "grammar", "gramar"), "must have the columns sheet,rater,ending"),
-    "semicolons": (lambda path, sheet: path.write_text(path.read_text().replace(",", ";")), "must have the columns"),
+    "a workbook": (lambda path, sheet: path.write_bytes(b"PK\3\4"), "is a spreadsheet; save it as CSV"),
     "off the scale": (lambda path, sheet: change(path, ",a,2,", ",a,2,1"), "line 3: grammar: Input should be less"),
     "half a grade": (lambda path, sheet: change(path, ",a,1,", ",a,1,."), "line 2: grammar: Input should be"),
     "missing": (lambda path, sheet: change(path, ",a,1,", f",a,1\n{sheet.id},b,1,"), "line 2: grammar"),
@@ -160,7 +160,7 @@ SPOILT = {
     "another run's": (lambda path, sheet: path.write_text(path.read_text().replace(sheet.id, "f" * 16)), "which mine"),
     "empty": (lambda path, sheet: path.write_text(path.read_text().split("\n")[0]), "holds no ratings"),
     "nothing": (lambda path, sheet: path.write_bytes(b""), "not none"),
-    "a picture": (lambda path, sheet: path.write_bytes(b"\x89PNG\xff\0"), "cannot be read as CSV"),
+    "a picture": (lambda path, sheet: path.write_bytes(b"\x89PNG\xff" + bytes(20)), "is not a text file"),
     "gone": (lambda path, sheet: path.unlink(), "cannot be read as CSV"),
 }
 
@@ -180,6 +180,15 @@ def test_files_of_spreadsheets_and_two_raters_of_one_name(results, sheet, tmp_pa
     path = file_of(tmp_path, sheet, "a", by_whim)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert len(read_ratings([path])[1]) == 24
+    plain = path.read_bytes().decode("utf-8-sig").replace(",a,", ",Zoë,")
+    for text, encoding in (
+        (plain.replace(",", ";"), "utf-8-sig"),
+        ("sep=;\r\n" + plain.replace(",", ";"), "cp1252"),
+        (plain.replace(",", "\t"), "utf-16"),
+        (plain.replace(",", ", ").replace("sheet", "Sheet", 1) + ",,,,,,\r\n", "utf-8"),
+    ):
+        path.write_bytes(text.encode(encoding))
+        assert set(read_ratings([path])[1]["rater"]) == {"zoë"}
     assert main(["rate", "mine", str(path), str(path)]) == 2
     assert "two raters need two names" in capsys.readouterr().err
 

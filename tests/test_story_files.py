@@ -9,6 +9,7 @@ import lzma
 from itertools import count
 
 import datasets
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -67,6 +68,10 @@ ROWS = {
     ),
     "j.json": lambda t: json.dumps({"train": t[:20], "test": t[20:]}),
     "k.json": lambda t: json.dumps([[x] for x in t]),
+    "l.json": lambda t: json.dumps({"title": [x[:9] for x in t], "text": t}),
+    "m.json": lambda t: pd.DataFrame({"id": range(len(t)), "text": t}).to_json(),
+    "n.json": lambda t: pd.DataFrame({"id": range(len(t)), "text": t}).to_json(orient="split"),
+    "o.json": lambda t: json.dumps({"features": [{"name": "text"}], "rows": [{"row": {"text": x}} for x in t]}),
     "i.jsonl": lambda t: lines([x] for x in t),
     "j.jsonl": lambda t: lines([i, "a title", x] for i, x in enumerate(t)),
     "k.jsonl": lambda t: lines([t[:2], t[2:3], t[3:9], t[9:]]),
@@ -78,6 +83,7 @@ ROWS = {
     "e.csv": lambda t: table(t, quoting=csv.QUOTE_ALL),
     "f.csv": lambda t: table(t, ";").replace("Text", "Märchen"),
     "g.csv": lambda t: "sep=;\n" + table(t, ";"),
+    "h.csv": lambda t: table(t, quoting=csv.QUOTE_ALL).replace('","', '", "'),
 }
 
 
@@ -147,6 +153,7 @@ SHAPES = {
     "lines of old Macs": (FLAT, "\r".join),
     "end of text": (TALES, lambda t: "".join(f"{x}\n<|endoftext|>\n" for x in t)),
     "end of text behind the story": (TALES, lambda t: "<|endoftext|>".join(t)),
+    "begin and end of text": (TALES, lambda t: "".join(f"<|startoftext|>{x}<|endoftext|>\n" for x in t)),
     "end of text with spaces, in one line": (FLAT, " <|endoftext|> ".join),
     "another token": (TALES, lambda t: "".join(f"{x}\n<|end_of_story|>\n\n" for x in t)),
     "sentence tokens": (TALES, lambda t: "".join(f"<s> {x} </s>\n" for x in t)),
@@ -194,6 +201,38 @@ def test_texts_are_cut_anywhere_in_reading(tmp_path, shape, monkeypatch):
     file = open_stories(tmp_path / "a.txt")
     monkeypatch.setattr(units, "SAMPLE", 61)
     assert list(file.stories()) == texts
+
+
+MANY = [f"{tale} This is the {i}th." for i in range(10) for tale in FLAT]
+
+
+@pytest.mark.parametrize("accident", ["-----", "# A part", "Oda wrote <unk>", "12", "<|endoftext|>"])
+@pytest.mark.parametrize("between", ["\n", "\n\n"])
+def test_what_stands_at_a_few_of_many_lines_or_blocks_separates_no_stories(tmp_path, accident, between):
+    long = MANY if between == "\n" else [f"{tale} {tale}" for tale in MANY]
+    (tmp_path / "a.txt").write_text(
+        between.join([*long[:80], accident, *long[80:]] + [accident] * (accident[0] != "<"))
+    )
+    if accident == "<|endoftext|>":  # one alone says that all of the file is a story, unless it is the last line
+        (tmp_path / "a.txt").write_text("\n".join([*MANY, accident]))
+        long = MANY
+    assert [text for text in read(tmp_path / "a.txt") if text != accident] == long
+
+
+def test_a_table_of_one_column_need_not_quote(tmp_path):
+    (tmp_path / "a.csv").write_text("text\n" + "\n".join(FLAT), encoding="utf-8")
+    assert read(tmp_path / "a.csv") == FLAT
+
+
+def test_quotation_marks_may_be_escaped(tmp_path):
+    said = [f'{x} "Good night," said the owl.' for x in TALES]
+    (tmp_path / "a.csv").write_text(table(said, doublequote=False, escapechar="\\", quoting=csv.QUOTE_ALL))
+    assert read(tmp_path / "a.csv") == said
+
+
+def test_breaks_within_a_line_are_no_separators(tmp_path):
+    (tmp_path / "a.txt").write_text("\n".join(tale.replace("ball ", "ball. <newline> ") for tale in FLAT))
+    assert len(read(tmp_path / "a.txt")) == len(FLAT)
 
 
 def test_what_is_named_is_taken(tmp_path):

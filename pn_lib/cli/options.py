@@ -43,5 +43,5 @@ def corpus_argument(corpus: str) -> str:
 
     if corpus in NAMED_CORPORA:
         return corpus
-    path = os.path.relpath(Path(corpus).expanduser().absolute(), output_root())
+    path = os.path.relpath(Path(os.path.expanduser(corpus)).absolute(), output_root())
     return f"./{path}" if path in NAMED_CORPORA else path  # a path stays a path

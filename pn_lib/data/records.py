@@ -26,7 +26,7 @@ CHATS = ("messages", "conversations", "conversation", "chat", "turns")
 LONG = 50  # characters that a column has on average, at least, to be taken for stories
 LONGEST_VALUE = 64_000_000  # characters of one JSON value
 DELIMITERS = ",\t;|"
-_EXCEL_LINE = r"\Asep=.\s*"  # by which Excel is told the delimiter
+EXCEL_LINE = r"\Asep=.\s*"  # by which Excel is told the delimiter
 
 # Integers of thousands of digits, in fields that nobody reads, are no fault.
 _decoder = json.JSONDecoder(parse_int=float)
@@ -129,9 +129,11 @@ def _json_values(buffer: str, file: TextIO, path: Path) -> Iterator[Any]:
 
 def _rows_within(value: Any) -> list | None:
     """The rows of an object that is no row itself: ``{"data": [row, ...]}``, ``{"12": row, ...}`` by their names,
-    or those of all splits, ``{"train": [row, ...], "validation": [row, ...]}``."""
+    those of all splits, ``{"train": [row, ...], "validation": [row, ...]}``, or a table by its columns."""
     if not isinstance(value, dict):
         return None
+    if (table := _rows_of_columns(value)) is not None:
+        return table
     if value and value.keys() <= SPLITS.keys() and all(isinstance(rows, list) for rows in value.values()):
         return list(chain.from_iterable(value.values()))
     if len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
@@ -148,13 +150,34 @@ def _rows_within(value: Any) -> list | None:
     return lists[0] if len(lists) == 1 and (isinstance(lists[0][0], dict) or len(lists[0][0]) >= LONG) else None
 
 
+def _rows_of_columns(value: dict) -> list | None:
+    """The rows of a table whose columns are lists, ``{"title": [...], "text": [...]}``, or objects by the rows'
+    numbers, as pandas writes them, ``{"text": {"0": ..., "1": ...}}``, or apart from their names, ``{"columns": [...],
+    "data": [[...]]}``; or of the Hub's viewer, ``{"rows": [{"row": {...}}]}``. None: it is none."""
+    columns, data, rows = (value.get(key) for key in ("columns", "data", "rows"))
+    if isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
+        return [dict(zip(map(str, columns), row, strict=False)) for row in data]
+    if isinstance(rows, list) and rows and all(isinstance(row, dict) and "row" in row for row in rows):
+        return [row["row"] for row in rows]
+    first, *others = cells = list(value.values()) or [None]
+    if not others or value.keys() <= SPLITS.keys():
+        return None
+    numbered = isinstance(first, dict) and first and all(key.isdecimal() for key in first)
+    if numbered and all(isinstance(cell, dict) and cell.keys() == first.keys() for cell in others):
+        return [{name: column[key] for name, column in value.items()} for key in first]
+    even = all(isinstance(cell, list) for cell in cells) and len({len(cell) for cell in cells}) == 1
+    if even and not any(isinstance(item, dict | list) for cell in cells for item in cell):
+        return [dict(zip(value, row, strict=True)) for row in zip(*cells, strict=True)]
+    return None
+
+
 # --- CSV ----------------------------------------------------------------------------------------------------------
 
 
 def csv_shape(sample: str) -> tuple[str, bool] | None:
     """The delimiter of a table as text, and whether quotation marks enclose cells; None if it is no table whose first
     line names a usual field."""
-    header = re.sub(_EXCEL_LINE, "", sample).split("\n", 1)[0]
+    header = re.sub(EXCEL_LINE, "", sample).split("\n", 1)[0]
     for delimiter in sorted(DELIMITERS, key=header.count, reverse=True):
         names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
         if any(name in USUAL_FIELDS for name in names) and all(len(name) <= 40 for name in names):
@@ -164,7 +187,7 @@ def csv_shape(sample: str) -> tuple[str, bool] | None:
 
 def likely_delimiter(sample: str) -> str:
     """The delimiter of a table by its first line, cells in quotation marks apart: a comma where nothing tells."""
-    header = re.sub('"[^"]*"', "", re.sub(_EXCEL_LINE, "", sample).split("\n", 1)[0])
+    header = re.sub('"[^"]*"', "", re.sub(EXCEL_LINE, "", sample).split("\n", 1)[0])
     return max(DELIMITERS, key=header.count)
 
 
@@ -183,16 +206,28 @@ def csv_rows(file: TextIO, path: Path, delimiter: str, quotes: bool) -> Iterator
         InputError: the file ends within a cell.
     """
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    reader = csv.reader((line.replace("\0", "\ufffd") for line in file), delimiter=delimiter, quoting=quoting)
+    lines = (line.replace("\0", "\ufffd") for line in file)
+    head = list(islice(lines, SAMPLE))
+    escaped = quotes and any('\\"' in line for line in head) and not any('""' in line for line in head)  # Spark, MySQL
+    reader = csv.reader(
+        chain(head, lines),
+        delimiter=delimiter,
+        quoting=quoting,
+        skipinitialspace=quotes and delimiter in "".join(head[:1]),
+        doublequote=not escaped,
+        escapechar="\\" if escaped else None,
+    )
     names: list[str] = next(reader, [])
-    if re.fullmatch(_EXCEL_LINE, delimiter.join(names)):
+    if re.fullmatch(EXCEL_LINE, delimiter.join(names)):
         names = next(reader, [])
     if any(len(name) > 60 for name in names):  # no header: a story
         reader = chain([names], reader)
         names = [f"column {number}" for number in range(1, len(names) + 1)]
     try:
         for number, cells in enumerate(reader, 1):
-            if len(cells) == len(names):
+            if len(names) == 1 and cells:  # a table of one column need not quote its commas
+                yield {names[0]: delimiter.join(cells)}
+            elif len(cells) == len(names):
                 yield dict(zip(names, cells, strict=True))
             elif cells:
                 yield Damaged(f"row {number}", f"has {len(cells)} cells, not {len(names)}")

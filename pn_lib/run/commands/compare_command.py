@@ -9,7 +9,7 @@ which ``python -m pn_lib listen`` then lets the general one hear.
 import math
 import os
 import tempfile
-import tomllib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,11 +23,11 @@ from pn_lib.data.corpora import load_corpus
 from pn_lib.data.halves import halves
 from pn_lib.data.stories import iterate
 from pn_lib.data.tokenizer import Coder, train_tokenizer
-from pn_lib.errors import InputError, one_line
 from pn_lib.evaluation.completions import complete, cut_beginning
 from pn_lib.evaluation.ear import ear_path, open_ear
 from pn_lib.evaluation.intervals import bits_per_byte_interval
 from pn_lib.evaluation.probes import KINDS, accuracy, load_probes, score_probes
+from pn_lib.files import read_toml
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.likelihood import context_of, sequence_nats
 from pn_lib.models.loading import open_model
@@ -70,12 +70,14 @@ class Comparison:
 
     corpus: str
     models: tuple[Compared, ...]
-    stories: int | None = None
+    stories: PositiveInt | None = None
     endings: Endings | None = None
 
     def __post_init__(self) -> None:
         if sum(model.general for model in self.models) != 1 or len(self.models) < 2:
             raise ValueError("name two models or more, one of them with general = true")
+        if twice := [name for name, n in Counter(model.name for model in self.models).items() if n > 1]:
+            raise ValueError(f"two models have the name {twice[0]!r}; give each its own")
 
 
 def compare(file: str, root: Path) -> str:
@@ -85,10 +87,7 @@ def compare(file: str, root: Path) -> str:
     Raises:
         InputError: the file is missing or wrong, a model cannot be opened, or its tokenizer changes a story.
     """
-    try:
-        settings = parse_config(Comparison, tomllib.loads(Path(file).read_text(encoding="utf-8")), file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{file} cannot be read as TOML ({one_line(error)})") from None
+    settings = parse_config(Comparison, read_toml(Path(file), "the comparison"), file)
     corpus = load_corpus(os.path.expandvars(settings.corpus), None, None, 0, root)
     training, validation = (list(iterate(clean(part)[0])) for part in (corpus.train, corpus.validation))
     stories = [story for story, test in zip(validation, halves(validation).test, strict=True) if test]

@@ -33,7 +33,8 @@ def read_prompts(source: str) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         # BaseLoader: a beginning such as 42 or "no" is a text, too
-        prompts = text.splitlines() if path.suffix == ".txt" else yaml.load(text, yaml.BaseLoader)
+        lines = [line for line in text.splitlines() if line.strip()]
+        prompts = lines if path.suffix.lower() == ".txt" else yaml.load(text, yaml.BaseLoader)
     except OSError as error:
         raise InputError(f"prompts file {path} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
