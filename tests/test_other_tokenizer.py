@@ -1,6 +1,7 @@
 """Tokenizers of other kinds, and separators of other names: the right figures, or a word on what is lost."""
 
 import json
+import zlib
 
 import pytest
 import tokenizers
@@ -18,6 +19,7 @@ from pn_lib.files import write_json
 from pn_lib.models.likelihood import text_likelihood
 from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import round_trip
+from pn_lib.models.packed_tokenizer import unpack_tokenizer
 from pn_lib.models.transformer import Transformer, TransformerConfig
 
 BYTES = [f"<0x{b:02X}>" for b in range(256)]
@@ -104,6 +106,20 @@ def test_wordpiece_is_scored_where_it_is_lossless(tmp_path):
     assert text_likelihood(model, coder, ["Tim ran"]).bits_per_byte > 0
     with pytest.raises(InputError, match="tokenizer changes the text"):
         text_likelihood(model, coder, ["Tim ran."])
+
+
+@pytest.mark.parametrize("kind", ["normalizer", "WordPiece", "<eos>"])
+def test_a_quantized_file_holds_it_with_what_ends_a_text(tmp_path, capsys, kind):
+    backend = {"WordPiece": _wordpiece, "<eos>": lambda: _named("<eos>")}.get(kind, lambda: METASPACE[kind])()
+    folder, file = _folder(tmp_path / "m", backend), tmp_path / "q.safetensors"
+    assert main(["quantize", str(folder), str(file)]) == 0
+    (_, coder), (_, packed) = open_model(folder), open_model(file)
+    assert (type(packed), packed.separator_id) == (type(coder), coder.separator_id)
+    assert packed.encode("Tim ran") == coder.encode("Tim ran")
+    assert main(["generate", str(file), "Tim ran", "--max-new-tokens", "3"]) == 0
+    assert capsys.readouterr().out.endswith("\n")
+    with pytest.raises(InputError, match="the tokenizer in here is damaged"):
+        unpack_tokenizer("other", zlib.compress(b"[]"), 300, "here")
 
 
 def _named(text):
