@@ -14,7 +14,20 @@ from pn_lib.errors import InputError
 from pn_lib.models.transformer import TransformerConfig
 from pn_lib.training.checkpoint import checkpoints, load_checkpoint
 from pn_lib.training.config import TrainingConfig
+from pn_lib.training.distributed import best_device
 from pn_lib.training.processes import Job, train_in_processes
+
+
+def test_processes_that_outnumber_the_gpus_work_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert best_device() == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert best_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert best_device() == torch.device("cuda", 1)
+
 
 HERE = Path(__file__).parent
 # AdamW: Muon works in bfloat16, whose rounding the weights show (the losses, tested below, do not)

@@ -42,6 +42,8 @@ def test_names_are_exchanged_throughout():
     [other] = {word[1] for word in WORD.finditer(single)} & (NAMES - {"Tom"})
     assert single == f" {other} ran. He saw {other}."
     assert renamed(" He ran.", NAMES, Random(0)) == " He ran."
+    for names in (set(), {"Tom"}):  # as in scripts without capitals: nothing to exchange
+        assert renamed(" Tom ran.", names, Random(0)) == " Tom ran." and damage([" Tom ran."], names, 99)["renamed"]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,17 @@ def test_our_folder_with_its_tokenizer_beside_or_in_the_run(model, tokenizer, tm
     assert open_model(folder)[1].vocab_size == tokenizer.vocab_size
 
 
+def test_a_config_with_a_byte_order_mark_is_read_and_a_damaged_one_is_to_be_fetched_again(model, tokenizer, tmp_path):
+    model.save(tmp_path)
+    tokenizer.save(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
+    assert same(open_model(tmp_path)[0], model)
+    config.write_bytes(config.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"config\.json is damaged .* fetch it again if it was downloaded"):
+        open_model(tmp_path)
+
+
 def test_weights_of_a_training_that_diverged_are_refused(model, tokenizer, tmp_path):
     with torch.no_grad():
         next(model.parameters()).view(-1)[3] = torch.nan

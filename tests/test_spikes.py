@@ -57,6 +57,22 @@ class Spiky:
         return 100 * loss if module.training and self.calls == self.at else loss
 
 
+class Rounded(Spiky):
+    """A model whose loss is three times as large from one update on, as ternary weights have it."""
+
+    def strike(self, module, _, loss):
+        if module.training:
+            self.calls += 1
+        return 3 * loss if module.training and self.calls >= self.at else loss
+
+
+def test_the_loss_of_rounded_weights_is_no_spike(tokens):
+    config = replace(CONFIG, tokens=50 * 64, quantize="int8", quantize_from=0.5)
+    assert not train(Rounded(at=27).model, tokens, config, validate=scorer(tokens)).spikes  # update 25, half of them
+    with pytest.raises(DivergenceError, match="stayed there for 10 updates"):
+        train(Rounded(at=27).model, tokens, replace(config, quantize_from=0.9), validate=scorer(tokens))
+
+
 def test_spike_is_told_and_its_update_left_out(tokens, caplog):
     config = replace(CONFIG, tokens=30 * 64)
     weights = {}

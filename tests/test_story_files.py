@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 from itertools import count
+from pathlib import Path
 
 import datasets
 import pandas as pd
@@ -126,6 +127,21 @@ def test_columns(tmp_path, kind):
     with pa.ipc.new_file(tmp_path / "a.arrow", rows.schema) as file:
         file.write_table(rows)
     assert read(tmp_path / "a.parquet") == read(tmp_path / "a.arrow") == TALES
+
+
+def test_columns_that_hold_no_stories_may_be_of_one_name_or_times_that_python_lacks(tmp_path):
+    late = pa.array([2**62 // 10**6] * len(TALES), pa.timestamp("ms"))  # beyond the year 9999
+    rows = pa.Table.from_arrays([late, pa.array(TALES), pa.array(TALES[::-1])], names=["made", "text", "text"])
+    with pa.ipc.new_file(tmp_path / "a.arrow", rows.schema) as file:
+        file.write_table(rows)
+    assert read(tmp_path / "a.arrow") == TALES
+    pq.write_table(rows.select([0, 1]), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == TALES
+
+
+def test_what_is_no_regular_file_is_one_sentence():
+    with pytest.raises(InputError, match=r"/dev/null is neither a file nor a folder, .* save what it gives in a file"):
+        open_corpus("/dev/null", Path(), 0)
 
 
 def test_nested_columns_and_saved_datasets(tmp_path):

@@ -242,6 +242,14 @@ def test_finished_run_returns_at_once(tokens, straight, tmp_path):
     assert_same(model, training.history, *straight)
 
 
+def test_a_checkpoint_of_a_model_of_other_parts_is_replaced(tokens, tmp_path):
+    config = replace(CONFIG, ema_decay=0.9)
+    train(make_model(), tokens, config, validate=scorer(tokens), folder=tmp_path)
+    torch.manual_seed(0)
+    larger = Transformer(replace(make_model().config, n_layers=2))
+    assert train(larger, tokens, config, validate=scorer(tokens), folder=tmp_path).resumed_from == 0
+
+
 def test_another_run_starts_anew(tokens, straight, tmp_path):
     other = parse_config(TrainingConfig, {**vars(CONFIG), "seed": 8}, "test")
     first = train(make_model(), tokens, other, validate=scorer(tokens), folder=tmp_path)

@@ -47,6 +47,8 @@ def find_files(path: Path) -> Found:
     """
     if path.is_file():
         return Found({"train": [path]}, [], [])
+    if not path.is_dir():
+        raise InputError(f"{path} is neither a file nor a folder, but a pipe or a device; save what it gives in a file")
     declared = _declared(path)
     everything = sorted(p for p in _walk(path) if p.is_file() and not _is_hidden(p.relative_to(path)))
     files = [p for p in everything if _is_story_file(p)]

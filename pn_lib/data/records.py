@@ -248,8 +248,9 @@ def column_rows(path: Path, columns: list[str] | None = None) -> Iterator[Any]:
     """
     try:
         for batch in _batches(path, columns):
-            batch = batch if columns is None else batch.select(columns)
-            lists = {name: _values(batch.column(name)) for name in batch.schema.names}
+            places = {name: i for i, name in reversed([*enumerate(batch.schema.names)])}  # of two with a name the first
+            names = columns or dict.fromkeys(batch.schema.names)
+            lists = {name: _values(batch.column(places[name])) for name in names}
             for cells in zip(*lists.values(), strict=True):
                 yield dict(zip(lists, cells, strict=True))
     except (pa.ArrowException, OSError) as error:
@@ -282,7 +283,10 @@ def _values(column: pa.Array) -> list:
     if text or column.type in (pa.binary(), pa.large_binary(), pa.binary_view()):
         wide = column.cast(pa.large_string() if text else pa.large_binary()).cast(pa.large_binary())
         return [None if v is None else v.decode("utf-8", "surrogateescape") for v in wide.to_pylist()]
-    return column.to_pylist()
+    try:
+        return column.to_pylist()
+    except (OverflowError, ValueError):  # a time that Python does not know, in a column that holds no stories
+        return [None] * len(column)
 
 
 # --- fields -------------------------------------------------------------------------------------------------------

@@ -47,9 +47,11 @@ def shuffled(ending: str, rng: Random) -> str:
 
 def renamed(ending: str, names: Set[str], rng: Random) -> str:
     """Every name becomes another, the same one throughout: where there are several they change places; a single one
-    becomes any other of ``names``."""
+    becomes any other of ``names``, if there is one."""
     own = sorted(names.intersection(match[1] for match in WORD.finditer(ending)))
-    new = own[1:] + own[:1] if len(own) > 1 else [rng.choice(sorted(names - set(own)))] * len(own)
+    others = sorted(names - set(own))
+    another = rng.choice(others) if others and len(own) < 2 else None
+    new = [another] if own and another else own[1:] + own[:1]
     changed = dict(zip(own, new, strict=True))
     return WORD.sub(lambda match: match[0].replace(match[1], changed.get(match[1], match[1]), 1), ending)
 
