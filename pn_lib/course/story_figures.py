@@ -122,7 +122,7 @@ def known_groups(better: pd.DataFrame, models: int) -> Figure:
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if strong else "black")
     axes.axvline(better.shape[1] - models - 0.5, color=COLOURS["black"], linewidth=1)
     axes.set_xticks(range(better.shape[1]), better.columns, rotation=40, ha="right", fontsize=8)
-    axes.set_yticks(range(len(better)), better.index, fontsize=8)
+    axes.set_yticks(range(len(better)), [measure.replace("_", " ") for measure in better.index], fontsize=8)
     axes.grid(visible=False)
     figure.colorbar(shade, label="how often the real ending is better")
     return figure
@@ -143,7 +143,9 @@ def sampling(settings: Mapping[str, Mapping[str, Any]], quality: str) -> Figure:
         if heat:
             axes.annotate(name, (x, low), xytext=(0, -4), textcoords="offset points", fontsize=9, ha="center", va="top")
     axes.margins(x=0.1)
-    axes.set(xlabel="diversity (distinct-2)", ylabel=f"quality ({quality}, share)", ylim=(-0.03, 1.05))
+    axes.set(
+        xlabel="diversity (distinct-2)", ylabel=f"quality ({quality.replace('_', ' ')}, share)", ylim=(-0.03, 1.05)
+    )
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
