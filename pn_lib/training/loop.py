@@ -7,7 +7,7 @@ uninterrupted one bit for bit on the CPU (with the same number of threads and pr
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -204,7 +204,7 @@ class _Run:
     def update(self, interrupt: Event) -> float:
         """One step of the optimizers on one batch; the loss before it."""
         self.optimizer.zero_grad()
-        if self.rounds_at(self.step) and not self.rounds_at(self.step - 1):
+        if self.config.rounds_at(self.step) and not self.config.rounds_at(self.step - 1):
             self.watch.forget()  # rounded weights have another loss
         with self.rounding():
             loss = self.loss(backward=True)
@@ -229,13 +229,10 @@ class _Run:
         self.loss_sum += value
         return value
 
-    def rounds_at(self, step: int) -> bool:
-        return self.config.quantize is not None and step >= self.config.quantize_from * self.config.steps
-
     def rounding(self) -> AbstractContextManager[None]:
         """Inside, the model has the weights that it is trained to do with."""
-        grid = Grid(self.config.quantize, self.config.quantize_group) if self.rounds_at(self.step) else None
-        return rounded(self.model, grid)
+        c = self.config
+        return rounded(self.model, Grid(c.quantize, c.quantize_group) if c.rounds_at(self.step) else None)
 
     def loss(self, backward: bool = False) -> torch.Tensor:
         """Mean cross-entropy, nats per token, of this process's share of the batch that belongs to this step."""
@@ -250,8 +247,7 @@ class _Run:
             index = distributed.rank() * len(parts) + part
             rows = slice(index * micro, (index + 1) * micro)
             weight = float(counted[rows].mean() / counted.mean()) / len(parts)  # as much as it has targets
-            exchange = distributed.without_exchange(self.parallel, part == parts[-1])  # asked for in the forward pass
-            with memory_explained(micro, phase.context), exchange:
+            with memory_explained(micro, phase.context), distributed.without_exchange(self.parallel, part == parts[-1]):
                 loss = self.forward(x[rows], y[rows], index) * weight
                 if backward:
                     with self.clock("backward"):
@@ -373,7 +369,9 @@ class _Run:
         saved = load_checkpoint(self.folder, self.device)
         if saved is None:
             return
-        if saved.get("key") != self.identity["key"] or weights not in self.known_weights(saved):
+        # The model given is where the run began or, when a notebook cell is run again, where it stopped.
+        known = (saved["initial_weights"], weights_hash(saved["model"]), self.average.hash_of(saved["average"]))
+        if saved.get("key") != self.identity["key"] or weights not in known:
             log.info("%s holds a checkpoint of another run: training starts anew", self.folder)
             return
         self.identity["initial_weights"] = saved["initial_weights"]
@@ -384,10 +382,6 @@ class _Run:
         self.clock.seconds.update(saved["seconds"])
         self.step = self.saved_step = self.resumed_from = saved["step"]
         self.loss_sum, self.history, self.timings = saved["loss_sum"], saved["history"], saved["timings"]
-
-    def known_weights(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
-        """Of the model as given: where the run began or, when a notebook cell is run again, where it stopped."""
-        return saved["initial_weights"], weights_hash(saved["model"]), self.average.hash_of(saved["average"])
 
     def key(self) -> str:
         settings = asdict(self.config)
