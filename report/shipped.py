@@ -35,6 +35,7 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     compared = [one for *_, one in rows if one is not None]
     return {
         "rows": rows,
+        "cpus": list(dict.fromkeys(time.cpu for _, time, _ in rows)),
         "stories": files.stories,
         "general": general,
         "stranger": beside[general.general],

@@ -21,10 +21,11 @@ from pn_lib.run.results.optimizers_results import OptimizersResult
 from pn_lib.run.results.rating_results import RatingResult
 from pn_lib.run.results.result import Estimate, Result
 from pn_lib.run.results.sharing_results import SharingResult
+from pn_lib.run.results.small_files_results import PublishedTimings
 from pn_lib.run.results.stories_results import CompletionsResult
 from pn_lib.run.results.study_results import StudyResult
 from pn_lib.run.results.training_results import Construction, ConstructionResult
-from pn_lib.run.stages import load_stages
+from pn_lib.run.stages import REPOSITORY, load_stages
 
 NOT_PUBLISHED = (CompletionsResult, JudgeResult, ListeningResult, RatingResult)
 KINDS = [kind for kind in CATALOGUE if kind not in NOT_PUBLISHED]
@@ -61,6 +62,17 @@ def test_every_published_file_is_read_and_written_again_to_the_byte(tmp_path, ru
     else:
         kind.write(found, copy)
     assert copy.read_bytes() == (PUBLISHED / run / kind.FILE).read_bytes()
+
+
+def test_files_name_the_processor_that_trained_them_as_the_guide_does(tmp_path):
+    for run, cpu in (("reference", "AMD EPYC (AVX512-BF16)"), ("coherent-pocket", "AMD EPYC (AVX2)")):
+        found, copy = PublishedTimings.read(PUBLISHED / run), tmp_path / run / PublishedTimings.FILE
+        found.write(copy)
+        assert copy.read_bytes() == (PUBLISHED / run / PublishedTimings.FILE).read_bytes()
+        assert {timing.cpu for timing in found.models} == {cpu}
+    findings = (REPOSITORY / "notebooks" / "guides" / "findings.md").read_text(encoding="utf-8")
+    assert "All were trained on an AMD EPYC with AVX-512, in bfloat16." in findings
+    assert "the `coherent-pocket` file used one core of an AMD EPYC with AVX2, in float32" in findings
 
 
 def test_the_study_of_sharing_is_of_equal_bytes_and_its_verdicts_follow_from_its_numbers(tmp_path):

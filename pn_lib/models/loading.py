@@ -50,12 +50,15 @@ HUB_FILES = [
 
 
 def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
-    """What ``_open`` finds, its weights looked at: a training that diverged leaves numbers that are none.
+    """The model and tokenizer at ``source``: a folder of ours, of ``transformers`` or of mamba_ssm, a quantized model's
+    file, a llama2.c ``.bin`` with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub, at one commit of
+    it as ``owner/name@commit``.
 
     Raises:
-        InputError: as ``_open``, or a weight is not finite.
+        InputError: nothing is there, or it is damaged, has weights that are not finite, or is of an architecture that
+            has no equal here.
     """
-    model, tokenizer = _open(source)
+    model, tokenizer = _read(source)
     for name, weights in model.named_parameters():
         if not torch.isfinite(weights).all():
             raise InputError(
@@ -65,14 +68,7 @@ def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
     return model, tokenizer
 
 
-def _open(source: Path | str) -> tuple[LanguageModel, Coder]:
-    """The model and tokenizer at ``source``: a folder of ours, of ``transformers`` or of mamba_ssm, a quantized model's
-    file, a llama2.c ``.bin`` with its tokenizer beside it, or ``owner/name`` on the Hugging Face Hub, at one commit of
-    it as ``owner/name@commit``.
-
-    Raises:
-        InputError: nothing is there, or it is damaged, or of an architecture that has no equal here.
-    """
+def _read(source: Path | str) -> tuple[LanguageModel, Coder]:
     path = Path(source)
     if path.suffix == ".safetensors" and path.is_file():
         return load_packed(path)

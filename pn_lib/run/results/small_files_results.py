@@ -7,6 +7,7 @@ from pn_lib.run.results.frontier_results import PackedTiming, SmallFilesTimings
 
 class SmallFileTiming(PackedTiming):
     processes: int = Field(description="processes that trained it together, each on one core")
+    cpu: str = Field(description="the processor that trained it, and its instructions; training was beside other work")
 
 
 class PublishedTimings(SmallFilesTimings):
