@@ -73,8 +73,9 @@ def test_the_readme_says_what_the_smallest_file_that_tells_has_and_writes():
     model = MODELS[name]
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     [(size, minutes, share, *others)] = re.findall(
-        r"a file of (\d+) kB \(sixty thousand parameters, trained for under (\w+) minutes on one core of an AMD EPYC with "
-        r"AVX2\) writes \*\*(\d+) %\*\* of its stories without a fault.*? \(Best seed; others: (\d+) %, (\d+) %.\)",
+        r"a file of (\d+) kB \(sixty thousand parameters, trained for under (\w+) minutes on one core of an AMD EPYC "
+        r"with AVX2\) writes \*\*(\d+) %\*\* of its stories without a fault.*? "
+        r"\(Best seed; others: (\d+) %, (\d+) %.\)",
         readme,
     )
     assert size == f"{told.file_bytes / 1000:.0f}" and share == f"{100 * told.valid.value:.0f}"

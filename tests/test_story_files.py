@@ -242,8 +242,10 @@ def test_a_table_of_one_column_need_not_quote(tmp_path):
 
 def test_quotation_marks_may_be_escaped(tmp_path):
     said = [f'{x} "Good night," said the owl.' for x in TALES]
-    (tmp_path / "a.csv").write_text(table(said, doublequote=False, escapechar="\\", quoting=csv.QUOTE_ALL))
-    assert read(tmp_path / "a.csv") == said
+    for options in ({"doublequote": False, "escapechar": "\\"}, {}):
+        rows = table(said, quoting=csv.QUOTE_ALL, **options).replace('"3",', '"",')  # a cell that is empty
+        (tmp_path / "a.csv").write_text(rows)
+        assert '"",' in rows and read(tmp_path / "a.csv") == said
 
 
 def test_breaks_within_a_line_are_no_separators(tmp_path):

@@ -208,7 +208,9 @@ def csv_rows(file: TextIO, path: Path, delimiter: str, quotes: bool) -> Iterator
     quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
     lines = (line.replace("\0", "\ufffd") for line in file)
     head = list(islice(lines, SAMPLE))
-    escaped = quotes and any('\\"' in line for line in head) and not any('""' in line for line in head)  # Spark, MySQL
+    sign = re.escape(delimiter)
+    doubled = rf'(?<!^)(?<![{sign}"])""|""(?![{sign}"\s])'  # within a cell; a cell that is empty is none
+    escaped = quotes and any('\\"' in x for x in head) and not any(re.search(doubled, x) for x in head)  # Spark, MySQL
     reader = csv.reader(
         chain(head, lines),
         delimiter=delimiter,
