@@ -59,7 +59,7 @@ def test_the_page_asks_nobody_for_anything(packed):
 def test_without_a_model_it_says_how_to_make_one(packed):
     page = browser_page()
     run, _, name = module.MODEL.partition("/")
-    assert f"python -m pn_lib quantize laptop-tinystories/small results/{run}/models/{name}.safetensors" in page
+    assert f"python -m pn_lib quantize overnight-tinystories/small results/{run}/models/{name}.safetensors" in page
     assert "<script" not in page
 
 

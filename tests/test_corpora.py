@@ -162,6 +162,11 @@ BAD = {
         a__txt=b"x",
         b__txt=b"y",
     ),
+    "patterns of file names, .*, not 5": _folder(README__md=b"---\nconfigs:\n- {data_files: 5}\n---\n", a__txt=b"x"),
+    "patterns of file names, .*'split': 1": _folder(
+        README__md=b"---\nconfigs:\n- data_files: [{split: 1, path: a.txt}]\n---\n", a__txt=b"x"
+    ),
+    "no folder 'data', which": _folder(README__md=b"---\nconfigs:\n- {data_dir: data}\n---\n", a__txt=b"x"),
 }
 
 

@@ -19,7 +19,7 @@ MODELS = [
     model("reference/100k", 99_472, 0.99),
     model("reference/300k", 295_063, 0.81),
     model("stories260K", 1_062_767, 0.92),
-    model("laptop-tinystories/small", 1_371_000, 0.93),
+    model("overnight-tinystories/small", 1_371_000, 0.93),
     model("4-gram", 26_000_000, 1.07),
     model("SmolLM2-135M-Instruct", 93_000_000, 0.8),
 ]
@@ -49,7 +49,7 @@ def test_too_many_points_in_one_place_are_an_error_and_not_a_muddle():
 def test_all_compared_models_are_shown_once_there_are_any(tmp_path, monkeypatch):
     monkeypatch.setattr(frontier_figure, "PUBLISHED", tmp_path)
     write_json(tmp_path / "reference" / "frontier.json", {"models": [model("300k", 295_063, 0.81)]})
-    write_json(tmp_path / "laptop-tinystories" / "data.json", {"compressors": {"bz2": 1.65}})
+    write_json(tmp_path / "overnight-tinystories" / "data.json", {"compressors": {"bz2": 1.65}})
     assert "included: ours, 295 kB: 0.81](figures/" in frontier_markdown()
     write_json(tmp_path / "reference" / "general.json", {"models": MODELS[::-1]})
     words = frontier_markdown()

@@ -181,7 +181,7 @@ def test_a_reference_run_published_anew_is_shown_anew_beside_smaller_runs_alone(
     found = []
     for text in ("{}", '{"seeds": 3}'):
         file.write_text(text, encoding="utf-8")
-        found.append(stage_keys(house) | {"large": stage_keys(house, profile="laptop")})
+        found.append(stage_keys(house) | {"large": stage_keys(house, profile="overnight")})
     assert [name for name in found[0] if found[0][name] != found[1][name]] == list(TRAINING)
 
 

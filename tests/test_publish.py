@@ -67,6 +67,17 @@ def test_packed_models_are_kept(root):
     assert {path.name for path in (published / "models").iterdir()} == {"300k.safetensors", "small"}
 
 
+def test_git_holds_a_packed_file_once(root, monkeypatch):
+    models, there = root / "results" / RUN / "models" / "packed", root / "there"
+    write_text(there / "300k.safetensors", "packed")
+    write_text(there / "1m.safetensors", "of an older run")
+    write_text(models / "300k.safetensors", "packed")
+    write_text(models / "1m.safetensors", "packed")
+    monkeypatch.setattr(publish, "FILES", there)
+    published = publish.publish(RUN)[0]
+    assert [path.name for path in (published / "models" / "packed").iterdir()] == ["1m.safetensors"]
+
+
 def test_the_largest_that_is_small_enough_and_it_opens_with_the_runs_tokenizer(root):
     folder = publish.publish(RUN)[0] / "models" / "small"
     model, tokenizer = open_model(folder)

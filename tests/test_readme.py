@@ -32,7 +32,7 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 GUIDE = {path.stem: path.read_text(encoding="utf-8") for path in sorted((NOTEBOOKS / GUIDES).glob("*.md"))}
 EVERYTHING = "\n".join([README, *GUIDE.values()])
 MOST_WORDS = 900
-PUBLISHED = REPOSITORY / "results" / "published" / "laptop-tinystories"
+PUBLISHED = REPOSITORY / "results" / "published" / "overnight-tinystories"
 REFERENCE = PUBLISHED.parent / "reference"
 
 

@@ -141,7 +141,7 @@ def test_the_hub_is_asked_for_what_is_needed_at_the_pinned_revision(hub, tmp_pat
 
 def test_the_manifest_is_of_the_published_run():
     manifest = Manifest.load(MANIFEST)
-    data = DataResult.read(REPOSITORY / "results" / "published" / "laptop-tinystories")
+    data = DataResult.read(REPOSITORY / "results" / "published" / "overnight-tinystories")
     assert manifest.fingerprint == data.corpus.fingerprint
     assert {split: len(keys) for split, keys in manifest.keys.items()} == {
         "train": data.splits.train.stories,

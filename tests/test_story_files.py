@@ -307,6 +307,18 @@ def test_splits_by_whole_names(tmp_path, names, train, validation):
     assert read_or_listed == sum(not name.startswith(".") for name in names)
 
 
+@pytest.mark.parametrize("declared", ["data_dir: data", "data_dir: data, data_files: {train: train*, validation: v*}"])
+def test_a_declared_folder_is_the_corpus(tmp_path, declared):
+    for name in ("other.txt", "data/train-1.txt", "data/train-2.txt", "data/validation.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("Once upon a time.\n")
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n- {{{declared}}}\n---\n")
+    found = find_files(tmp_path)
+    names = {split: [path.name for path in files] for split, files in found.splits.items()}
+    assert names == {"train": ["train-1.txt", "train-2.txt"], "validation": ["validation.txt"]}
+    assert "other.txt (no part of the set)" in found.left_out
+
+
 def test_all_kinds_in_a_folder_are_read_and_what_is_none_is_left_out(tmp_path):
     (tmp_path / "a.txt").write_text("\n\n".join(FLAT[:8]), encoding="utf-8")
     (tmp_path / "b.jsonl").write_text(lines({"text": x} for x in FLAT[8:16]))

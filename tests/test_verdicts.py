@@ -47,7 +47,7 @@ STATED = {  # what was measured of one model or one fit, which ranks no choice
 RANKS = re.compile(
     r"\*\*\d+ of|better|worse|is ahead|behind|largest (?:step|share)|raise|lower|not told apart|learn|turned up|learly"
 )
-QUICK, LARGE = (SimpleNamespace(profile=SimpleNamespace(name=name)) for name in ("quick", "laptop"))
+QUICK, LARGE = (SimpleNamespace(profile=SimpleNamespace(name=name)) for name in ("quick", "overnight"))
 
 
 def of_reference(kinds):

@@ -12,7 +12,7 @@ from pn_lib.run.stages import REPOSITORY
 
 PUBLISHED = REPOSITORY / "results" / "published"
 PICTURE = REPOSITORY / "figures" / "published" / "reference" / "frontier.svg"
-OURS = ("reference/", "laptop-tinystories/")  # how our models are named
+OURS = ("reference/", "overnight-tinystories/")  # how our models are named
 TICKS = {10**5: "100 kB", 10**6: "1 MB", 10**7: "10 MB", 10**8: "100 MB"}
 LOSSES = (0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.6)
 SIDES = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, -1), (-1, 1), (0, 1), (0, -1))  # right and up of a point
@@ -32,7 +32,7 @@ def frontier_markdown() -> str:
 def frontier_picture() -> str:
     """The picture as SVG, the same each time."""
     use_style()
-    figure = draw_frontier(_models(), read_json(PUBLISHED / "laptop-tinystories" / "data.json")["compressors"])
+    figure = draw_frontier(_models(), read_json(PUBLISHED / "overnight-tinystories" / "data.json")["compressors"])
     return draw(figure, format="svg", metadata={"Date": None}).decode()
 
 

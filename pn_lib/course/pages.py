@@ -140,8 +140,8 @@ whats_next()"""
 PROFILES = {
     "smoke": "tests: everything works, nothing is learned well",
     "quick": "a first complete run (the default)",
-    "laptop": "the reference report, on TinyStories",
-    "overnight": "the same, plus small model files trained for hours",
+    "laptop": "the reference report's experiments, on TinyStories, without the files trained for hours",
+    "overnight": "the reference report: the same, with those files",
     "coherent": "a small model file, trained on Pocket stories only",
     "paper": "TinyStories' own sizes, for one GPU or several",
 }

@@ -141,17 +141,27 @@ def _declared(folder: Path) -> dict[str, list[Path]] | None:
         configs = RepoCard(content, ignore_metadata_errors=True).data.to_dict().get("configs")
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(f"folder {folder} has a README.md with a header that is no YAML ({one_line(error)})") from None
-    configs = [c for c in configs or [] if isinstance(c, dict) and c.get("data_files")]
+    configs = [c for c in configs or [] if isinstance(c, dict) and (c.get("data_files") or c.get("data_dir"))]
     if not configs:
         return None
     chosen = [c for c in configs if c.get("config_name", "default") == "default" or c.get("default")] or configs
     if len(chosen) > 1:
-        files = _by_split(folder, chosen[0]["data_files"]).get("train") or [folder]
+        files = _of_config(folder, chosen[0]).get("train") or [folder]
         raise InputError(
             f"folder {folder} holds several sets of stories, {', '.join(str(c.get('config_name')) for c in chosen)}; "
             f"give the path of one of its files or folders, such as {files[0]}"
         )
-    return _by_split(folder, chosen[0]["data_files"])
+    return _of_config(folder, chosen[0])
+
+
+def _of_config(folder: Path, config: dict[str, object]) -> dict[str, list[Path]]:
+    """The files by split of one of README.md's ``configs``: its ``data_files``, or what lies in its ``data_dir``."""
+    data_dir, data_files = config.get("data_dir") or ".", config.get("data_files")
+    if not isinstance(data_dir, str) or not (folder / data_dir).is_dir():
+        raise InputError(f"folder {folder} has no folder {data_dir!r}, which its README.md declares as data_dir")
+    if data_files:
+        return _by_split(folder / data_dir, data_files)
+    return _splits(folder, sorted(p for p in _walk(folder / data_dir) if p.is_file() and _is_story_file(p)))
 
 
 def _by_split(folder: Path, data_files: object) -> dict[str, list[Path]]:
@@ -161,10 +171,16 @@ def _by_split(folder: Path, data_files: object) -> dict[str, list[Path]]:
         entries = [{"split": split, "path": patterns} for split, patterns in data_files.items()]
     splits: dict[str, list[Path]] = {}
     for entry in entries:
-        split, patterns = (entry["split"], entry["path"]) if isinstance(entry, dict) else ("train", entry)
-        for pattern in patterns if isinstance(patterns, list) else [patterns]:
+        split, patterns = (entry.get("split"), entry.get("path")) if isinstance(entry, dict) else ("train", entry)
+        patterns = patterns if isinstance(patterns, list) else [patterns]
+        if not all(isinstance(one, str) and one and not one.startswith("/") for one in (split, *patterns)):
+            raise InputError(
+                f"folder {folder}: data_files of its README.md are patterns of file names, or a split and its path "
+                f"each, not {entry!r}"
+            )
+        for pattern in patterns:
             found = sorted(p for p in folder.glob(pattern) if p.is_file())
             if not found:
                 raise InputError(f"folder {folder} lacks {pattern}, which its README.md declares")
-            splits.setdefault(SPLITS.get(str(split).lower(), str(split)), []).extend(found)
+            splits.setdefault(SPLITS.get(split.lower(), split), []).extend(found)
     return splits

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from pn_lib.errors import InputError
 from pn_lib.files import read_json
+from pn_lib.key import digest
 from pn_lib.models.base import LanguageModel
 from pn_lib.models.loading import load_model
 from pn_lib.run.coherence.experiments import COHERENCE, publish_experiments
 from pn_lib.run.report import REPORT_FILES
 from pn_lib.run.saved_models import PACKED
 from pn_lib.run.stage_records import check_run, made
-from pn_lib.run.stages import load_stages, output_root
+from pn_lib.run.stages import REPOSITORY, load_stages, output_root
 from pn_lib.run.times import publish_clock
 
 BENCHMARK = "benchmark"  # not a run, but published like one: tables only
@@ -19,6 +20,7 @@ CLOCK = "clock"  # nor this: times of the runs
 BENCHMARK_FILES = ("machine.json", "training.csv", "scan.csv", "decoding.csv", "generation.csv")  # at least
 SMALL = "small"  # the published model's name: the largest Transformer of the run that git may hold
 SMALL_BYTES = 1_500_000  # of its weights, in float16
+FILES = REPOSITORY / "results" / "published" / "reference" / "models"  # packed files under names of their own
 # of results/<run>/: remade by a run, not kept in git
 LARGE = {
     "stories",
@@ -37,7 +39,8 @@ LARGE = {
 
 def publish(run: str) -> list[Path]:
     """Copy a finished run's results, figures and report to ``{results,figures,report}/published/<run>/``; to ``models``
-    of the first its packed files and, as ``small``, a model of about a megabyte, in float16.
+    of the first its packed files, without those that are in ``published/reference`` already, and, as ``small``, a model
+    of about a megabyte, in float16.
 
     ``run`` may be ``benchmark``: its tables, for the kind of processor that they were measured on; ``coherence``: the
     experiments made here, beside those that are published; or ``clock``: what the runs at hand took (see
@@ -60,7 +63,8 @@ def publish(run: str) -> list[Path]:
         for p in sorted(results.rglob("*"))
         if p.suffix in (".json", ".csv") and p.relative_to(results).parts[0] not in LARGE | {"stages"}
     ]
-    kept += sorted(path for folder in (".", "packed") for path in (results / "models" / folder).glob(f"*{PACKED}"))
+    packed = sorted(path for folder in (".", "packed") for path in (results / "models" / folder).glob(f"*{PACKED}"))
+    kept += [path for path in packed if not _is_there(path)]
     figures = sorted((root / "figures" / run).glob("*.*"))
     report = [root / "report" / run / name for name in REPORT_FILES]
     missing = [path for path in report if not path.exists()]
@@ -71,6 +75,11 @@ def publish(run: str) -> list[Path]:
     if small is not None:
         small.save(published / "models" / SMALL)
     return [published, _replace(root / "figures", run, figures), _replace(root / "report", run, report)]
+
+
+def _is_there(file: Path) -> bool:
+    twin = FILES / file.name
+    return twin.exists() and digest(twin) == digest(file)
 
 
 def _small_model(models: Path) -> LanguageModel | None:

@@ -14,7 +14,7 @@ from pn_lib.run.sections import declared_values
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOKS = REPOSITORY / "notebooks"
-REFERENCE = REPOSITORY / "results" / "published" / "laptop-tinystories"  # beside which smaller runs are set
+REFERENCE = REPOSITORY / "results" / "published" / "overnight-tinystories"  # beside which smaller runs are set
 SHOWS_REFERENCE = f"{__package__}.reference"  # what a notebook that does so imports
 METADATA_KEY = "pocketnarrator"
 NAVIGATION_TAG = "navigation"
