@@ -69,6 +69,7 @@ def test_greedy_is_the_argmax_of_forward():
             assert token == int(m(torch.tensor([ids]))[0, -1].argmax())
             ids.append(token)
     assert generate(m, PROMPTS, 10, temperature=0) == generate(m, PROMPTS, 10, top_k=1)
+    assert generate(m, PROMPTS, 10, temperature=0) == generate(m, PROMPTS, 10, temperature=1e-40)
 
 
 def test_seed_decides():

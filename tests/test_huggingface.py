@@ -174,6 +174,7 @@ def test_grouped_queries_are_refused_for_gpt(options, kind):
         ({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}, "rope_type='linear'"),
         ({"rope_parameters": None, "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "rope_type='dynamic'"),
         ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 4.0}}, "rope_type='linear'"),
+        ({"rope_parameters": None, "rope_scaling": "linear"}, "no JSON object"),
         ({"attention_bias": True}, "attention_bias=True"),
         ({"hidden_act": "relu"}, "hidden_act='relu'"),
         ({"head_dim": 16}, "head_dim=16"),

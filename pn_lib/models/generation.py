@@ -17,6 +17,7 @@ from pn_lib.models.base import LanguageModel, check_ids
 CHECK_EVERY = 8  # steps between two looks at whether rows have ended: on a GPU each look waits for the device
 
 
+COLD = 1e-6  # at most: the second most probable token has no chance, and logits divided by less may overflow
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -28,7 +29,7 @@ class Sampling:
         InputError: an impossible value; the sentence names the option.
     """
 
-    temperature: NonNegativeFloat = 1.0  # logits are divided by it; 0: always the most probable token
+    temperature: NonNegativeFloat = 1.0  # logits are divided by it; near 0: always the most probable token
     top_k: PositiveInt | None = None  # keep the k most probable tokens
     top_p: Share | None = None  # of these, the fewest whose probabilities reach p (Holtzman et al., 2020)
     min_p: Share | None = None  # of these, the ones at least min_p times as probable as the first (Nguyen et al., 2024)
@@ -45,7 +46,7 @@ class Completion:
 def next_token_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     """The distribution (B, V), float32, that the next token is drawn from, given logits (B, V)."""
     logits = logits.float()
-    if sampling.temperature == 0:
+    if sampling.temperature <= COLD:
         return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
     probabilities = (logits / sampling.temperature).softmax(-1)
     if sampling.top_k is None and sampling.top_p is None and sampling.min_p is None:
@@ -179,7 +180,7 @@ def _write(model: LanguageModel, rows: _Rows, sampling: Sampling, stop_id: int |
 
 def _choose(logits: Tensor, u: Tensor, sampling: Sampling) -> Tensor:
     """logits (B, V) and random numbers (B,) -> the next token of each row (B,)."""
-    if sampling.temperature == 0:
+    if sampling.temperature <= COLD:
         return logits.argmax(-1)
     return draw(next_token_probabilities(logits, sampling), u)
 

@@ -139,10 +139,12 @@ def _their_config(kind: str, config: NeuralConfig) -> dict[str, Any]:
 def _our_config(kind: str, config: Mapping[str, Any]) -> Any:
     family = FAMILIES[kind]
     # Llama's rotary settings moved about between versions: flat, rope_scaling, rope_parameters
-    scaling = dict(config.get("rope_scaling") or {})
+    scaling, parameters = (config.get(key) or {} for key in ("rope_scaling", "rope_parameters"))
+    if not (isinstance(scaling, dict) and isinstance(parameters, dict)):
+        raise InputError(f"the config of this {kind} has rope_scaling or rope_parameters that are no JSON object")
     if "type" in scaling:  # as transformers before 4.43 has it
-        scaling = {"rope_type": scaling.pop("type")} | scaling
-    theirs = family.defaults | dict(config) | scaling | (config.get("rope_parameters") or {})
+        scaling = {"rope_type": scaling["type"]} | scaling
+    theirs = family.defaults | dict(config) | scaling | parameters
     missing = [key for key in family.fields.values() if key not in theirs]
     if missing:
         raise InputError(f"the config of this {kind} lacks {', '.join(missing)}")
