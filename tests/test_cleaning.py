@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pn_lib.data.cleaning import clean, split
-from pn_lib.data.leakage import measure_leakage, remove_leakage
+from pn_lib.data.leakage import remove_leakage
 from pn_lib.data.stories import to_dataset
 from pn_lib.errors import InputError
 
@@ -140,12 +140,10 @@ def test_leakage_finds_copies_and_leaves_stock_phrases():
     texts["near, edited"] = texts["near, edited"].replace(" ", ", ").title()
     texts["exact"] = texts["exact"].replace(" ", "\n")
     sets = to_dataset(texts.values()), to_dataset(" ".join(story) for story in held_out)
-    report = measure_leakage(*sets)
-    assert (report.ngram, report.exact, report.near, report.shared, report.removed) == (16, 1, 3, 2, 0)
     kept, report = remove_leakage(*sets)
+    assert (report.ngram, report.exact, report.near, report.shared, report.removed) == (16, 1, 3, 2, 4)
     assert kept["text"][:] == [text for kind, text in texts.items() if kind.startswith(("none", "shared"))]
-    assert report.removed == 4
-    assert measure_leakage(kept, sets[1]).near == 0
+    assert remove_leakage(kept, sets[1])[1].removed == 0
     with pytest.raises(InputError, match="all 20 training stories"):
         remove_leakage(sets[1], sets[1])
 
@@ -156,7 +154,7 @@ def test_near_copies_in_scripts_without_spaces_are_found_by_characters():
     edited, other = held_out[0][:90] + "空" + held_out[0][91:], "".join(rng.choices("さしすせそ春夏秋冬", k=200))
     thai = "กาลครั้งหนึ่งมีแมวตัวหนึ่งอาศัยอยู่ริมแม่น้ำใหญ่และชอบร้องเพลงทุกเช้า"
     train, validation = to_dataset([edited, other, thai.replace("แมว", "หมา")]), to_dataset([*held_out, thai])
-    report = measure_leakage(train, validation)
+    _, report = remove_leakage(train, validation)
     assert (report.near, report.shared) == (2, 0)
 
 
@@ -173,7 +171,7 @@ def test_line_ends_of_all_kinds_and_form_feeds_are_no_damage():
 def test_pocket_stories_are_formulaic_but_no_copies():
     pocket = pytest.importorskip("pn_lib.data.pocket")
     train, validation = pocket.sample_stories(2000, 1), pocket.sample_stories(500, 1 << 33)
-    report = measure_leakage(to_dataset(train), to_dataset(validation))
+    _, report = remove_leakage(to_dataset(train), to_dataset(validation))
     assert report.exact + report.near < 20
 
 
@@ -183,5 +181,5 @@ def test_the_real_slice_is_clean_as_its_card_says(tinystories_dir):
     corpus = load_corpus(str(tinystories_dir), None, None, 0, tinystories_dir)
     train, report = clean(corpus.train)
     assert not any(report.changed.values()) and report.kept == 14_000
-    leakage = measure_leakage(train, corpus.validation)
+    _, leakage = remove_leakage(train, corpus.validation)
     assert (leakage.exact, leakage.near) == (0, 0)

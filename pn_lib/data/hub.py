@@ -5,7 +5,6 @@ import datasets
 from huggingface_hub import get_session
 
 SILENCE = 10  # seconds without a byte after which a request is given up; it is repeated five times at most
-PATIENCE = 120  # seconds in which a Hub that has fallen silent is given up, all repetitions included
 
 
 def limit_waiting() -> None:

@@ -40,12 +40,6 @@ class LeakageReport:
     removed: int
 
 
-def measure_leakage(train: datasets.Dataset, validation: datasets.Dataset, n: int = 16) -> LeakageReport:
-    """Count the training stories that leak; nothing is removed. See ``remove_leakage``."""
-    counts = Counter(kind for _, kind in _kinds(train, validation, n))
-    return LeakageReport(n, counts["exact"], counts["near"], counts["shared"], removed=0)
-
-
 def remove_leakage(
     train: datasets.Dataset, validation: datasets.Dataset, n: int = 16, file: Path | None = None
 ) -> tuple[datasets.Dataset, LeakageReport]:
@@ -64,10 +58,11 @@ def remove_leakage(
     Raises:
         InputError: no training story is left.
     """
-    counts: Counter[str] = Counter()
+    index, counts = _Index(validation, n), Counter()
 
     def kept() -> Iterator[str]:
-        for text, kind in _kinds(train, validation, n):
+        for text in progress(iterate(train), "Comparing with validation", total=len(train), unit="story"):
+            kind = index.kind(text)
             counts[kind] += 1
             if kind not in ("exact", "near"):
                 yield text
@@ -76,13 +71,6 @@ def remove_leakage(
     if not len(result):
         raise InputError(f"all {len(train):,} training stories are in the validation set too; give other stories")
     return result, LeakageReport(n, counts["exact"], counts["near"], counts["shared"], counts["exact"] + counts["near"])
-
-
-def _kinds(train: datasets.Dataset, validation: datasets.Dataset, n: int) -> Iterator[tuple[str, str]]:
-    """Every training story with its kind: exact, near, shared or none."""
-    index = _Index(validation, n)
-    for text in progress(iterate(train), "Comparing with validation", total=len(train), unit="story"):
-        yield text, index.kind(text)
 
 
 class _Index:
@@ -99,6 +87,7 @@ class _Index:
         self.hashes, self.owners = hashes[order], owners[order]  # (runs,): each run and the story it is from
 
     def kind(self, text: str) -> str:
+        """What a story has in common with them: exact, near, shared or none."""
         if story_key(text) in self.stories:
             return "exact"
         runs = _runs(text, self.n)

@@ -11,7 +11,6 @@ from pn_lib.errors import InputError
 from pn_lib.run.plotting import COLOURS
 
 SHEET = 27.6  # units: as wide as a notebook's page
-WIDE = 2.0  # units: a story with its value
 
 
 def draw_split(texts: Sequence[str], held_out: Collection[str], seed: int) -> Figure:
