@@ -119,12 +119,6 @@ def read_toml(path: Path, what: str) -> dict:
 
 
 def sha256(path: Path | str) -> str:
-    """Hex digest of a file's bytes or, for a folder, of the names and bytes of all files in it."""
-    path = Path(path)
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-        if path.is_dir():
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+    """Hex digest of a file: SHA-256 of the SHA-256 of its bytes."""
+    with Path(path).open("rb") as stream:
+        return hashlib.sha256(hashlib.file_digest(stream, "sha256").digest()).hexdigest()

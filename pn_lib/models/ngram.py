@@ -167,26 +167,14 @@ class NGram(LanguageModel):
         """The state with these rows of the batch only."""
         return state[rows]
 
-    @torch.no_grad()
-    def log_prob(self, ids: Tensor) -> Tensor:
-        """ids (B, T) -> log P(ids[:, t + 1] | ids[:, :t + 1]) (B, T-1), without the whole distributions (B, T, V)."""
-        check_ids(ids, self.config.vocab_size)
-        targets = ids[:, 1:].flatten()
-        p = self.unigram[targets]
-        for k, key, _, gamma in self._orders(self._contexts(ids[:, :-1]).flatten(0, 1)):
-            entry, seen = _find(self._buffers[f"keys_{k}"], key * self.config.vocab_size + targets)
-            p *= gamma
-            p[seen] += self._buffers[f"probs_{k}"][entry[seen]]
-        return p.log().view(len(ids), -1)
-
     def _contexts(self, ids: Tensor) -> Tensor:
         """ids (B, T) -> the n - 1 tokens up to and with each position (B, T, n-1), -1 before the beginning."""
         width = self.config.order - 1
         padded = torch.nn.functional.pad(ids.long(), (width, 0), value=-1)
         return padded[:, 1:].unfold(1, width, 1) if width else ids.new_empty(*ids.shape, 0)
 
-    def _orders(self, contexts: Tensor) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-        """contexts (M, n-1) -> for k = 2..n: k, the contexts' keys (M,), their rows in the table (-1: unseen), gamma.
+    def _orders(self, contexts: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """contexts (M, n-1) -> for k = 2..n: k, the contexts' rows in the table (M,), -1 if unseen, and gamma (M,).
 
         An unseen context says nothing: its gamma is 1, and the order below decides. Contexts that reach across a
         separator, or before the beginning, are unseen by construction.
@@ -198,13 +186,13 @@ class NGram(LanguageModel):
             row, seen = _find(self._buffers[f"contexts_{k}"], key)
             gamma = torch.ones_like(key, dtype=torch.float32)
             gamma[seen] = self._buffers[f"gammas_{k}"][row[seen]]
-            yield k, key, torch.where(seen, row, -1), gamma
+            yield k, torch.where(seen, row, -1), gamma
 
     def _log_probs(self, contexts: Tensor) -> Tensor:
         """contexts (M, n-1) -> log-probabilities of every token after each (M, V)."""
         V = self.config.vocab_size
         p = self.unigram.repeat(len(contexts), 1)
-        for k, _, row, gamma in self._orders(contexts):
+        for k, row, gamma in self._orders(contexts):
             p *= gamma[:, None]
             m = (row >= 0).nonzero().squeeze(1)
             starts = self._buffers[f"starts_{k}"]
