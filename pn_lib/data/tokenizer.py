@@ -186,7 +186,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
             f"a vocabulary of {vocab_size:,} tokens is too small: 256 bytes and the separator need "
             f"{SMALLEST_VOCABULARY}"
         )
-    backend = _byte_level(models.BPE())
+    backend = byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[SEPARATOR],
@@ -230,12 +230,13 @@ def tokenizer_of(merges: list[tuple[int, int]]) -> Tokenizer:
     numbers = {token: number for number, token in enumerate(spelled)}
     if len(numbers) < len(spelled):
         raise InputError("two merges make the same token")
-    backend = _byte_level(models.BPE(numbers, [(spelled[left], spelled[right]) for left, right in merges]))
+    backend = byte_level(models.BPE(numbers, [(spelled[left], spelled[right]) for left, right in merges]))
     backend.add_special_tokens([SEPARATOR])
     return Tokenizer(backend)
 
 
-def _byte_level(model: models.BPE) -> tokenizers.Tokenizer:
+def byte_level(model: models.BPE) -> tokenizers.Tokenizer:
+    """A tokenizer that cuts text as GPT-2 does and has bytes for letters, around this model."""
     backend = tokenizers.Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     backend.decoder = decoders.ByteLevel()

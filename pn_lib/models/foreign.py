@@ -91,12 +91,9 @@ def describe_folder(folder: Path) -> str | None:
 def looks_like_model(path: Path) -> bool:
     """Whether what is at ``path`` is, or is often taken for, a model, and no corpus."""
     if path.is_dir():
-        return any(file.name in ("config.json", ADAPTER) or looks_like_model(file) for file in _files(path))
+        files = [file for file in path.iterdir() if file.is_file()]
+        return any(file.name in ("config.json", ADAPTER) or looks_like_model(file) for file in files)
     return path.suffix.lower() in ENDINGS
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()]
 
 
 def _not_fetched(path: Path, head: bytes) -> str | None:

@@ -9,18 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tokenizers import decoders, models, pre_tokenizers
+from tokenizers import models
 
 from pn_lib.config import parse_config
 from pn_lib.data.hub import limit_waiting
 from pn_lib.data.other_tokenizer import OtherTokenizer, find_separator
-from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer, is_byte_level, read_backend
+from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer, byte_level, is_byte_level, read_backend
 from pn_lib.errors import InputError, one_line
 from pn_lib.files import read_json, sha256
 from pn_lib.models.architectures import MODELS
@@ -177,13 +176,11 @@ def _tokenizer(folder: Path) -> Tokenizer:
                 )
         raise InputError(f"{folder} has no tokenizer: put its tokenizer.json, or vocab.json and merges.txt, there")
     try:
-        backend = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
+        backend = byte_level(models.BPE.from_file(str(vocabulary), str(merges)))
     except Exception as error:  # tokenizers raises bare Exception
         raise InputError(
             f"the tokenizer tables in {folder} are damaged ({one_line(error)}); fetch them again"
         ) from None
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([SEPARATOR])
     return Tokenizer(backend)
 
