@@ -7,7 +7,8 @@ from dataclasses import fields
 
 import pytest
 
-from pn_lib.cli import app, corpus_argument, main
+from pn_lib.cli import main
+from pn_lib.cli.options import app, corpus_argument
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.models.transformer import Transformer, TransformerConfig
 from pn_lib.run.commands.evaluate_command import Extent

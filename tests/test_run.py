@@ -16,7 +16,7 @@ import torch
 import transformers
 from papermill.exceptions import PapermillExecutionError
 
-from pn_lib.cli import corpus_argument
+from pn_lib.cli.options import corpus_argument
 from pn_lib.data.tokenizer import train_tokenizer
 from pn_lib.data.tokens import write_tokens
 from pn_lib.errors import InputError

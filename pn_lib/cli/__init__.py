@@ -10,7 +10,7 @@ import typer
 
 from pn_lib import terminal
 from pn_lib.cli import model_commands, story_commands  # noqa: F401  they are registered
-from pn_lib.cli.options import app, corpus_argument
+from pn_lib.cli.options import app
 from pn_lib.errors import InputError
 from pn_lib.terminal import PROGRAM
 
@@ -65,6 +65,3 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return terminal.fail(terminal.system_message(error), EXIT_BAD_INPUT)
     return 0
-
-
-__all__ = ["app", "corpus_argument", "main"]

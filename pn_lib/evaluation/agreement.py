@@ -33,11 +33,7 @@ def krippendorff_alpha(grades: np.ndarray, pages: Sequence) -> Interval | None:
     own = counts[:, :, None] * np.eye(len(values))
     coincidences = (counts[:, :, None] * counts[:, None] - own) / (raters - 1)[:, None, None]
     of_page = np.array([coincidences[pages == page].sum(0) for page in np.unique(pages)])
-
-    def alpha(drawn: np.ndarray) -> float:
-        return _alpha(of_page[drawn].sum(0))
-
-    [found] = _resampled(lambda drawn: [alpha(drawn)], len(of_page))
+    [found] = _resampled(lambda drawn: [_alpha(of_page[drawn].sum(0))], len(of_page))
     return found
 
 

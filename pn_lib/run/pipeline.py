@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -166,7 +166,7 @@ class Pipeline:
             raise StageError(f"{stage.name} ran to its end but did not write {', '.join(missing)}, which it declares")
         seconds = time.perf_counter() - started
         self.times.note(stage.name, seconds, [stage.name for stage in self.stages], finds_experiments)
-        note_made(self.results, stage.name, key, self._files(stage.writes, self._figures_of(stage)))
+        note_made(self.results, stage.name, key, self._outputs(stage))
         shutil.rmtree(work_folder(self.results, stage), ignore_errors=True)
         self.say(f"{label}: done in {seconds:.0f} s")
 
@@ -174,19 +174,18 @@ class Pipeline:
         """Nothing stale survives a rerun; the work folder, with unfinished training, does."""
         before = made(self.results, stage.name) or ()
         forget_made(self.results, stage.name)
-        for path in {*before, *self._files(stage.writes, self._figures_of(stage))}:
+        for path in {*before, *self._outputs(stage)}:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
 
-    def _figures_of(self, stage: Stage) -> list[str]:
+    def _outputs(self, stage: Stage) -> list[Path]:
+        """The artifacts of a stage, and the files of its figures."""
         sidecars = sorted(self.figures.glob("*.json"))
-        return [path.stem for path in sidecars if read_json(path).get("notebook") == stage.name]
-
-    def _files(self, artifacts: Iterable[str], figures: Iterable[str]) -> list[Path]:
-        pictures = [self.figures / f"{name}.{ending}" for name in figures for ending in FIGURE_ENDINGS]
-        return [self.results / name for name in artifacts] + pictures
+        figures = [path for path in sidecars if read_json(path).get("notebook") == stage.name]
+        pictures = [path.with_suffix(f".{ending}") for path in figures for ending in FIGURE_ENDINGS]
+        return [self.results / name for name in stage.writes] + pictures
 
     def _bring_report_up_to_date(self) -> list[Path]:
         files = [self.report / name for name in REPORT_FILES]

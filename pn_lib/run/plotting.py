@@ -116,20 +116,11 @@ def _words(figure: Figure, printer, _cycle: bool) -> None:
     printer.text(figure.get_label() or repr(figure))
 
 
-def plot_curve(axes: Axes, history: pd.DataFrame, label: str, colour: str, *, train: bool = False) -> None:
-    """Bits per byte (or, with ``train``, training loss in nats per token) against tokens seen."""
-    column = "train_loss" if train else "bits_per_byte"
-    axes.plot(
-        history["tokens"],
-        history[column],
-        color=colour,
-        marker="o",
-        markersize=3,
-        label=label,
-        linestyle="--" if train else "-",
-    )
+def plot_curve(axes: Axes, history: pd.DataFrame, label: str, colour: str) -> None:
+    """Bits per byte against tokens seen."""
+    axes.plot(history["tokens"], history["bits_per_byte"], color=colour, marker="o", markersize=3, label=label)
     axes.set_xlabel("training tokens")
-    axes.set_ylabel("training loss (nats per token)" if train else "bits per byte (validation)")
+    axes.set_ylabel("bits per byte (validation)")
 
 
 class LiveCurve:
@@ -139,9 +130,8 @@ class LiveCurve:
     curve is a figure of its own.
     """
 
-    def __init__(self, tokens: int, label: str = "validation"):
+    def __init__(self, tokens: int):
         self.tokens = tokens
-        self.label = label
         self.watched = not (os.environ.get("PN_PROGRESS") or os.environ.get("CI"))
         self.handle: DisplayHandle | None = None
 
@@ -157,7 +147,7 @@ class LiveCurve:
 
     def draw(self, history: pd.DataFrame) -> Figure:
         figure, axes = plt.subplots()
-        plot_curve(axes, history, self.label, COLOURS["blue"])
+        plot_curve(axes, history, "validation", COLOURS["blue"])
         axes.set_xlim(0, self.tokens)
         last = history.iloc[-1]
         axes.set_title(f"{last['tokens'] / self.tokens:.0%} of the budget, {last['bits_per_byte']:.3f} bits per byte")

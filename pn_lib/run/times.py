@@ -21,9 +21,9 @@ SHOWN = ("AVX2", "AVX512-BF16")  # the two columns of every table of times: the 
 
 
 @cache
-def load_clock(folder: Path = CLOCK) -> dict[str, dict[str, dict]]:
+def load_clock() -> dict[str, dict[str, dict]]:
     """For each kind of processor, by its instructions, what a run of each measured profile took there."""
-    return {path.stem: read_json(path)["profiles"] for path in sorted(folder.glob("*.json"))}
+    return {path.stem: read_json(path)["profiles"] for path in sorted(CLOCK.glob("*.json"))}
 
 
 def total_seconds(instructions: str, profile: str) -> float | None:

@@ -5,7 +5,6 @@ trains where notebook 04 would, so that the pipeline afterwards finds the traini
 (``[sizes]``, such as TinyStories' 1M to 33M) is kept apart, in ``results/<run>/sizes/<size>/``.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from pn_lib.training.loop import train
 NOTEBOOK = "04_transformer_training"
 
 
-def train_profile(profile: str, corpus: str, size: str | None = None, say: Callable[[str], None] = print) -> Path:
+def train_profile(profile: str, corpus: str, size: str | None) -> Path:
     """Train, or go on training; returns the folder of the result.
 
     Raises:
@@ -36,7 +35,7 @@ def train_profile(profile: str, corpus: str, size: str | None = None, say: Calla
     """
     first = distributed.first_to_be()
     # whichever process comes to the stages first runs them, and says so; that they are unchanged is said once
-    pipeline = Pipeline(profile, corpus, lambda line: say(line) if first or not line.endswith("unchanged") else None)
+    pipeline = Pipeline(profile, corpus, lambda line: print(line) if first or not line.endswith("unchanged") else None)
     if size is not None and size not in pipeline.profile.sizes:
         raise InputError(
             f"profile {pipeline.profile.name} has no size {size!r}; it has "
@@ -45,7 +44,7 @@ def train_profile(profile: str, corpus: str, size: str | None = None, say: Calla
     pipeline.prepare("tokens/train")  # before the processes meet: they would not wait for each other for hours
     with distributed.joined() as device:
         if distributed.rank() == 0:
-            say(hardware.summary(device))
+            print(hardware.summary(device))
             open_run(pipeline.profile_argument, corpus, NOTEBOOK)  # makes the work folder ready, once
         distributed.wait()
         run = open_run(pipeline.profile_argument, corpus, NOTEBOOK)
@@ -54,7 +53,7 @@ def train_profile(profile: str, corpus: str, size: str | None = None, say: Calla
         if distributed.rank() == 0:
             if size is not None:
                 model.save(folder)
-            say(summary)
+            print(summary)
     return folder
 
 
