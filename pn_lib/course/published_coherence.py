@@ -46,9 +46,10 @@ def coherence_finding() -> str:
     )
     if (0.5, "parameters") not in least:
         return f"{beginning}no model writes half of its stories without a fault."
+    processors = " or ".join(sorted({made.cpu for made in timings.made}))
     return (
         f"{beginning}{_smallest(least[0.5, 'parameters'], own)} {_file()} The quickest model that writes half of them "
-        f"takes {least[0.5, 'seconds'].value:.0f} seconds of one core ({_processors(timings)}).{_others(own)} "
+        f"takes {least[0.5, 'seconds'].value:.0f} seconds of one core ({processors}).{_others(own)} "
         f"{facts_finding(found)}"
         f"{_memory(found)}"
     )
@@ -140,10 +141,6 @@ def _memory(found: CoherenceResult) -> str:
     if not found.copies:
         return f"None of the {found.told:,} stories that the models wrote occurs in their training data."
     return f"Of the {found.told:,} stories that the models wrote, {found.copies:,} occur in their training data."
-
-
-def _processors(timings: CoherenceTimings) -> str:
-    return " or ".join(sorted({made.cpu for made in timings.made}))
 
 
 def _size(model: Least | Cell | CoherentModel) -> str:

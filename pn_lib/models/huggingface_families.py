@@ -50,43 +50,23 @@ GPT_NEO = _BOTH_GPT | {
     "blocks.{i}.attention.out.weight": (f"{_NEO}out_proj.weight",),
     "blocks.{i}.attention.out.bias": (f"{_NEO}out_proj.bias",),
 }
-MAMBA = {
-    "embedding.weight": ("backbone.embeddings.weight",),
-    "norms.{i}.weight": ("backbone.layers.{i}.norm.weight",),
-    **{
-        f"blocks.{{i}}.{ours}": (f"backbone.layers.{{i}}.mixer.{theirs}",)
-        for ours, theirs in (
-            ("A_log", "A_log"),
-            ("D", "D"),
-            ("in_proj.weight", "in_proj.weight"),
-            ("conv.weight", "conv1d.weight"),
-            ("conv.bias", "conv1d.bias"),
-            ("x_proj.weight", "x_proj.weight"),
-            ("dt_proj.weight", "dt_proj.weight"),
-            ("dt_proj.bias", "dt_proj.bias"),
-            ("out_proj.weight", "out_proj.weight"),
-        )
-    },
-    "norm.weight": ("backbone.norm_f.weight",),
-}
-MAMBA2 = {
-    "embedding.weight": ("backbone.embeddings.weight",),
-    "norms.{i}.weight": ("backbone.layers.{i}.norm.weight",),
-    **{
-        f"blocks.{{i}}.{ours}": (f"backbone.layers.{{i}}.mixer.{theirs}",)
-        for ours, theirs in (
-            ("A_log", "A_log"),
-            ("D", "D"),
-            ("dt_bias", "dt_bias"),
-            ("in_proj.weight", "in_proj.weight"),
-            ("conv.weight", "conv1d.weight"),
-            ("conv.bias", "conv1d.bias"),
-            ("norm.weight", "norm.weight"),
-            ("out_proj.weight", "out_proj.weight"),
-        )
-    },
-    "norm.weight": ("backbone.norm_f.weight",),
-}
+
+
+def _mamba(*weights: str) -> dict[str, tuple[str, ...]]:
+    """The names of a stack of mixers that have these weights; what is conv here is conv1d there."""
+    mixer = "backbone.layers.{i}.mixer."
+    return {
+        "embedding.weight": ("backbone.embeddings.weight",),
+        "norms.{i}.weight": ("backbone.layers.{i}.norm.weight",),
+        **{f"blocks.{{i}}.{name}": (mixer + name.replace("conv", "conv1d"),) for name in weights},
+        "norm.weight": ("backbone.norm_f.weight",),
+    }
+
+
+_CONV = ("conv.weight", "conv.bias")
+_DT = ("x_proj.weight", "dt_proj.weight", "dt_proj.bias")
+MAMBA = _mamba("A_log", "D", "in_proj.weight", *_CONV, *_DT, "out_proj.weight")
+MAMBA2 = _mamba("A_log", "D", "dt_bias", "in_proj.weight", *_CONV, "norm.weight", "out_proj.weight")
 
 
 @dataclass(frozen=True)

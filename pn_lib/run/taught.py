@@ -9,7 +9,7 @@ from pn_lib.data.halves import halves
 from pn_lib.data.stories import read_stories
 from pn_lib.evaluation.intervals import bits_per_byte_interval
 from pn_lib.models.flops import forward_flops, training_flops_per_token
-from pn_lib.models.likelihood import Likelihood, text_likelihood
+from pn_lib.models.likelihood import text_likelihood
 from pn_lib.models.packed import load_packed
 from pn_lib.models.transformer import TransformerConfig
 from pn_lib.run.frontier import Trained, train_packed
@@ -49,7 +49,9 @@ def _compare(
     taught: Trained, alone: Trained, longer: Trained, texts: Sequence[str]
 ) -> tuple[TaughtModel, TaughtTiming]:
     own, *others = (text_likelihood(*load_packed(each.path), texts) for each in (taught, alone, longer))
-    difference, longer_difference = (_minus(own, other) for other in others)
+    difference, longer_difference = (
+        bits_per_byte_interval(own.story_nats - other.story_nats, own.story_bytes) for other in others
+    )
     found = TaughtModel(
         name=taught.model.name,
         teacher=taught.model.teacher,
@@ -68,7 +70,3 @@ def _compare(
         longer_seconds=longer.timing.seconds,
     )
     return found, timing
-
-
-def _minus(a: Likelihood, b: Likelihood) -> tuple[float, float | None, float | None]:
-    return bits_per_byte_interval(a.story_nats - b.story_nats, a.story_bytes)

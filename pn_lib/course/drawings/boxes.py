@@ -91,11 +91,9 @@ def number_cells(
     return x + len(values) * width
 
 
-def arrow(
-    axes: Axes, start: tuple[float, float], end: tuple[float, float], *, bend: float = 0.0, colour: str = "black"
-) -> None:
+def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], *, colour: str = "black") -> None:
     style = {"arrowstyle": "->", "color": COLOURS[colour], "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", end, start, arrowprops=style | {"connectionstyle": f"arc3,rad={bend}"})
+    axes.annotate("", end, start, arrowprops=style)
 
 
 def note(axes: Axes, x: float, y: float, text: str, align: str = "center", *, bold: bool = False) -> None:

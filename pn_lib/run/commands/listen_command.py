@@ -44,7 +44,8 @@ def listen(run: str, source: str | None, beginnings: int) -> Path:
         raise InputError(f"--beginnings must be at least 2, not {beginnings}")
     told, path = CompletionsResult.read(results), ear_path(source)
     listener, tokenizer = open_ear(source)
-    names = names_of(told)
+    real = [b + endings[0].text for b, endings in zip(told.beginnings, told.tellers[REAL], strict=True)]
+    names = names_in(real, least=1)
     texts = endings_to_hear(told, names)
     log = HeardLog(results / "listening" / f"{path.stem}.jsonl", f"{path.name} {listener.n_parameters()}")
     rows = []
@@ -70,11 +71,6 @@ def listen(run: str, source: str | None, beginnings: int) -> Path:
     )
     result.write(results / ListeningResult.FILE)
     return results / ListeningResult.FILE
-
-
-def names_of(told: CompletionsResult) -> set[str]:
-    """The names of the real stories."""
-    return names_in([b + real[0].text for b, real in zip(told.beginnings, told.tellers[REAL], strict=True)], least=1)
 
 
 def endings_to_hear(told: CompletionsResult, names: set[str]) -> dict[str, list[str | None]]:
