@@ -33,10 +33,10 @@ def smallest_file(run: Run) -> dict[str, object] | None:
     return {"model": model, "told": model.told[way], "others": [other.told[way].valid for other in others]}
 
 
-def coherence(found: Traced) -> list[dict[str, object]]:
+def coherence(found: Traced, run: Run) -> list[dict[str, object]]:
     """For each language its name, its plots and words in ``short``, an ``example`` of its stories, experiments,
     thresholds by architecture and size, cheapest models, the smallest that writes ``half`` of its stories without a
-    fault (None: none does), and law."""
+    fault (None: none does) with the shares ``by_seed``, the least first, and law."""
     languages = []
     for dialect, cells in groupby(found.cells, key=_key):
         cells = list(cells)
@@ -50,7 +50,8 @@ def coherence(found: Traced) -> list[dict[str, object]]:
                 "best": max(cells, key=lambda cell: cell.valid.value),
                 "thresholds": [list(rows) for _, rows in groupby(own, key=lambda r: (r.architecture, r.parameters))],
                 "least": (least := [row for row in found.least if _key(row) == dialect]),
-                "half": next((row for row in least if (row.level, row.cost) == (0.5, "parameters")), None),
+                "half": (half := next((row for row in least if (row.level, row.cost) == (0.5, "parameters")), None)),
+                "by_seed": [] if half is None else _by_seed(half, run),
                 "leaks": [row for row in found.leaks if _key(row) == dialect],
                 "far": [_far(cell) for cell in cells],
             }
@@ -75,6 +76,26 @@ def facts(found: Traced) -> dict[str, object]:
         "unsure": unsure(of_models),
         "lacks_one": lacks_one(of_models),
     }
+
+
+def _by_seed(row: Traced, run: Run) -> list[float]:
+    """The share of valid stories of each published seed of a model, the least first."""
+    own = row.architecture, _key(row), row.parameters, row.tokens
+    found = {
+        name: model
+        for name, model in published().items()
+        if (
+            model.settings["architecture"],
+            (model.settings["plots"], model.settings["words"]),
+            model.parameters,
+            model.tokens,
+        )
+        == own
+    }
+    told = [
+        Traced(model, (PUBLISHED / f"{name}.json").as_posix(), "", run.used).told[0] for name, model in found.items()
+    ]
+    return sorted(way.valid.value for way in told)
 
 
 def _key(row: Traced) -> tuple[int | None, int | None]:

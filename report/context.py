@@ -10,7 +10,7 @@ from small import small
 from sources import Run, Traced
 from stories import heads, own_transformers, stories
 from trust import trust
-from wording import compare_speed, order, side_of_zero
+from wording import compare_speed, order
 
 from pn_lib.errors import InputError
 from pn_lib.evaluation.enough import too_small
@@ -61,7 +61,7 @@ def build_context(run: Run) -> dict[str, object]:
         "study_steps": found["study"].baseline.updates,
         "fight": mixers(found["mixers"], found["mixers_timings"], found["decoding_timings"]),
         "memory_tasks": memory_tasks(found["memory"]),
-        "coherent": coherence(found["coherence"]),
+        "coherent": coherence(found["coherence"], run),
         "fewest": fewest,
         "facts": facts(found["coherence"]),
         "sure": SURE,
@@ -113,8 +113,10 @@ def rungs(recipe: Traced, timings: Traced) -> list[Step]:
 
 
 def branches(recipe: Traced, timings: Traced) -> dict[str, list[str]]:
-    """The branches by their verdict at equal tokens, and those whose sign is the other in equal seconds."""
-    judged = {row.change: side_of_zero(row.gap) for row in recipe.branches}
+    """The branches by their verdict at equal tokens, after Holm's correction, and those whose sign is the other in
+    equal seconds."""
+    sides = {"lowers the loss": -1, "raises the loss": 1}
+    judged = {change: sides.get(judgment.verdict, 0) for change, judgment in recipe.judgments.items()}
     seconds = {row.change: row.equal_seconds for row in timings.branches}
     return {
         "turned": [change for change, sign in judged.items() if sign * seconds[change] < 0],

@@ -22,7 +22,7 @@ def small(found: Traced | None, timings: Traced | None) -> dict[str, object] | N
         "below_ngram": better[0].file_bytes if better else None,
         "fastest": fastest(timings),
         "taught": taught(found, timings),
-        "vocabulary": vocabulary(found.vocabulary, timings.vocabulary),
+        "vocabulary": vocabulary(found.vocabulary),
     }
 
 
@@ -60,14 +60,13 @@ def fastest(timings: Traced) -> dict[str, object]:
     return {"name": named(best), "decoding": best.decoding, "ratio": best.decoding / plain[best.model]}
 
 
-def vocabulary(study: Traced | None, timings: Traced | None) -> dict[str, object] | None:
-    """The first seeds of the study of vocabularies with the seconds of each, and whether any verdict was given; None
-    for a run that is older than the study."""
-    if study is None or timings is None:
+def vocabulary(study: Traced | None) -> dict[str, object] | None:
+    """The first seeds of the study of vocabularies, and whether any verdict was given; None for a run that is older
+    than the study."""
+    if study is None:
         return None
-    seconds = {row.name: row.seconds for row in timings}
     first = min(row.seed for row in study.models)
     return {
-        "rows": [(row, seconds[row.name]) for row in study.models if row.seed == first],
+        "rows": [row for row in study.models if row.seed == first],
         "ranked": any(part.verdict for part in study.envelope),
     }

@@ -37,7 +37,7 @@ def side_of_zero(difference: Estimate | None) -> int:
 
 def compare_speed(a: float, b: float) -> int:
     """-1, 0 or 1 as ``a`` is smaller than, within `SAME_SPEED` of, or larger than ``b``."""
-    if abs(a - b) <= SAME_SPEED * max(a, b):
+    if abs(a - b) <= SAME_SPEED * min(a, b):
         return 0
     return -1 if a < b else 1
 

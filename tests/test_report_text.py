@@ -305,7 +305,7 @@ def test_the_ladder_is_told_by_its_numbers(example: Example) -> None:
         "nats per token after 4.0 epochs; from there it rose by 0.60" in text
         and "had not risen again at the end" in text
     )
-    assert "On the same stories the 4-gram reaches 0.500; none of the 3 rungs end below it." in text
+    assert "On the ladder’s stories the 4-gram reaches 0.500; none of the 3 rungs end below it." in text
     example.jsons["recipe"]["updates"] = 99
     text = example.text()
     assert "The ladder is too small to tell with 99 updates (we ask for 100)" in text
@@ -455,19 +455,22 @@ def test_the_files_of_the_repository_are_shown_in_a_run_of_their_corpus_alone(
     assert "a file of 77 kB, tokenizer included, predicts stories better than a 4\\-gram" in text
     assert "| our 77 kB file |" in text and "| stories260K |" in text
     assert "and one of 333 kB better than SmolLM2-135M-Instruct" in text.replace("\\-", "-")
-    assert "the difference is −0.200 [−0.230, −0.170]. Ours play at home here." in text and "A stranger’s ear" in text
-    assert "*Coherent*: in an invented language of one plot" in text
+    assert (
+        "the difference is −0.200 [−0.230, −0.170]. Ours have the advantage here" in text and "A stranger’s ear" in text
+    )
+    assert "*Coherent*: in an invented language in which every probability is known (one plot" in text
     for row in example.jsons["language"]["sizes"]:
         row["valid"] = spread(0.0, 0.0)
-    assert "Fluency is cheap" in example.text() and "loosely tied" in example.text()
     heard = read_json(folder / "listening.json")
-    heard["known_groups"]["better"]["worth"]["reference/3m"] = spread(0.5)  # no more often on the real ending
-    write_json(folder / "listening.json", heard)
-    assert "Fluency is cheap" not in example.text() and "loosely tied" not in example.text()
+    for share, shown in ((0.7, True), (0.535, False), (0.5, False)):  # the second does not survive a correction
+        heard["known_groups"]["better"]["worth"]["reference/3m"] = spread(share)
+        write_json(folder / "listening.json", heard)
+        text = example.text()
+        assert ("Fluency is cheap" in text) == ("loosely tied" in text) == shown
     large |= {"difference": spread(0.0)}  # zero lies inside
     write_json(folder / "general.json", general)
     text = example.text()
-    assert "None is shown to predict them better than" in text and "play at home" not in text
+    assert "None is shown to predict them better than" in text and "the advantage here" not in text
     (folder / "general.json").unlink()
     assert "Files trained for hours" not in example.text()
 
@@ -516,12 +519,12 @@ def test_small_files_are_judged_by_their_intervals(example: Example) -> None:
     text = example.text()
     assert "Rounding raises the loss of the Mamba in int4. Rounding makes no difference" in text
     assert "Compensation lowers the loss of the Mamba in int4, compared with rounding" in text
-    assert "the Mamba in int8 writes 3 000 tokens a second, 1.5 times as many as in float32" in text
+    assert "at best they write 1.5 times as many tokens as in float32 (the Mamba in int8, 3 000 a second)" in text
     example.jsons["frontier"]["rounded"][2]["difference"] = spread(0.0004, 0.0001)  # above zero, and reads as 0.000
     assert "raises the loss of" not in example.text()
     example.jsons["frontier"]["rounded"][3]["gain"] = spread(0.0)
     assert "Compensation cannot be told apart from rounding for the Mamba in int4." in example.text()
-    assert "file of this run whose loss is shown to lie below the 4-gram’s has 640" in example.text()
+    assert "file of this run whose loss is shown to lie below the 4-gram’s takes 640" in example.text()
     for row in [*example.jsons["frontier"]["rounded"], *example.jsons["frontier"]["models"]]:
         row["bits_per_byte"] = spread(1.103)  # lower, and by less than the intervals leave open
     assert "No file of this run is shown to have a loss below the 4-gram’s." in example.text()

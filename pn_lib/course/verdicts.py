@@ -52,13 +52,11 @@ def branches(found: RecipeResult) -> str:
     """Which other changes to the recipe helped."""
     if few := too_small(updates=found.updates, seeds=found.seeds):
         return f"which of {len(found.branches)} changes help is an open question: the run is {few}."
-    judged = {row.change: verdict(row.low, row.high) for row in found.branches}
     better, worse = (
-        ", ".join(f"*{change}*" for change, said in judged.items() if said == word) or "none"
-        for word in ("better", "worse")
+        ", ".join(f"*{change}*" for change, judged in found.judgments.items() if judged.verdict == word) or "none"
+        for word in ("lowers the loss", "raises the loss")
     )
-    said = f"of {len(found.branches)} changes, better: {better}; worse: {worse}."
-    return f"{said} With so many changes, an interval may miss zero by chance."
+    return f"of {len(found.branches)} changes, after Holm's correction, better: {better}; worse: {worse}."
 
 
 def few_stories(found: RecipeResult) -> str:

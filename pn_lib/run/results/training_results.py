@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from pn_lib.evaluation.intervals import Judgment, judge_variants
 from pn_lib.run.results.result import Estimate, Part, Result, Row, Settings
 
 
@@ -187,10 +188,18 @@ class RecipeResult(Result):
         """By rung, bits per byte less than the one before; the first has none."""
         return {after.change: before.bits_per_byte - after.bits_per_byte for before, after in pairwise(self.ladder)}
 
+    @property
+    def judgments(self) -> dict[str, Judgment]:
+        """What can be said of each branch, beside the top of the ladder and after correction for all branches."""
+        gaps, seeds = [row.gap for row in self.branches], [self.seeds] * len(self.branches)
+        return dict(zip([row.change for row in self.branches], judge_variants(gaps, seeds, self.updates), strict=True))
+
 
 class RungTime(Part):
     change: str = Field(description="the rung")
-    equal_seconds: float = Field(description="bits per byte that it reaches in the time of the slowest")
+    equal_seconds: float = Field(
+        description="bits per byte that it reaches while the fastest rung reads all its tokens"
+    )
     tokens_per_second: float = Field(description="tokens a second")
 
 
