@@ -18,10 +18,11 @@ FOLDER = REPOSITORY / "results" / "published" / "reference"
 
 def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     """Each file with its cost and its place beside the general model, from small to large; the smallest that beats the
-    n-gram, and the smallest that beats the general model (None: none is shown to); the most ``fluent``, whose endings
-    surprise the general model least, and whether they are ``loose``: as plausible as real ones, less tied to
-    beginnings; the two ``optimizers`` at their best; what helps on ``fixed`` data. None for another
-    corpus, or where nothing was compared."""
+    n-gram, and the smallest that beats the general model (None: none is shown to); the ``fluent`` one, the smallest
+    whose endings surprise the general model no more than real ones (or, if none, the least surprising), and whether
+    they are ``loose``, less tied to their beginnings than real ones, which is not shown of the ``largest`` where that
+    is ``tied``; the two ``optimizers`` at their best; what helps on ``fixed`` data. None for another corpus, or where
+    nothing was compared."""
     if not (FOLDER / GeneralResult.FILE).exists() or GeneralResult.read(FOLDER).corpus != corpus:
         return None
     kinds = (SmallFiles, PublishedTimings, GeneralResult, ListeningResult)
@@ -30,8 +31,10 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
     beside = {row.name: row for row in general.models}
     ngram = next(row for row in general.models if "gram" in row.name)
     ours = [who for who in heard.tellers if who.startswith(f"{FOLDER.name}/")]
-    fluent = min(ours, key=lambda who: heard.tellers[who].surprise.value)
-    told, real = heard.tellers[fluent], heard.tellers.human
+    ours.sort(key=lambda who: beside[who].file_bytes)
+    plausible = [who for who in ours if order(heard.tellers[who].surprise, heard.tellers.human.surprise) <= 0]
+    fluent = plausible[0] if plausible else min(ours, key=lambda who: heard.tellers[who].surprise.value)
+    shares = heard.known_groups.better.worth  # how often a beginning saves more on the real ending
     rows = [(model, times[model.name], beside.get(f"{FOLDER.name}/{model.name}")) for model in files.models]
     compared = [one for *_, one in rows if one is not None]
     return {
@@ -44,7 +47,9 @@ def shipped(run: Run, corpus: str) -> dict[str, object] | None:
         "fluent": fluent,
         "fluent_bytes": beside[fluent].file_bytes,
         "label": lambda who: f"our {count(beside[who].file_bytes / 1000)}{THIN}kB file" if who in ours else who,
-        "loose": order(told.surprise, real.surprise) == 0 and _beyond_half(heard.known_groups.better.worth, fluent),
+        "loose": bool(plausible) and _beyond_half(shares, fluent),
+        "largest": ours[-1],
+        "tied": not _beyond_half(shares, ours[-1]),
         "ngram": ngram,
         "optimizers": run.shipped(OptimizersResult, FOLDER),
         "fixed": run.shipped(FixedDataResult, FOLDER),

@@ -463,7 +463,7 @@ def test_the_files_of_the_repository_are_shown_in_a_run_of_their_corpus_alone(
         row["valid"] = spread(0.0, 0.0)
     heard = read_json(folder / "listening.json")
     for share, shown in ((0.7, True), (0.535, False), (0.5, False)):  # the second does not survive a correction
-        heard["known_groups"]["better"]["worth"]["reference/3m"] = spread(share)
+        heard["known_groups"]["better"]["worth"]["reference/1m"] = spread(share)
         write_json(folder / "listening.json", heard)
         text = example.text()
         assert ("Fluency is cheap" in text) == ("loosely tied" in text) == shown
