@@ -50,8 +50,8 @@ def parse_config(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
         InputError: names every key that is wrong and what is wrong with it.
     """
     try:
-        # JSON mode: strict about types, yet lists may fill tuples and objects dataclasses. TOML has dates, JSON none
-        return TypeAdapter(cls).validate_json(json.dumps(mapping, default=str), strict=True, extra="forbid")
+        # JSON mode: strict about types, yet lists may fill tuples and objects dataclasses
+        return TypeAdapter(cls).validate_json(json.dumps(mapping), strict=True, extra="forbid")
     except ValidationError as error:
         raise InputError(f"{where}: {_sentence(error, cls)}") from None
 

@@ -91,13 +91,12 @@ def read_json(path: Path | str) -> dict:
     """
     path = Path(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin files with a mark
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; the command that makes it has not run yet") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
-            f"{path} is damaged ({one_line(error)}); fetch it again if it was downloaded; if a run made it, delete it "
-            "and run again, and it is made anew"
+            f"{path} is damaged ({one_line(error)}); delete it and run again, and it is made anew"
         ) from None
     if not isinstance(value, dict):
         raise InputError(f"{path} is damaged (it holds no JSON object); delete it and run again")

@@ -79,7 +79,7 @@ def corpus_path(spec: str, root: Path) -> Path:
     Raises:
         InputError: nothing is there.
     """
-    path = Path(os.path.normpath(root / os.path.expanduser(spec)))  # without "..", as a person would write it
+    path = Path(os.path.normpath(root / Path(spec).expanduser()))  # without "..", as a person would write it
     if not path.exists():
         raise InputError(f"corpus {path} does not exist; give 'pocket', 'tinystories' or the path of stories")
     return path

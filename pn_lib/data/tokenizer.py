@@ -64,7 +64,7 @@ class Tokenizer:
                 f"this tokenizer has no token {separator}, which has to stand between stories; take a model that has it"
             )
         _encode_all_and_nothing_else(backend, separator)
-        self._backend, self.separator = backend, separator
+        self._backend, self._separator = backend, separator
         self.vocab_size: int = 1 + max(backend.get_vocab().values())
         self.separator_id: int = backend.token_to_id(separator)
 
@@ -100,7 +100,7 @@ class Tokenizer:
                 texts.append([])
             else:
                 texts[-1].append(token)
-        return self.separator.join(map(self._text, texts))
+        return self._separator.join(map(self._text, texts))
 
     def _text(self, ids: list[int]) -> str:
         data = b"".join(self._bytes[token] for token in ids)

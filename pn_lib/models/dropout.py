@@ -14,7 +14,7 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float):
         super().__init__()
-        self.dropped = min(255, round(256 * p))  # of the 256 values of a byte
+        self.dropped = round(256 * p)  # of the 256 values of a byte
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.dropped == 0:

@@ -66,8 +66,6 @@ def next_token_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
 
 def draw(probabilities: Tensor, u: Tensor) -> Tensor:
     """The tokens (B,) at which the cumulative probabilities (B, V) pass u (B,), float64, uniform in [0, 1)."""
-    if probabilities.device.type == "mps":  # Apple's GPUs have no float64
-        return draw(probabilities.cpu(), u).to(probabilities.device)
     cumulative = probabilities.double().cumsum(-1)
     return torch.searchsorted(cumulative, u[:, None] * cumulative[:, -1:], right=True).squeeze(-1)
 
@@ -135,7 +133,7 @@ class _Rows:
         for r, (prompt, start, end, stream) in enumerate(each):
             ids[r, :start] = torch.tensor(prompt)
             u[r, start:end] = torch.from_numpy(np.random.default_rng((seed, stream)).random(end - start))
-        self.ids, self.u = ids.to(device), u if device.type == "mps" else u.to(device)  # (B, longest end)
+        self.ids, self.u = ids.to(device), u.to(device)  # (B, longest end)
         self.start, self.end = torch.tensor(self.starts, device=device), torch.tensor(self.ends, device=device)
 
     def completions(self, stop_id: int | None) -> list[Completion]:
@@ -157,7 +155,7 @@ def _write(model: LanguageModel, rows: _Rows, sampling: Sampling, stop_id: int |
     stopped = torch.zeros(len(alive), dtype=torch.bool, device=alive.device)
     for position in range(first, rows.ids.shape[1]):
         whole = len(alive) == len(rows.ids)
-        token = _choose(logits, rows.u[:, position] if whole else rows.u[alive.to(rows.u.device), position], sampling)
+        token = _choose(logits, rows.u[:, position] if whole else rows.u[alive, position], sampling)
         if position < aligned:  # some rows still read their prompt
             token = torch.where(position < rows.start[alive], rows.ids[alive, position], token)
         rows.ids[alive, position] = token

@@ -139,10 +139,7 @@ def _their_config(kind: str, config: NeuralConfig) -> dict[str, Any]:
 def _our_config(kind: str, config: Mapping[str, Any]) -> Any:
     family = FAMILIES[kind]
     # Llama's rotary settings moved about between versions: flat, rope_scaling, rope_parameters
-    scaling = dict(config.get("rope_scaling") or {})
-    if "type" in scaling:  # as transformers before 4.43 has it
-        scaling = {"rope_type": scaling.pop("type")} | scaling
-    theirs = family.defaults | dict(config) | scaling | (config.get("rope_parameters") or {})
+    theirs = family.defaults | dict(config) | (config.get("rope_scaling") or {}) | (config.get("rope_parameters") or {})
     missing = [key for key in family.fields.values() if key not in theirs]
     if missing:
         raise InputError(f"the config of this {kind} lacks {', '.join(missing)}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from safetensors import SafetensorError
@@ -55,20 +54,8 @@ def open_model(source: Path | str) -> tuple[LanguageModel, Coder]:
     it as ``owner/name@commit``.
 
     Raises:
-        InputError: nothing is there, or it is damaged, has weights that are not finite, or is of an architecture that
-            has no equal here.
+        InputError: nothing is there, or it is damaged, or of an architecture that has no equal here.
     """
-    model, tokenizer = _read(source)
-    for name, weights in model.named_parameters():
-        if not torch.isfinite(weights).all():
-            raise InputError(
-                f"the model at {source} has weights that are no finite numbers ({name}), as after a training that "
-                "diverged; train it again, or give an earlier checkpoint"
-            )
-    return model, tokenizer
-
-
-def _read(source: Path | str) -> tuple[LanguageModel, Coder]:
     path = Path(source)
     if path.suffix == ".safetensors" and path.is_file():
         return load_packed(path)

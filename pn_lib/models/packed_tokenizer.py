@@ -10,12 +10,10 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pn_lib.data.other_tokenizer import OtherTokenizer
-from pn_lib.data.tokenizer import SEPARATOR, Coder, Tokenizer, is_byte_level, read_backend, tokenizer_of
+from pn_lib.data.tokenizer import Coder, Tokenizer, tokenizer_of
 from pn_lib.errors import InputError, one_line
 from pn_lib.models.llama2c_tokenizer import Llama2cTokenizer
 
@@ -28,17 +26,10 @@ def pack_tokenizer(tokenizer: Coder) -> tuple[str, bytes]:
         tokens = zip(tokenizer.scores, tokenizer.pieces, strict=True)
         plain = b"".join(struct.pack("<fi", score, len(piece)) + piece for score, piece in tokens)
         return "llama2c", zlib.compress(struct.pack("<i", max(map(len, tokenizer.pieces))) + plain, 9)
-    found = json.loads(text := tokenizer.to_json())
-    if isinstance(tokenizer, OtherTokenizer) or tokenizer.separator != SEPARATOR:
-        return "other", _compressed({"separator": tokenizer.separator, "tokenizer": found})
-    merges = merges_of(tokenizer)
+    text, merges = tokenizer.to_json(), merges_of(tokenizer)
     if tokenizer.vocab_size <= 1 << 16 and _is_ours(text, merges):
         return "merges", zlib.compress(np.array(merges, "<u2").tobytes(), 9)
-    return "json", _compressed(found)
-
-
-def _compressed(value: Any) -> bytes:
-    return zlib.compress(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), 9)
+    return "json", zlib.compress(json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")).encode(), 9)
 
 
 def merges_of(tokenizer: Tokenizer) -> list[tuple[int, int]]:
@@ -63,7 +54,6 @@ def unpack_tokenizer(kind: str, data: bytes, vocab_size: int, where: str) -> Cod
     kinds: dict[str, Callable[[bytes], Coder]] = {
         "merges": _from_merges,
         "json": lambda plain: Tokenizer.from_json(plain, "its table"),
-        "other": _from_other,
         "llama2c": lambda plain: _from_llama2c(plain, vocab_size),
     }
     if kind not in kinds:
@@ -90,17 +80,6 @@ def _from_merges(plain: bytes) -> Tokenizer:
     if len(plain) % 4:
         raise InputError("half a merge")
     return tokenizer_of([tuple(pair) for pair in np.frombuffer(plain, "<u2").reshape(-1, 2).tolist()])
-
-
-def _from_other(plain: bytes) -> Tokenizer:
-    """One that others made, of any kind, whose texts end with a token of another name."""
-    try:
-        found = json.loads(plain)
-        text, separator = json.dumps(found["tokenizer"]).encode(), str(found["separator"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError("no tokenizer and its separator") from None
-    backend = read_backend(text, "its table")
-    return (Tokenizer if is_byte_level(backend) else OtherTokenizer)(backend, separator)
 
 
 def _from_llama2c(plain: bytes, vocab_size: int) -> Llama2cTokenizer:

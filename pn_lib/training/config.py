@@ -112,10 +112,6 @@ class TrainingConfig:
         """Tokens of the whole run: the budget, less what is left over after the last whole update."""
         return self.tokens_at(self.steps)
 
-    def rounds_at(self, step: int) -> bool:
-        """Whether update ``step`` is made with rounded weights."""
-        return self.quantize is not None and step >= self.quantize_from * self.steps
-
     def rate_at(self, step: int) -> float:
         """What update ``step`` (0 to steps - 1) multiplies the learning rates by, in 0..1."""
         return rate_factor(

@@ -40,14 +40,10 @@ def first_to_be() -> bool:
 
 
 def best_device() -> torch.device:
-    """The GPU of this process, CUDA's or, for a process alone, Apple's; or else the CPU, which is the reference.
-
-    Processes that outnumber a machine's GPUs work on its CPU: nccl takes one process a GPU, gloo none of Apple's.
-    """
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if torch.cuda.is_available() and processes <= torch.cuda.device_count():
+    """The first GPU that there is (CUDA, then Apple's), or else the CPU, which is the reference."""
+    if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("mps" if torch.backends.mps.is_available() and processes == 1 else "cpu")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def rank() -> int:
@@ -66,7 +62,7 @@ def together(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def without_exchange(model: nn.Module, is_last: bool) -> Any:
-    """Around the forward and backward pass of all parts of an update but the last: gradients are exchanged once."""
+    """Around all but the last backward pass of an update: gradients are exchanged once."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) and not is_last else nullcontext()
 
 

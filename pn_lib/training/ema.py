@@ -46,11 +46,10 @@ class Average:
             p.copy_(value)
 
     def hash_of(self, weights: list[Tensor]) -> str:
-        """``weights_hash`` of the model, had it these weights; "" if there are none, or they are another model's."""
-        own = list(self.model.named_parameters())
-        if len(weights) != len(own):
+        """``weights_hash`` of the model, had it these weights; "" if there are none."""
+        if not weights:
             return ""
-        names = {name: value for (name, _), value in zip(own, weights, strict=True)}
+        names = {name: value for (name, _), value in zip(self.model.named_parameters(), weights, strict=True)}
         shared = {id(p): names[name] for name, p in self.model.named_parameters()}
         return weights_hash(
             {name: shared.get(id(value), value) for name, value in self.model.state_dict(keep_vars=True).items()}

@@ -40,9 +40,8 @@ def memory_explained(sequences: int, context: int) -> Iterator[None]:
             sign in text for sign in ("out of memory", "can't allocate memory", "Cannot allocate memory")
         ):
             raise
-        part = next((part for part in range(sequences // 2, 0, -1) if sequences % part == 0), 1)
         cure = (
-            f"set micro_batch to {part}, which gives the same gradients in less memory"
+            f"set micro_batch to {sequences // 2}, which gives the same gradients in about half the memory"
             if sequences > 1
             else "take a shorter context or a smaller model"
         )

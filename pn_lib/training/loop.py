@@ -204,8 +204,6 @@ class _Run:
     def update(self, interrupt: Event) -> float:
         """One step of the optimizers on one batch; the loss before it."""
         self.optimizer.zero_grad()
-        if self.config.rounds_at(self.step) and not self.config.rounds_at(self.step - 1):
-            self.watch.forget()  # rounded weights have another loss
         with self.rounding():
             loss = self.loss(backward=True)
         with self.clock("bookkeeping"):
@@ -232,7 +230,8 @@ class _Run:
     def rounding(self) -> AbstractContextManager[None]:
         """Inside, the model has the weights that it is trained to do with."""
         c = self.config
-        return rounded(self.model, Grid(c.quantize, c.quantize_group) if c.rounds_at(self.step) else None)
+        begun = c.quantize is not None and self.step >= c.quantize_from * c.steps
+        return rounded(self.model, Grid(c.quantize, c.quantize_group) if begun else None)
 
     def loss(self, backward: bool = False) -> torch.Tensor:
         """Mean cross-entropy, nats per token, of this process's share of the batch that belongs to this step."""
@@ -247,10 +246,10 @@ class _Run:
             index = distributed.rank() * len(parts) + part
             rows = slice(index * micro, (index + 1) * micro)
             weight = float(counted[rows].mean() / counted.mean()) / len(parts)  # as much as it has targets
-            with memory_explained(micro, phase.context), distributed.without_exchange(self.parallel, part == parts[-1]):
+            with memory_explained(micro, phase.context):
                 loss = self.forward(x[rows], y[rows], index) * weight
                 if backward:
-                    with self.clock("backward"):
+                    with self.clock("backward"), distributed.without_exchange(self.parallel, part == parts[-1]):
                         loss.backward()
             total += loss.detach()
         return total

@@ -48,9 +48,5 @@ class SpikeWatch:
             )
         return True
 
-    def forget(self) -> None:
-        """What was usual is so no more; the spikes stay."""
-        self.recent, self.in_a_row = [], 0
-
     def state_dict(self) -> dict:
         return {"recent": self.recent, "spikes": self.spikes, "in_a_row": self.in_a_row}
