@@ -104,7 +104,9 @@ def test_10_a_rival_that_carries_more_at_every_length_leaves_room_for_all_tokens
         10, "c08-w03", names=list(one), TITLES=titles, yardstick="a", T=128, speeds=one, last=one, held=one, rise=one,
         equal_context=room,
     )  # fmt: skip
-    assert "as its rival's bytes pay for: 19 beside B, all beside C. It was trained on 128" in found["memory_words"]
+    assert (
+        "hold only so many of the A's tokens: 19 beside B, all beside C. It was trained on 128" in found["memory_words"]
+    )
 
 
 def test_10_a_whole_mamba_with_more_bits_than_the_transformer_is_behind_by_what_is_above_zero(capsys):
