@@ -67,10 +67,15 @@ def instructions() -> str:
     return torch.backends.cpu.get_cpu_capability() + ("-BF16" if bfloat16 else "")
 
 
+def cpu() -> str:
+    """The processor and its instructions, as results name it."""
+    return f"{processor()} ({instructions()})"
+
+
 def summary(device: torch.device) -> str:
     """One line of what was found: processor, instructions, threads, and the precision of training."""
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
     return (
-        f"{gpu}{processor()} ({instructions()}), {torch.get_num_threads()} of {os.cpu_count()} cores, "
+        f"{gpu}{cpu()}, {torch.get_num_threads()} of {os.cpu_count()} cores, "
         f"training in {native_precisions(device)[-1]}"
     )

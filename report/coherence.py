@@ -106,7 +106,7 @@ def _name(dialect: Traced) -> str:
     if dialect.plots is None and dialect.words is None:
         return "the whole language"
     parts = [] if dialect.plots is None else [plural(dialect.plots, "plot")]
-    return ", ".join(parts + ([] if dialect.words is None else [f"at most {dialect.words} words a list"]))
+    return ", ".join(parts + ([] if dialect.words is None else [f"at most {dialect.words} words to choose from"]))
 
 
 def _far(cell: Traced) -> tuple[float | None, float | None]:

@@ -67,7 +67,7 @@ def decoding(timed: Traced, names: list[str], trained: int) -> dict[str, object]
 
     ``rows`` has, for each architecture, how much either grows from one to the other, its time at the longest over the
     first one's there, the same at the length that all were ``trained`` on (None: not timed), and from which context on
-    it stays faster than that; None where it does not.
+    it stays faster than that; None where it does not. ``cpu`` is the processor that timed them.
     """
     steps = {(row.model, row.context): row for row in timed}
     contexts = sorted({T for _, T in steps if all((who, T) in steps for who in names)})
@@ -87,4 +87,4 @@ def decoding(timed: Traced, names: list[str], trained: int) -> dict[str, object]
             else None,
             "faster_from": min(kept, default=None),
         }
-    return {"shortest": contexts[0], "longest": contexts[-1], "rows": rows}
+    return {"shortest": contexts[0], "longest": contexts[-1], "rows": rows, "cpu": timed[0].cpu}

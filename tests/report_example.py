@@ -581,7 +581,13 @@ ROWS = {
         for v in axis["variants"]
     ],
     DecodingStep: [
-        DecodingStep(model=model, context=T, ms_per_token=ms * (1 + grows * T / 512), state_bytes=size * T or 73728)
+        DecodingStep(
+            model=model,
+            context=T,
+            ms_per_token=ms * (1 + grows * T / 512),
+            state_bytes=size * T or 73728,
+            cpu="a timer's processor (AVX2)",
+        )
         for model, ms, size, grows in (
             ("transformer", 2.0 / 1.25, 2048, 1),
             ("mamba", 2.5, 0, 0),

@@ -285,7 +285,7 @@ def test_decoding_is_told_by_its_times(example: Example) -> None:
 def test_a_model_is_faster_from_the_context_on_from_which_it_stays_so() -> None:
     times = {"transformer": (2, 2, 2, 3), "mamba": (1, 2, 1, 1), "mamba2": (2, 2, 2, 1), "hybrid": (1, 1, 1, 4)}
     steps = [
-        DecodingStep(model=who, context=T, ms_per_token=float(ms), state_bytes=1)
+        DecodingStep(model=who, context=T, ms_per_token=float(ms), state_bytes=1, cpu="")
         for who, row in times.items()
         for T, ms in zip((64, 128, 256, 512), row, strict=True)
     ]
@@ -405,7 +405,7 @@ def test_models_of_a_known_language_are_told_by_size(example: Example) -> None:
 def test_coherence_is_told_language_by_language(example: Example) -> None:
     text = example.text()
     assert "93.0 % [90.0 %, 96.0 %] of its stories are valid at temperature 1" in text
-    assert "**One plot, at most 4 words a list.**" in text and "**The whole language.**" in text
+    assert "**One plot, at most 4 words to choose from.**" in text and "**The whole language.**" in text
     assert text.count("No model tells one story in ten") == 1  # of the whole language
     assert "45.0 % [42.0 %, 48.0 %] is probability spent on texts that are not stories" in text
     assert "at an excess of 2.2 bits per story" in text

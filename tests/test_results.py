@@ -139,7 +139,7 @@ def test_there_is_a_model_for_every_file_that_a_notebook_declares():
         (DataResult, '"mean_words": 163.3296', '"mean_words": NaN', r"'splits\.train\.mean_words': .*finite"),
         (DecodingStep, ",64,", ",sixty,", r"decoding\.csv .*'\[0\]\.context': .*got 'sixty'; .*10_mixer"),
         (DecodingStep, ",state_bytes", ",bytes", r"decoding\.csv .*no '\[0\]\.state_bytes'"),
-        (DecodingStep, ",49152\n", ",49152,5\n", r"decoding\.csv is damaged"),
+        (DecodingStep, ",49152,", ",49152,5,", r"decoding\.csv is damaged"),
     ],
 )
 def test_what_is_missing_unknown_or_no_number_is_one_sentence_with_the_notebook(tmp_path, kind, old, new, words):

@@ -18,7 +18,7 @@ def describe_machine() -> dict:
     of what the run used, the commit with its day, and the version."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "cpu": f"{hardware.processor()} ({hardware.instructions()})",
+        "cpu": hardware.cpu(),
         "instructions": hardware.instructions(),
         "precision": hardware.native_precisions(torch.device("cpu"))[-1],
         "cores": usable_cores(),

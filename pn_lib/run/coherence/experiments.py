@@ -143,7 +143,7 @@ def _made(plan: Plan, work: Path) -> CoherentModel:
         tokens=round(result["tokens"] * plan.tokens / training.tokens),
         seconds=result["seconds"],
         bits_per_byte=result["bits_per_byte"],
-        cpu=f"{hardware.processor()} ({hardware.instructions()})",
+        cpu=hardware.cpu(),
         threads=torch.get_num_threads(),
         precision=hardware.resolve_precision(training.precision, device),
         commit=commit(),

@@ -124,3 +124,4 @@ class DecodingStep(Row):
     context: int = Field(description="tokens read before")
     ms_per_token: float = Field(description="milliseconds of a step, batch 1")
     state_bytes: int = Field(description="bytes to carry from one step to the next")
+    cpu: str = Field(description="processor, with the instructions that count")
