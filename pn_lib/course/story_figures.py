@@ -5,6 +5,7 @@ Each function draws what a cell of the notebook has computed; the cell saves the
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pn_lib.evaluation.intervals import Interval
+from pn_lib.evaluation.measures import MEASURES
 from pn_lib.run.plotting import COLOURS, MODEL_COLOURS
 
 Looks = Mapping[str, Mapping[str, Any]]
@@ -113,7 +115,7 @@ def known_groups(better: pd.DataFrame, models: int) -> Figure:
     The last ``models`` columns are models' endings, set apart by a line from those that were damaged.
     """
     values = better.map(lambda one: np.nan if one is None else one.value)
-    figure, axes = plt.subplots(figsize=(7.4, 4.8))
+    figure, axes = plt.subplots(figsize=(7.6, 5.2))
     shade = axes.imshow(values, cmap="PuOr", vmin=0, vmax=1, aspect="auto")
     for (row, column), one in np.ndenumerate(better.to_numpy()):
         apart = one is not None and not one.low <= 0.5 <= one.high
@@ -122,9 +124,11 @@ def known_groups(better: pd.DataFrame, models: int) -> Figure:
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if strong else "black")
     axes.axvline(better.shape[1] - models - 0.5, color=COLOURS["black"], linewidth=1)
     axes.set_xticks(range(better.shape[1]), better.columns, rotation=40, ha="right", fontsize=8)
-    axes.set_yticks(range(len(better)), [measure.replace("_", " ") for measure in better.index], fontsize=8)
+    meanings = [fill(MEASURES[measure].split(" (")[0], 36) for measure in better.index]
+    axes.set_yticks(range(len(better)), meanings, fontsize=7)
     axes.grid(visible=False)
     figure.colorbar(shade, label="how often the real ending is better")
+    figure.get_layout_engine().set(w_pad=0.12)  # long labels come out wider in PNG than in SVG, where they are laid out
     return figure
 
 
