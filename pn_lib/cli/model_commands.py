@@ -126,15 +126,19 @@ def evaluate(
     max_bytes: Annotated[int, typer.Option(metavar="N", help="at most this many bytes per ending")] = 1000,
     temperature: Annotated[float, typer.Option(metavar="X", help="1 draws as the model says")] = 1.0,
     seed: Seed = 0,
+    profile: Profile = "quick",
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="write all figures, with intervals, to this JSON file")
     ] = None,
 ) -> None:
-    """Measure any saved model: likelihood, probes, its stories."""
+    """Measure any saved model: likelihood, probes, its stories.
+
+    Of the profile it takes what [data] says of files: a field, a unit, or a separator.
+    """
     from pn_lib.run.commands import evaluate_command
 
     extent = evaluate_command.Extent(stories, train_stories, completions, repeats, max_bytes, temperature, seed)
-    print(evaluate_command.evaluate(model, corpus_argument(corpus), extent, out))
+    print(evaluate_command.evaluate(model, corpus_argument(corpus), extent, out, profile))
 
 
 @app.command()
@@ -149,15 +153,16 @@ def quantize(
     corpus: Annotated[
         str | None, typer.Option(metavar="NAME", help="measure bits per byte on it; a corpus as for run")
     ] = None,
+    profile: Profile = "quick",
 ) -> None:
     """Write a saved model as one small file, its tokenizer included.
 
-    The other commands take that file for the model.
+    The other commands take that file for the model. Of the profile it takes what [data] says of files.
     """
     from pn_lib.run.commands.quantize_command import quantize_model
 
     named = None if corpus is None else corpus_argument(corpus)
-    print(quantize_model(model, out, bits, group, stories, named))
+    print(quantize_model(model, out, bits, group, stories, named, profile))
 
 
 @app.command()

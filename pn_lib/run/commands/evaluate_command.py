@@ -15,6 +15,7 @@ import pandas as pd
 
 from pn_lib.data.cleaning import clean
 from pn_lib.data.corpora import load_corpus
+from pn_lib.data.corpus_paths import FOUND, Naming
 from pn_lib.data.stories import iterate, read_stories
 from pn_lib.data.tokenizer import Coder
 from pn_lib.errors import InputError
@@ -37,6 +38,7 @@ from pn_lib.models.base import LanguageModel
 from pn_lib.models.likelihood import Likelihood, context_of, text_likelihood
 from pn_lib.models.loading import open_model
 from pn_lib.models.lossless import round_trip
+from pn_lib.run.profile import load_profile
 from pn_lib.run.saved_models import model_source
 from pn_lib.run.stage_records import check_made
 from pn_lib.run.stages import NAMED_CORPORA, output_root
@@ -96,8 +98,10 @@ def check_prompt(prompt: str) -> str:
     return prompt
 
 
-def evaluate(source: str, corpus: str, extent: Extent, out: str | None = None) -> str:
+def evaluate(source: str, corpus: str, extent: Extent, out: str | None = None, profile: str = "quick") -> str:
     """All tables as text; with ``out`` their numbers go to that JSON file too.
+
+    The [data] of ``profile`` may name what a story is in the corpus's files.
 
     Stories that the model's tokenizer changes are not scored, and a warning says how many: their tokens are those of
     another text.
@@ -107,8 +111,9 @@ def evaluate(source: str, corpus: str, extent: Extent, out: str | None = None) -
     """
     if out is not None and (Path(out).is_dir() or not Path(out).absolute().parent.is_dir()):
         raise InputError(f"--out {out} must be a file in a folder that exists")
+    naming = load_profile(profile).data.naming
     model, tokenizer = open_model(model_source(source))
-    training, validation, title = _stories(source, corpus, extent)
+    training, validation, title = _stories(source, corpus, extent, naming)
     result = {
         "model": {
             "source": source,
@@ -133,7 +138,7 @@ def evaluate(source: str, corpus: str, extent: Extent, out: str | None = None) -
     return _text(result, extent, ours=model_source(source) != source or corpus in NAMED_CORPORA)
 
 
-def _stories(source: str, corpus: str, extent: Extent) -> tuple[list[str], list[str], str]:
+def _stories(source: str, corpus: str, extent: Extent, naming: Naming = FOUND) -> tuple[list[str], list[str], str]:
     """Training stories, validation stories, and what the corpus is called. A model of a run, on that run's corpus, is
     asked about the stories that the run held out."""
     results = output_root() / "results" / source.partition("/")[0]
@@ -147,7 +152,7 @@ def _stories(source: str, corpus: str, extent: Extent) -> tuple[list[str], list[
             for part, number in wanted.items()
         )
         return training, validation, read_json(results / "data.json")["corpus"]["title"]
-    loaded = load_corpus(corpus, extent.train_stories, extent.stories, SPLIT_SEED, output_root())
+    loaded = load_corpus(corpus, extent.train_stories, extent.stories, SPLIT_SEED, output_root(), naming=naming)
     training, validation = (list(iterate(clean(part)[0])) for part in (loaded.train, loaded.validation))
     return training, validation, loaded.card.title
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pn_lib.data.cleaning import clean
 from pn_lib.data.corpora import load_corpus
+from pn_lib.data.corpus_paths import Naming
 from pn_lib.data.stories import iterate
 from pn_lib.errors import InputError
 from pn_lib.models.grid import Grid, Integers
@@ -12,6 +13,7 @@ from pn_lib.models.loading import open_model
 from pn_lib.models.packed import save_packed
 from pn_lib.models.quantize import quantize
 from pn_lib.run.commands.evaluate_command import SPLIT_SEED
+from pn_lib.run.profile import load_profile
 from pn_lib.run.saved_models import model_source
 from pn_lib.run.stages import output_root
 
@@ -19,13 +21,16 @@ BITS: dict[str, Integers] = {"8": "int8", "4": "int4", "1.58": "ternary"}
 MEASURED = 100  # validation stories
 
 
-def quantize_model(source: str, out: str, bits: str, group: int, stories: int, corpus: str | None) -> str:
+def quantize_model(
+    source: str, out: str, bits: str, group: int, stories: int, corpus: str | None, profile: str = "quick"
+) -> str:
     """Write the model at ``source`` to the file ``out``; returns its size and, if there is a corpus, the bits per byte
     before and after, on the same validation stories.
 
     Args:
         group: weights of a row that share a scale; 0: the whole row.
         stories: training stories of the corpus to compensate errors on; 0: weights are rounded.
+        profile: whose [data] may name what a story is in the corpus's files.
 
     Raises:
         InputError: an option that cannot be, or a model or corpus that cannot be opened.
@@ -39,8 +44,9 @@ def quantize_model(source: str, out: str, bits: str, group: int, stories: int, c
     path = Path(out)
     if path.suffix != ".safetensors" or not path.absolute().parent.is_dir():
         raise InputError(f"{out} must be a file that ends in .safetensors, in a folder that exists")
+    naming = load_profile(profile).data.naming
     model, tokenizer = open_model(model_source(source))
-    training, validation = ([], []) if corpus is None else _stories(corpus, stories)
+    training, validation = ([], []) if corpus is None else _stories(corpus, stories, naming)
     ids = [[tokenizer.separator_id, *tokenizer.encode(story)] for story in training]
     small = quantize(model, Grid(BITS[bits], group or None), ids)
     save_packed(small, tokenizer, path)
@@ -57,8 +63,8 @@ def quantize_model(source: str, out: str, bits: str, group: int, stories: int, c
     return "\n".join(lines)
 
 
-def _stories(corpus: str, training: int) -> tuple[list[str], list[str]]:
+def _stories(corpus: str, training: int, naming: Naming) -> tuple[list[str], list[str]]:
     """So many training stories, and validation stories."""
-    loaded = load_corpus(corpus, max(training, 1), MEASURED, SPLIT_SEED, output_root())
+    loaded = load_corpus(corpus, max(training, 1), MEASURED, SPLIT_SEED, output_root(), naming=naming)
     read, held_out = (list(iterate(clean(part)[0])) for part in (loaded.train, loaded.validation))
     return read[:training], held_out
