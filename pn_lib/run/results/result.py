@@ -98,7 +98,7 @@ class Row(Part):
         path = results / cls.FILE
         try:
             with path.open(encoding="utf-8", newline="") as stream:
-                rows = list(csv.DictReader(stream, restkey="more", restval=""))
+                rows = list(csv.DictReader(stream, restkey="more"))
         except FileNotFoundError:
             raise InputError(f"{path} does not exist; {_remedy(cls.FILE)}") from None
         except (UnicodeDecodeError, csv.Error) as error:
@@ -108,7 +108,7 @@ class Row(Part):
         found = []
         for number, row in enumerate(rows):
             try:
-                found.append(cls.model_validate_strings(row))
+                found.append(cls.model_validate_strings({key: cell for key, cell in row.items() if cell is not None}))
             except ValidationError as error:
                 raise InputError(_explain(error, results, cls.FILE, number)) from None
         return found
