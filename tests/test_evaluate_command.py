@@ -62,16 +62,15 @@ def test_other_corpora_have_no_exact_part(run, capsys):
 
 
 def test_a_profile_names_what_a_story_is_in_a_file(run, capsys):
-    (run / "mine.txt").write_text("\n=====\n".join(pocket.sample_stories(80, 5)))
+    (run / "mine.txt").write_text("\n=====\n".join(pocket.sample_stories(240, 5)))
     (run / "named.toml").write_text('base = "quick"\n[data]\nseparator = "====="\n')
     command = ["evaluate", "smoke-pocket/transformer", "--corpus", str(run / "mine.txt"), *SMALL]
     out = run / "found.json"
     assert main([*command, "--profile", str(run / "named.toml"), "--out", str(out)]) == 0
     assert json.loads(out.read_text())["corpus"]["training_stories"] == 60
-    # what the other command that reads a corpus would see of it
     small = ["quantize", "smoke-pocket/transformer", str(run / "small.safetensors"), "--corpus", str(run / "mine.txt")]
     assert main([*small, "--profile", str(run / "named.toml")]) == 0
-    assert "on 4 validation stories" in capsys.readouterr().out
+    assert "on 100 validation stories" in capsys.readouterr().out
 
 
 def test_a_runs_model_is_asked_about_the_stories_its_run_held_out(run):

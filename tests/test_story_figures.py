@@ -62,11 +62,15 @@ def test_the_share_of_endings_falls_past_each_longest_copy():
 
 
 def test_a_value_is_written_only_where_it_is_told_from_a_half_and_models_stand_behind_a_line():
-    better = pd.DataFrame({"shuffled": {"loops": Interval(0.55, 0.4, 0.7), "names": None},
-                           "4-gram": {"loops": Interval(0.9, 0.8, 1.0), "names": Interval(0.3, 0.1, 0.4)}})  # fmt: skip
+    shuffled = {"loops": Interval(0.55, 0.4, 0.7), "names_kept": None}
+    counted = {"loops": Interval(0.9, 0.8, 1.0), "names_kept": Interval(0.3, 0.1, 0.4)}
+    better = pd.DataFrame({"shuffled": shuffled, "4-gram": counted})
     axes = figures.known_groups(better, models=1).axes[0]
     assert [text.get_text() for text in axes.texts] == ["·", "0.90", "·", "0.30"]
     assert axes.lines[0].get_xdata()[0] == 0.5
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "says the same words three times in a\nrow", "names of the beginning that come\nagain",
+    ]  # fmt: skip
 
 
 def test_a_line_joins_the_temperatures_alone():

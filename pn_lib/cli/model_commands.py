@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pn_lib import terminal
-from pn_lib.cli.options import Corpus, MaxNewTokens, Model, Profile, Seed, app, corpus_argument
+from pn_lib.cli.options import Corpus, MaxNewTokens, Model, NamingProfile, Profile, Seed, app, corpus_argument
 from pn_lib.errors import InputError
 
 
@@ -126,15 +126,12 @@ def evaluate(
     max_bytes: Annotated[int, typer.Option(metavar="N", help="at most this many bytes per ending")] = 1000,
     temperature: Annotated[float, typer.Option(metavar="X", help="1 draws as the model says")] = 1.0,
     seed: Seed = 0,
-    profile: Profile = "quick",
+    profile: NamingProfile = "quick",
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="write all figures, with intervals, to this JSON file")
     ] = None,
 ) -> None:
-    """Measure any saved model: likelihood, probes, its stories.
-
-    Of the profile it takes what [data] says of files: a field, a unit, or a separator.
-    """
+    """Measure any saved model: likelihood, probes, its stories."""
     from pn_lib.run.commands import evaluate_command
 
     extent = evaluate_command.Extent(stories, train_stories, completions, repeats, max_bytes, temperature, seed)
@@ -153,11 +150,11 @@ def quantize(
     corpus: Annotated[
         str | None, typer.Option(metavar="NAME", help="measure bits per byte on it; a corpus as for run")
     ] = None,
-    profile: Profile = "quick",
+    profile: NamingProfile = "quick",
 ) -> None:
     """Write a saved model as one small file, its tokenizer included.
 
-    The other commands take that file for the model. Of the profile it takes what [data] says of files.
+    The other commands take that file for the model.
     """
     from pn_lib.run.commands.quantize_command import quantize_model
 

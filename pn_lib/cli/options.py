@@ -19,6 +19,7 @@ app = typer.Typer(
 Profile = Annotated[
     str, typer.Option(help="smoke, quick, laptop, overnight, coherent or paper; or a .toml file", metavar="NAME")
 ]
+NamingProfile = Annotated[str, typer.Option(help="its [data] may say what a story is in files", metavar="NAME")]
 Corpus = Annotated[
     str,
     typer.Option(help="pocket; tinystories (from the Hub); or a file or folder of your own stories", metavar="NAME"),

@@ -115,7 +115,7 @@ def known_groups(better: pd.DataFrame, models: int) -> Figure:
     The last ``models`` columns are models' endings, set apart by a line from those that were damaged.
     """
     values = better.map(lambda one: np.nan if one is None else one.value)
-    figure, axes = plt.subplots(figsize=(7.6, 5.2))
+    figure, axes = plt.subplots(figsize=(7.6, 5.2), layout="constrained")
     shade = axes.imshow(values, cmap="PuOr", vmin=0, vmax=1, aspect="auto")
     for (row, column), one in np.ndenumerate(better.to_numpy()):
         apart = one is not None and not one.low <= 0.5 <= one.high

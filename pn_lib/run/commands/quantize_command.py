@@ -65,6 +65,7 @@ def quantize_model(
 
 def _stories(corpus: str, training: int, naming: Naming) -> tuple[list[str], list[str]]:
     """So many training stories, and validation stories."""
-    loaded = load_corpus(corpus, max(training, 1), MEASURED, SPLIT_SEED, output_root(), naming=naming)
+    # a corpus without a validation split gives at most half of what is read to one
+    loaded = load_corpus(corpus, max(training, MEASURED), MEASURED, SPLIT_SEED, output_root(), naming=naming)
     read, held_out = (list(iterate(clean(part)[0])) for part in (loaded.train, loaded.validation))
     return read[:training], held_out
