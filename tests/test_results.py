@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from published_runs import PUBLISHED, RUNS
 from pydantic import ValidationError
@@ -104,20 +105,19 @@ def test_what_helps_on_fixed_data_is_chosen_on_one_half_and_judged_on_the_other(
     found, copy = FixedDataResult.read(PUBLISHED / "reference"), tmp_path / FixedDataResult.FILE
     found.write(copy)
     assert copy.read_bytes() == (PUBLISHED / "reference" / FixedDataResult.FILE).read_bytes()
-    base = found.models[0]
-    grid = {
-        (one.epochs, one.dropout): one
-        for one in found.models
-        if (one.parameters, one.weight_decay) == (base.parameters, base.weight_decay)
-    }
-    epochs, dropouts = ({key[place] for key in grid} for place in (0, 1))
-    assert len(grid) == len(epochs) * len(dropouts)
-    shorter = [one for key, one in grid.items() if key[0] <= found.epochs]
-    member = min(shorter, key=lambda one: one.choice_bits_per_byte)
-    assert (member.epochs, member.dropout) == (found.epochs, found.dropout)
-    assert found.members[0] == member.bits_per_byte and len(found.members) == found.ensembles[-1].members
+    *grid, decayed = found.models
+    assert len(grid) == len({one.epochs for one in grid}) * len({one.dropout for one in grid})
+    member = min(grid, key=lambda one: np.mean(one.choice_bits_per_byte))
+    assert (member.epochs, member.dropout) == (
+        found.epochs,
+        found.dropout,
+    ) and decayed.weight_decay > member.weight_decay
     for ensemble in found.ensembles:
-        assert ensemble.difference.value == pytest.approx(ensemble.bits_per_byte - member.bits_per_byte)
+        assert ensemble.difference.value == pytest.approx(ensemble.bits_per_byte - member.bits_per_byte[0])
+    assert found.seeds >= 5 and all(len(one.bits_per_byte) == found.seeds for one in found.models)
+    for change in found.changes:
+        first, second = (np.array(found.models[place].bits_per_byte) for place in (change.first, change.second))
+        assert change.difference.value == pytest.approx((first - second).mean()) and change.p <= change.p_holm
     for student in found.students:
         assert student.difference.value == pytest.approx(student.bits_per_byte - student.alone)
 

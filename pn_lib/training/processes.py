@@ -23,6 +23,7 @@ from pn_lib.training.config import TrainingConfig
 from pn_lib.training.loop import train
 
 TIMEOUT = 600  # seconds
+ERROR = re.compile(r"(\[rank\d+\]: *)?(?!torch\.distributed\.elastic)[\w.]+(Error|Exception): ")  # not torchrun's own
 
 
 @config_class
@@ -57,7 +58,7 @@ def train_in_processes(job: Job, n: int) -> dict[str, Any]:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     if done.returncode:
         said = (done.stderr.strip() or "it said nothing").splitlines()
-        errors = [line for line in said if re.match(r"(\[rank\d+\]: *)?[\w.]+(Error|Exception): ", line)]
+        errors = [line for line in said if ERROR.match(line)]
         last_words = (errors or said)[-1]  # torchrun ends with a report that has none
         raise InputError(f"training in {n} processes failed: {last_words}")
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -52,7 +52,7 @@ class Student(Part):
 
 
 class FixedDataResult(Result):
-    """Epochs, dropout, weight decay, size, ensembles and distillation on an eighth of the stories."""
+    """Epochs, dropout, weight decay, size, ensembles and distillation on a sixteenth of the stories."""
 
     FILE: ClassVar = "fixed_data.json"
     commit: str = Field(description="commit of the repository that holds the script, pn_lib/run/fixed_data_study.py")
