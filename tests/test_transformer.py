@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from pn_lib.config import parse_config
 from pn_lib.errors import InputError
 from pn_lib.models.attention import SoftmaxAttention, rotary_table, rotate
+from pn_lib.models.cpu import blocked_attention
 from pn_lib.models.loading import load_model
 from pn_lib.models.transformer import Transformer, TransformerConfig, TransformerDecoder, sinusoidal_table
 
@@ -373,6 +374,15 @@ def test_rows_may_leave_the_batch(options, way_to_step):
             x, state = x[kept], model.select(state, kept)
         logits, state = model.step(x[:, t], state)
         torch.testing.assert_close(logits, model(x[:, : t + 1])[:, -1], rtol=1e-4, atol=1e-5)
+
+
+def test_blocked_attention_pays_up_to_a_length():
+    def of_length(T, dtype=torch.bfloat16):
+        q = torch.empty(1, 2, T, 8, dtype=dtype, requires_grad=True)
+        return blocked_attention.pays(q, q)
+
+    assert of_length(blocked_attention.LONGEST) and not of_length(blocked_attention.LONGEST + 1)
+    assert not of_length(64, torch.float32)
 
 
 @pytest.mark.parametrize("options", ATTENTIONS, ids=str)
