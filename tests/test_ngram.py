@@ -169,6 +169,12 @@ def test_fitting_again_forgets():
     assert torch.equal(fitted(first).fit(stream(second))(ids), fitted(second)(ids))
 
 
+def test_two_tokens_are_a_stream():
+    model = NGram(NGramConfig(6, 2, SEP)).fit(np.array([SEP, 1]))
+    [[[probabilities]]] = [model(torch.tensor([[SEP]])).softmax(-1).tolist()]
+    assert max(range(6), key=probabilities.__getitem__) == 1
+
+
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [([1, 2, 0], "begins with token 0"), ([0], "begins with token 0"), ([0, 6, 0], "range to 6"), ([[0, 1]], "stream")],
