@@ -459,7 +459,7 @@ def test_the_files_of_the_repository_are_shown_in_a_run_of_their_corpus_alone(
     assert (
         "the difference is −0.200 [−0.230, −0.170]. Ours have the advantage here" in text and "A stranger’s ear" in text
     )
-    assert "*Coherent*: in an invented language in which every probability is known (one plot" in text
+    assert "*Coherent*: in an invented language, where a program can check every word (one plot" in text
     for row in example.jsons["language"]["sizes"]:
         row["valid"] = spread(0.0, 0.0)
     heard = read_json(folder / "listening.json")
