@@ -29,6 +29,7 @@ def test_a_jump_is_a_spike_and_a_decline_is_none():
     falling = [6 * math.exp(-step / 50) + 2 + 0.1 * (-1) ** step for step in range(200)]
     assert watched(falling) == []
     assert watched([*falling[:100], 4.5, *falling[101:]]) == [100]
+    assert watched([8 - step / 10 for step in range(60)] + [4.0]) == [60]  # beside the last ones, not the first
     assert watched([2.0] * 30 + [2.4] + [2.0] * 5) == []  # nothing below half a nat
     assert watched([2.0] * 10 + [9.0]) == []  # too little seen to say what is usual
     assert watched([2.0] * 30 + [math.nan]) == []  # divergence, which the loop tells
