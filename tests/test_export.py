@@ -158,6 +158,8 @@ def test_the_card_reads_well(exported):
         "| vocab_size | 400 |",
     ):
         assert part in card.text
+    tables = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Embedding))
+    assert f"{model.n_parameters() - tables:,} of them outside the embeddings" in card.text
     assert ("64 tokens at most" in card.text) == (model.max_length is not None)
     assert "{" not in card.text.split("## Architecture")[0]
 
